@@ -1,0 +1,46 @@
+"""The command `larq-equalbits`: each subcommand is a module of this folder, loaded when it is called."""
+
+import importlib
+import os
+import sys
+
+import click
+
+from larq_equalbits.errors import InputError
+from larq_equalbits.version import VERSION
+
+COMMANDS: dict[str, str] = {}
+
+
+class _LazyGroup(click.Group):
+    """Loads a subcommand's module only when it is asked for; the list of commands needs no import."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return importlib.import_module(f"larq_equalbits.cli.{cmd_name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="larq-equalbits")
+@click.option("--verbose", is_flag=True, help="Show TensorFlow's own start-up messages.")
+def program(verbose: bool) -> None:
+    """Train binary networks with exact bit ratios, and ship them verified."""
+    if not verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def main() -> None:
+    """Runs the command line: bad input gives one line on standard error and exit status 2."""
+    try:
+        program()
+    except (InputError, OSError, ImportError) as error:
+        click.echo(f"larq-equalbits: {error}", err=True)
+        sys.exit(2)
