@@ -1,0 +1,84 @@
+"""What all quantizers share: a scale per filter, flips counted on codes, and how they register."""
+
+import math
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import tensorflow as tf
+from larq import utils
+from larq.quantizers import _BaseQuantizer
+
+from larq_equalbits.errors import invalid
+from larq_equalbits.ranking import filter_size
+
+Scale = None | float | str
+
+SCALES = ("fan_in", "mean_abs")
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite real number, where a truth value is none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def register(alias: str) -> Callable[[type], type]:
+    """Registers a class under Larq's string `alias` and under the names that saved models carry.
+
+    Keras writes the name with the package in front, and reads HDF5 files by the bare name of the class.
+    """
+
+    def decorate(cls: type) -> type:
+        tf.keras.utils.register_keras_serializable("larq_equalbits")(cls)
+        return utils.register_alias(alias)(utils.register_keras_custom_object(cls))
+
+    return decorate
+
+
+class BinaryQuantizer(_BaseQuantizer):
+    """Codes in {-1, +1} times one scale per filter (all weights that share the last index).
+
+    A subclass answers `codes(kernel)`, which carries the gradient.
+    """
+
+    precision = 1
+
+    def __init__(self, scale: Scale = None, **kwargs: Any) -> None:
+        if isinstance(scale, Real) and is_number(scale) and scale > 0:
+            scale = float(scale)
+        elif not (scale is None or (isinstance(scale, str) and scale in SCALES)):
+            raise invalid("scale", scale, f"None, a positive number, or one of {SCALES}")
+        # Keras would cast a float64 or bfloat16 kernel to the quantizer's own type.
+        kwargs.setdefault("autocast", False)
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def codes(self, kernel: tf.Tensor) -> tf.Tensor:
+        """-1 or +1 for every weight, differentiable as the class says."""
+        raise NotImplementedError(f"{type(self).__name__}.codes")
+
+    def kernel_scale(self, kernel: tf.Tensor) -> tf.Tensor | None:
+        """The positive scale of every filter that multiplies the codes; None for 1. No gradient passes."""
+        if self.scale is None:
+            return None
+        if self.scale == "fan_in":
+            return tf.constant(math.sqrt(2.0 / filter_size(kernel.shape)), kernel.dtype)
+        if self.scale == "mean_abs":
+            wide = tf.cast(kernel, tf.float32) if kernel.dtype.size < 4 else kernel
+            mean = tf.reduce_mean(tf.abs(wide), axis=list(range(len(kernel.shape) - 1)))
+            return tf.stop_gradient(tf.cast(mean, kernel.dtype))
+        return tf.constant(self.scale, kernel.dtype)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The quantized kernel, in the shape and type of `inputs`."""
+        filter_size(inputs.shape)
+        codes = self.codes(inputs)
+        # Larq's own call would count flips of the values, which its metric casts to int8.
+        if hasattr(self, "flip_ratio"):
+            self.add_metric(self.flip_ratio(codes))
+        scale = self.kernel_scale(inputs)
+        return codes if scale is None else codes * scale
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal quantizer."""
+        return {**super().get_config(), "scale": self.scale}
