@@ -17,7 +17,7 @@ __version__ = VERSION
 select_keras_2()
 
 _REGISTERING: tuple[str, ...] = ("quantizers",)
-_SUBMODULES = (*_REGISTERING, "kernels")
+_SUBMODULES = (*_REGISTERING, "kernels", "callbacks", "plots")
 
 
 def register() -> None:

@@ -1,0 +1,178 @@
+"""Codes, ratios, entropies and flips: what there is to see in binary weights, as plain functions.
+
+A code is the sign of a quantized value: -1, +1, or 0 where a weight is pruned. The scale plays no part. A
+filter is everything that shares the last index of (height, width, in, out) or (in, out).
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from larq import context
+
+from larq_equalbits.kernels import QuantizedKernel
+
+_BITS_PER_CODE = 2
+_CODE_MASK = 3
+
+
+def entropy(*counts: float) -> float:
+    """The entropy in bits of a distribution over symbols: ``-sum(p * log2(p))`` with ``p = count / total``.
+
+    Two equal counts give exactly 1.0; no observation at all gives 0.0.
+
+    Args:
+        counts: how often each symbol occurred, each at least 0.
+
+    >>> entropy(8, 8), entropy(16, 0), round(entropy(4, 12), 4)
+    (1.0, 0.0, 0.8113)
+    """
+    total = sum(counts)
+    return abs(sum(n / total * math.log2(total / n) for n in counts if n)) if total else 0.0
+
+
+@dataclass(frozen=True)
+class BitCounts:
+    """How often each code occurs in every filter of a kernel, and how many codes changed.
+
+    Counts of several kernels add up with ``+``: the sum is the counts of all their filters.
+
+    Attributes:
+        positive: the number of +1 in each filter, shape (filters,).
+        zero: the number of 0 in each filter, shape (filters,).
+        changed: the number of codes in each filter that differ from the previous observation,
+            shape (filters,).
+        size: the number of weights in each filter, shape (filters,).
+    """
+
+    positive: np.ndarray
+    zero: np.ndarray
+    changed: np.ndarray
+    size: np.ndarray
+
+    def __add__(self, other: "BitCounts") -> "BitCounts":
+        """The counts of the filters of both."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return BitCounts(*(np.concatenate(pair) for pair in pairs))
+
+    @property
+    def _totals(self) -> tuple[int, int, int]:
+        positive, zero = int(self.positive.sum()), int(self.zero.sum())
+        return positive, int(self.size.sum()) - zero - positive, zero
+
+    @property
+    def positive_ratio(self) -> float:
+        """The share of +1 among the codes that are not 0 (0.0 where all are)."""
+        positive, negative, _ = self._totals
+        return positive / max(positive + negative, 1)
+
+    @property
+    def bit_entropy(self) -> float:
+        """The entropy of -1 against +1 among the codes that are not 0: bits, 0 to 1."""
+        positive, negative, _ = self._totals
+        return entropy(negative, positive)
+
+    @property
+    def filter_entropy(self) -> float:
+        """The mean over the filters of each filter's own entropy of -1 against +1: bits, 0 to 1."""
+        negative = self.size - self.zero - self.positive
+        pairs, occurrences = np.unique(np.stack([negative, self.positive]), axis=1, return_counts=True)
+        entropies = [entropy(*pair) for pair in pairs.T.tolist()]
+        return float(np.dot(entropies, occurrences) / len(self.size))
+
+    @property
+    def sparsity(self) -> float:
+        """The share of 0 among all codes."""
+        return self._totals[2] / int(self.size.sum())
+
+    @property
+    def symbol_entropy(self) -> float:
+        """The entropy of the three symbols -1, 0 and +1: bits, 0 to log2(3)."""
+        positive, negative, zero = self._totals
+        return entropy(negative, zero, positive)
+
+    @property
+    def bit_flips(self) -> float:
+        """The share of codes that changed since the previous observation."""
+        return int(self.changed.sum()) / int(self.size.sum())
+
+
+@contextlib.contextmanager
+def unmetered(quantizer: Any) -> Iterator[None]:
+    """Keeps Larq's ``flip_ratio`` metric from counting a call that only looks at the weights."""
+    attributes = getattr(quantizer, "__dict__", {})
+    metric = attributes.pop("flip_ratio", None)
+    try:
+        yield
+    finally:
+        if metric is not None:
+            attributes["flip_ratio"] = metric
+
+
+def quantized_values(kernel: QuantizedKernel) -> tf.Tensor:
+    """What the layer of `kernel` computes with, in the kernel's shape."""
+    with unmetered(kernel.quantizer), context.quantized_scope(True):
+        return tf.convert_to_tensor(kernel.variable)
+
+
+def _symbols(values: tf.Tensor) -> tf.Tensor:
+    """Codes plus one, as uint8: 0, 1 or 2. NaN is taken for 0."""
+    positive, negative = tf.cast(values > 0, tf.uint8), tf.cast(values < 0, tf.uint8)
+    return tf.constant(1, tf.uint8) + positive - negative
+
+
+@tf.function(jit_compile=True)
+def _count_and_store(values: tf.Tensor, memory: tf.Tensor, slot: int) -> tuple[tf.Tensor, tf.Tensor]:
+    shift = tf.constant(_BITS_PER_CODE * slot, tf.uint8)
+    others = tf.constant(0xFF ^ (_CODE_MASK << _BITS_PER_CODE * slot), tf.uint8)
+    symbols = _symbols(values)
+    before = tf.bitwise.bitwise_and(tf.bitwise.right_shift(memory, shift), tf.constant(_CODE_MASK, tf.uint8))
+    marks = [symbols > 1, tf.equal(symbols, 1), tf.not_equal(symbols, before)]
+    axes = list(range(len(values.shape) - 1))
+    counts = tf.stack([tf.reduce_sum(tf.cast(mark, tf.int32), axes) for mark in marks])
+    stored = tf.bitwise.bitwise_or(
+        tf.bitwise.bitwise_and(memory, others), tf.bitwise.left_shift(symbols, shift)
+    )
+    return counts, stored
+
+
+class CodeMemory:
+    """Remembers the codes of kernels on the device and counts what changed.
+
+    Costs one byte per observed weight, which holds two remembered codes of two bits each: one for each
+    `slot`. Only the counts per filter ever reach the host.
+    """
+
+    def __init__(self, kernels: list[QuantizedKernel]):
+        self.kernels = kernels
+        self._memories = [tf.zeros(kernel.variable.shape, tf.uint8) for kernel in kernels]
+        self._sizes = [
+            np.full(kernel.variable.shape[-1], math.prod(kernel.variable.shape[:-1])) for kernel in kernels
+        ]
+        self._step = tf.function(self._observe_all)
+        for slot in range(2):
+            self.observe(slot)
+
+    def _observe_all(self, memories: list[tf.Tensor], slot: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        pairs = [
+            _count_and_store(quantized_values(kernel), memory, slot)
+            for kernel, memory in zip(self.kernels, memories, strict=True)
+        ]
+        counts, stored = zip(*pairs, strict=True)
+        return list(counts), list(stored)
+
+    def observe(self, slot: int) -> list[BitCounts]:
+        """Counts the codes of every kernel now, and those that changed since the last call with this `slot`.
+
+        Args:
+            slot: 0 or 1, which of the two remembered codes to compare with and to replace.
+        """
+        counts, self._memories = self._step(self._memories, slot)
+        return [
+            BitCounts(*np.split(count.numpy().astype(np.int64).ravel(), 3), size)
+            for count, size in zip(counts, self._sizes, strict=True)
+        ]
