@@ -1,15 +1,32 @@
 """The command `larq-equalbits`: each subcommand is a module of this folder, loaded when it is called."""
 
+import functools
 import importlib
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import click
 
+import larq_equalbits
 from larq_equalbits.errors import InputError
 from larq_equalbits.version import VERSION
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "doctor": "Check the installation: versions, Keras choice, converter, interpreter.",
+}
+
+
+def _registering(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """`callback` after the quantizers' names are known to Keras, so that every command can load a model."""
+
+    @functools.wraps(callback)
+    def registered(*args: Any, **kwargs: Any) -> Any:
+        larq_equalbits.register()
+        return callback(*args, **kwargs)
+
+    return registered
 
 
 class _LazyGroup(click.Group):
@@ -21,7 +38,9 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return importlib.import_module(f"larq_equalbits.cli.{cmd_name}").command
+        command = importlib.import_module(f"larq_equalbits.cli.{cmd_name}").command
+        command.callback = _registering(command.callback)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -32,7 +51,18 @@ class _LazyGroup(click.Group):
 @click.version_option(VERSION, prog_name="larq-equalbits")
 @click.option("--verbose", is_flag=True, help="Show TensorFlow's own start-up messages.")
 def program(verbose: bool) -> None:
-    """Train binary networks with exact bit ratios, and ship them verified."""
+    """Train binary networks with exact bit ratios, and ship them verified.
+
+    \b
+    A first round, without a download:
+      larq-equalbits train --model conv2 --dataset digits --name first
+      larq-equalbits convert runs/first
+      larq-equalbits device runs/first --on local
+
+    \b
+    Exit status: 0 done, 1 the work failed (the message says how), 2 bad input.
+    Shell completion: eval "$(_LARQ_EQUALBITS_COMPLETE=bash_source larq-equalbits)"
+    """
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

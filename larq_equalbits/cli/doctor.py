@@ -1,0 +1,124 @@
+"""`larq-equalbits doctor`: what of the installation works, and what to install for the rest."""
+
+import importlib
+import importlib.metadata
+import json
+import platform
+import sys
+from typing import Any
+
+import click
+
+_PACKAGES = {
+    "tensorflow": None,
+    "tf-keras": None,
+    "keras": None,
+    "larq": None,
+    "numpy": None,
+    "larq-compute-engine": "deploy",
+    "keras-tuner": "tuning",
+    "tensorboard": "tuning",
+    "grpcio": "tuning",
+    "tensorflow-datasets": "data",
+    "importlib_resources": "data",
+    "scikit-learn": "data",
+    "matplotlib": "plots",
+}
+_OPTIONAL_WITH_KERAS_2 = {"keras"}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _check_keras() -> str:
+    import tensorflow as tf
+
+    tensorflow, keras = _version("tensorflow"), _version("tf-keras")
+    if keras is not None and tensorflow is not None:
+        minors = [version.split(".")[:2] for version in (tensorflow, keras)]
+        if minors[0] != minors[1]:
+            raise RuntimeError(
+                f"tf-keras {keras} is not of TensorFlow {tensorflow}'s minor version: "
+                f"pip install 'tf-keras=={'.'.join(minors[0])}.*'"
+            )
+    return f"Keras 2 ({tf.keras.layers.Layer.__module__.partition('.')[0]})"
+
+
+def _check_quantizer() -> str:
+    import tensorflow as tf
+
+    codes = tf.keras.utils.get_custom_objects()["bi_half"]()(tf.constant([[0.1], [0.1], [0.3], [-2.0]]))
+    if codes.numpy().ravel().tolist() != [-1.0, 1.0, 1.0, -1.0]:
+        raise RuntimeError(f"bi_half of [0.1, 0.1, 0.3, -2] gave {codes.numpy().ravel()}")
+    return "bi_half splits a filter with ties exactly"
+
+
+def _check_deployment() -> str:
+    import larq
+    import numpy as np
+    import tensorflow as tf
+
+    from larq_equalbits import export
+
+    convolution = larq.layers.QuantConv2D(
+        4, 3, input_quantizer="ste_sign", kernel_quantizer="bi_half", input_shape=(8, 8, 32), pad_values=1
+    )
+    model = tf.keras.Sequential([convolution])
+    report = export.convert(model, verify_on=np.random.default_rng(0).normal(size=(4, 8, 8, 32)))
+    return (
+        f"a binary convolution converts to {report.layers[0].operator} and its interpreter agrees with Keras"
+    )
+
+
+def _attempt(check: Any) -> dict[str, Any]:
+    try:
+        return {"works": True, "detail": check()}
+    except Exception as error:
+        return {"works": False, "detail": f"{type(error).__name__}: {error}"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def command(as_json: bool) -> None:
+    """Check the installation: versions, Keras choice, converter, interpreter.
+
+    Exit status 1 where something that is installed does not work.
+    """
+    versions = {package: _version(package) for package in _PACKAGES}
+    checks = {
+        "Keras": _attempt(_check_keras),
+        "quantizer": _attempt(_check_quantizer),
+    }
+    if versions["larq-compute-engine"]:
+        checks["deployment"] = _attempt(_check_deployment)
+    missing = sorted({extra for package, extra in _PACKAGES.items() if extra and versions[package] is None})
+    advice = f"pip install 'larq-equalbits[{','.join(missing)}]'" if missing else None
+    if as_json:
+        python = platform.python_version()
+        click.echo(json.dumps({"python": python, "packages": versions, "checks": checks, "install": advice}))
+    else:
+        _print(versions, checks, advice)
+    if not all(check["works"] for check in checks.values()):
+        sys.exit(1)
+
+
+def _print(versions: dict[str, str | None], checks: dict[str, Any], advice: str | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    table = Table("package", "version", "extra")
+    for package, extra in _PACKAGES.items():
+        absent = "not needed" if package in _OPTIONAL_WITH_KERAS_2 else "[red]missing"
+        table.add_row(package, versions[package] or absent, extra or "")
+    console.print(table)
+    for name, check in checks.items():
+        mark = "[green]works[/]" if check["works"] else "[red]fails[/]"
+        console.print(f"{name}: {mark}, {check['detail']}", highlight=False)
+    if advice:
+        console.print(f"For the rest: {advice}", markup=False, highlight=False)

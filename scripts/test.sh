@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Runs the checks and the tests. Options go to pytest: -m slow for the slow tests, -k NAME for some.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+ruff format --check .
+ruff check .
+mypy
+exec pytest --numprocesses 2 --dist loadgroup "$@"
