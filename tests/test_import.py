@@ -1,0 +1,43 @@
+import pytest
+
+
+def test_the_package_selects_keras_2_before_tensorflow_loads(run_python):
+    done = run_python(
+        "-c",
+        "import larq_equalbits, tensorflow as tf, larq\n"
+        "assert 'keras' not in tf.keras.layers.Layer.__module__.split('.')[0].replace('tf_keras', '')\n"
+        "larq.layers.QuantDense(2, kernel_quantizer='bi_half')",
+        env={"TF_USE_LEGACY_KERAS": "0"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_tensorflow_with_keras_3_first_is_refused_with_advice(run_python):
+    done = run_python(
+        "-c",
+        "import tensorflow as tf; tf.keras.layers; import larq_equalbits",
+        env={"TF_USE_LEGACY_KERAS": "0"},
+    )
+    assert done.returncode == 1
+    assert "ImportError: larq_equalbits needs Keras 2" in done.stderr
+    assert "TF_USE_LEGACY_KERAS" in done.stderr
+
+
+@pytest.mark.parametrize("first", ["tensorflow", "larq"])
+def test_tensorflow_first_with_keras_2_is_fine(run_python, first):
+    done = run_python("-c", f"import {first}; import larq_equalbits", env={"TF_USE_LEGACY_KERAS": "1"})
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_attribute_is_an_attribute_error():
+    import larq_equalbits
+
+    with pytest.raises(AttributeError, match="nothing"):
+        larq_equalbits.nothing  # noqa: B018 (the access is the test)
+
+
+def test_every_listed_submodule_loads():
+    import larq_equalbits
+
+    for name in dir(larq_equalbits):
+        assert getattr(larq_equalbits, name) is not None
