@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -67,10 +68,15 @@ def program(verbose: bool) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
-def main() -> None:
-    """Runs the command line: bad input gives one line on standard error and exit status 2."""
+def run_command(command: click.Command) -> None:
+    """Runs `command` on the program's arguments: bad input gives one line on standard error, exit status 2."""
     try:
-        program()
+        command()
     except (InputError, OSError, ImportError) as error:
-        click.echo(f"larq-equalbits: {error}", err=True)
+        click.echo(f"{Path(sys.argv[0]).name}: {error}", err=True)
         sys.exit(2)
+
+
+def main() -> None:
+    """The program `larq-equalbits`."""
+    run_command(program)
