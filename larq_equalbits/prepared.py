@@ -1,0 +1,123 @@
+"""Opens prepared tensorflow-datasets folders, and says in one line what is wrong with a bad one."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from larq_equalbits.errors import InputError, require
+
+_DAMAGE = (
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.OutOfRangeError,
+)
+
+
+def default_folder() -> Path:
+    """Where tensorflow-datasets keeps its data: ``LARQ_EQUALBITS_DATA``, ``TFDS_DATA_DIR`` or the home folder."""
+    for name in ("LARQ_EQUALBITS_DATA", "TFDS_DATA_DIR"):
+        if os.environ.get(name):
+            return Path(os.environ[name])
+    return Path.home() / "tensorflow_datasets"
+
+
+def open_builder(name: str, data_dir: str | os.PathLike[str] | None, download: bool) -> Any:
+    """The tensorflow-datasets builder of `name` with its data in place.
+
+    Args:
+        name: a data set that tensorflow-datasets knows.
+        data_dir: the folder that holds prepared data sets; None for `default_folder()`.
+        download: whether missing data is downloaded and prepared there; imagenet2012 wants its two
+            archives put into ``downloads/manual`` by hand first.
+
+    Raises:
+        InputError: the folder does not hold the data, or only part of it.
+    """
+    tfds = require("data", "tensorflow_datasets")
+    folder = Path(data_dir) if data_dir is not None else default_folder()
+    if download:
+        require("data", "importlib_resources")
+        builder = tfds.builder(name, data_dir=os.fspath(folder))
+        try:
+            builder.download_and_prepare()
+        except (AssertionError, tfds.download.DownloadError, ConnectionError) as error:
+            raise InputError(f"{name} could not be prepared in {folder}: {first_line(error)}") from error
+        return builder
+    versions = sorted((folder / name).glob("[0-9]*.*.*/dataset_info.json"))
+    if not versions:
+        half = sorted(folder.glob(f"{name}/incomplete.*"))
+        trouble = f"only an unfinished {half[0].name}" if half else f"no {name}/VERSION/dataset_info.json"
+        raise InputError(
+            f"data_dir must hold {name} prepared by tensorflow-datasets, but {str(folder)!r} has {trouble}; "
+            "name the right folder, or pass download=True (--download) to prepare it there."
+        )
+    with explained(name, folder):
+        builder = tfds.builder_from_directory(os.fspath(versions[-1].parent))
+    _check_files(builder, name)
+    return builder
+
+
+def _check_files(builder: Any, name: str) -> None:
+    for split, info in builder.info.splits.items():
+        for path in map(Path, info.filepaths):
+            if not path.is_file() or not path.stat().st_size:
+                raise InputError(
+                    f"data_dir must hold the whole of {name}, but {str(path)!r} of its {split} split is "
+                    "missing or empty; prepare the data set again."
+                )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message: TensorFlow's go on for pages."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def explained(name: str, folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns the errors of damaged files into one line that names the data set and its folder."""
+    try:
+        yield
+    except (*_DAMAGE, KeyError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"data_dir must hold an intact {name}, but reading {os.fspath(folder)!r} failed: "
+            f"{first_line(error)}; prepare the data set again."
+        ) from error
+
+
+def read_all(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """All images of a split as uint8 (examples, height, width, channels), and their labels as int32.
+
+    Raises:
+        InputError: a file is damaged or cut off, or a label is none of the data set's classes.
+    """
+    name = builder.info.name
+    tfds = require("data", "tensorflow_datasets")
+    options = tfds.ReadConfig(add_tfds_id=False, try_autocache=False, interleave_cycle_length=1)
+    with explained(name, builder.data_dir):
+        examples = builder.as_dataset(
+            split=split, shuffle_files=False, as_supervised=True, read_config=options
+        )
+        batches = list(examples.batch(1000).prefetch(2).as_numpy_iterator())
+    images = np.concatenate([image for image, _ in batches])
+    labels = np.concatenate([label for _, label in batches]).astype(np.int32)
+    expected = builder.info.splits[split].num_examples if split in builder.info.splits else len(labels)
+    if len(labels) != expected:
+        raise InputError(
+            f"data_dir must hold {expected} {split} images of {name}, but {os.fspath(builder.data_dir)!r} has "
+            f"{len(labels)}; prepare the data set again."
+        )
+    classes = builder.info.features["label"].num_classes
+    if labels.min() < 0 or labels.max() >= classes:
+        raise InputError(
+            f"{name} must have labels from 0 to {classes - 1}, but its {split} split in "
+            f"{os.fspath(builder.data_dir)!r} has {int(labels.min())} to {int(labels.max())}."
+        )
+    return images, labels
