@@ -40,7 +40,7 @@ def every_nth_of_each_class(labels: np.ndarray, n: int) -> np.ndarray:
     return marked
 
 
-class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """1,797 images of handwritten digits, 8x8x1 of 0 to 255, every fifth of each class for the test."""
 
     name = "digits"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.json_format import ParseError
 
 from larq_equalbits.errors import InputError, require
 
@@ -83,7 +84,7 @@ def explained(name: str, folder: str | os.PathLike[str]) -> Iterator[None]:
     """Turns the errors of damaged files into one line that names the data set and its folder."""
     try:
         yield
-    except (*_DAMAGE, KeyError, ValueError) as error:
+    except (*_DAMAGE, ParseError, KeyError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
