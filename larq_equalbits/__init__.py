@@ -16,7 +16,7 @@ __version__ = VERSION
 
 select_keras_2()
 
-_REGISTERING: tuple[str, ...] = ("quantizers",)
+_REGISTERING: tuple[str, ...] = ("quantizers", "metrics")
 _SUBMODULES = (*_REGISTERING, "kernels", "callbacks", "plots")
 
 

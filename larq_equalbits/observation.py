@@ -18,6 +18,7 @@ from larq_equalbits.kernels import QuantizedKernel
 
 _BITS_PER_CODE = 2
 _CODE_MASK = 3
+_MOST_PACKED = 1023
 
 
 def entropy(*counts: float) -> float:
@@ -101,6 +102,22 @@ class BitCounts:
         return int(self.changed.sum()) / int(self.size.sum())
 
 
+def optimal_ratio(latent: tf.Tensor) -> float:
+    """The mean over the filters of the share k/n of +1 that SiMaN's learning objective is best served by.
+
+    In each filter of n weights, k maximises ``sum of the k largest magnitudes / sqrt(k)`` (SiMaN,
+    Corollary 1).
+
+    Args:
+        latent: latent weights, filters along the last axis.
+    """
+    filters = tf.transpose(tf.reshape(tf.abs(tf.cast(latent, tf.float32)), [-1, latent.shape[-1]]))
+    size = filters.shape[1]
+    sums = tf.cumsum(tf.sort(filters, direction="DESCENDING"), axis=1)
+    best = tf.argmax(sums / tf.sqrt(tf.range(1, size + 1, dtype=tf.float32)), axis=1) + 1
+    return float(tf.reduce_mean(tf.cast(best, tf.float64))) / size
+
+
 @contextlib.contextmanager
 def unmetered(quantizer: Any) -> Iterator[None]:
     """Keeps Larq's ``flip_ratio`` metric from counting a call that only looks at the weights."""
@@ -125,36 +142,58 @@ def _symbols(values: tf.Tensor) -> tf.Tensor:
     return tf.constant(1, tf.uint8) + positive - negative
 
 
+def _sum_per_filter(marks: list[tf.Tensor]) -> tf.Tensor:
+    """How often each of three marks is set in every filter: int32 of shape (3, filters).
+
+    Three separate column sums cost four times as much as one over a packed integer, which holds as many
+    counts of ten bits; so the rows are first summed in groups that cannot overflow them.
+    """
+    rows, columns = math.prod(marks[0].shape[:-1]), marks[0].shape[-1]
+    group = max(size for size in range(1, _MOST_PACKED + 1) if rows % size == 0)
+    packed = sum(tf.cast(mark, tf.int32) * (1 << 10 * field) for field, mark in enumerate(marks))
+    sums = tf.reduce_sum(tf.reshape(packed, [rows // group, group, columns]), axis=1)
+    fields = [tf.bitwise.bitwise_and(tf.bitwise.right_shift(sums, 10 * i), _MOST_PACKED) for i in range(3)]
+    return tf.stack([tf.reduce_sum(field, axis=0) for field in fields])
+
+
 @tf.function(jit_compile=True)
 def _count_and_store(values: tf.Tensor, memory: tf.Tensor, slot: int) -> tuple[tf.Tensor, tf.Tensor]:
     shift = tf.constant(_BITS_PER_CODE * slot, tf.uint8)
     others = tf.constant(0xFF ^ (_CODE_MASK << _BITS_PER_CODE * slot), tf.uint8)
     symbols = _symbols(values)
     before = tf.bitwise.bitwise_and(tf.bitwise.right_shift(memory, shift), tf.constant(_CODE_MASK, tf.uint8))
-    marks = [symbols > 1, tf.equal(symbols, 1), tf.not_equal(symbols, before)]
-    axes = list(range(len(values.shape) - 1))
-    counts = tf.stack([tf.reduce_sum(tf.cast(mark, tf.int32), axes) for mark in marks])
-    stored = tf.bitwise.bitwise_or(
-        tf.bitwise.bitwise_and(memory, others), tf.bitwise.left_shift(symbols, shift)
-    )
-    return counts, stored
+    counts = _sum_per_filter([symbols > 1, tf.equal(symbols, 1), tf.not_equal(symbols, before)])
+    kept = tf.bitwise.bitwise_and(memory, others)
+    return counts, tf.bitwise.bitwise_or(kept, tf.bitwise.left_shift(symbols, shift))
+
+
+def count_codes(values: tf.Tensor) -> BitCounts:
+    """The codes of `values` (any shape, filters or channels along the last axis); none counts as changed."""
+    axes = list(range(values.shape.rank - 1))
+    counts = [tf.math.count_nonzero(mark, axes).numpy() for mark in (values > 0, tf.equal(values, 0))]
+    size = np.full(values.shape[-1], math.prod(values.shape[:-1]))
+    return BitCounts(counts[0], counts[1], np.zeros_like(size), size)
 
 
 class CodeMemory:
     """Remembers the codes of kernels on the device and counts what changed.
 
     Costs one byte per observed weight, which holds two remembered codes of two bits each: one for each
-    `slot`. Only the counts per filter ever reach the host.
+    slot. Only the counts per filter ever reach the host.
+
+    Args:
+        kernels: what to observe. Their codes at this moment are what the first flips count against.
+        slots: how many codes to remember independently, 1 or 2.
     """
 
-    def __init__(self, kernels: list[QuantizedKernel]):
+    def __init__(self, kernels: list[QuantizedKernel], slots: int = 1):
         self.kernels = kernels
         self._memories = [tf.zeros(kernel.variable.shape, tf.uint8) for kernel in kernels]
         self._sizes = [
             np.full(kernel.variable.shape[-1], math.prod(kernel.variable.shape[:-1])) for kernel in kernels
         ]
         self._step = tf.function(self._observe_all)
-        for slot in range(2):
+        for slot in range(slots):
             self.observe(slot)
 
     def _observe_all(self, memories: list[tf.Tensor], slot: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
@@ -169,10 +208,10 @@ class CodeMemory:
         """Counts the codes of every kernel now, and those that changed since the last call with this `slot`.
 
         Args:
-            slot: 0 or 1, which of the two remembered codes to compare with and to replace.
+            slot: which of the remembered codes to compare with and to replace, from 0.
         """
         counts, self._memories = self._step(self._memories, slot)
         return [
-            BitCounts(*np.split(count.numpy().astype(np.int64).ravel(), 3), size)
+            BitCounts(count[0].numpy(), count[1].numpy(), count[2].numpy(), size)
             for count, size in zip(counts, self._sizes, strict=True)
         ]
