@@ -16,8 +16,8 @@ __version__ = VERSION
 
 select_keras_2()
 
-_REGISTERING: tuple[str, ...] = ("quantizers", "metrics")
-_SUBMODULES = (*_REGISTERING, "kernels", "callbacks", "plots")
+_REGISTERING: tuple[str, ...] = ("quantizers", "constraints", "metrics")
+_SUBMODULES = (*_REGISTERING, "kernels", "schedules", "theory", "callbacks", "plots")
 
 
 def register() -> None:

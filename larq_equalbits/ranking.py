@@ -66,6 +66,12 @@ def order_keys(x: tf.Tensor) -> tf.Tensor:
     return tf.where((keys > infinity) | (keys < -infinity), tf.constant(integer.max, integer), keys)
 
 
+def magnitude(x: tf.Tensor) -> tf.Tensor:
+    """|x| by its bit pattern, so that denormal values stay what they are."""
+    integer = _KEY_TYPES[x.dtype.size]
+    return tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(x, integer), integer.max), x.dtype)
+
+
 def _count(mask: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(mask, tf.int32), axis=0)
 
@@ -73,7 +79,7 @@ def _count(mask: tf.Tensor) -> tf.Tensor:
 def _kth_largest(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     """The largest T of every column with at least `count` keys >= T, bit by bit from the highest."""
     integer = keys.dtype
-    threshold = tf.fill(tf.shape(keys)[1:], tf.constant(integer.min, integer))
+    threshold = tf.fill(tf.shape(count), tf.constant(integer.min, integer))
     for bit in reversed(range(8 * integer.size)):
         step = integer.min if bit == 8 * integer.size - 1 else 1 << bit
         candidate = threshold + tf.constant(step, integer)
@@ -153,3 +159,28 @@ def split_codes(x: Any, low: Any, high: Any, granularity: str = "filter") -> tf.
     one = tf.ones([], x.dtype)
     above_low = tf.where(top_mask(x, size - tf.cast(low, tf.int32), granularity), tf.zeros_like(one), -one)
     return tf.where(top_mask(x, high, granularity), one, above_low)
+
+
+@tf.function(jit_compile=True)
+def quantiles(x: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+    """Values of `x`, all of it together, below which the given shares lie, interpolated linearly.
+
+    Args:
+        x: floating-point tensor of any shape, not empty.
+        shares: float64 tensor of rank 1, each share in [0, 1].
+
+    Returns:
+        A tensor of rank 1 and the type of `x`, one value for every share.
+    """
+    size = x.shape.num_elements()
+    place = shares * (size - 1)
+    below = tf.floor(place)
+    ranks = tf.cast(tf.concat([below, tf.minimum(below + 1, size - 1)], 0), tf.int32)
+    keys = _kth_largest(order_keys(tf.reshape(x, [size, 1])), size - ranks)
+    lower, upper = tf.split(_values(keys, x.dtype), 2)
+    return lower + (upper - lower) * tf.cast(place - below, x.dtype)
+
+
+def _values(keys: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    bits = tf.where(keys < 0, tf.constant(keys.dtype.min, keys.dtype) - keys, keys)
+    return tf.bitcast(bits, dtype)

@@ -1,5 +1,8 @@
 """Quantizers for Larq layers: one module for each paper."""
 
 from larq_equalbits.quantizers.bi_half import BiHalf
+from larq_equalbits.quantizers.ir_net import IRNet
+from larq_equalbits.quantizers.rbnn import RBNN
+from larq_equalbits.quantizers.siman import SiMaN
 
-__all__ = ["BiHalf"]
+__all__ = ["RBNN", "BiHalf", "IRNet", "SiMaN"]

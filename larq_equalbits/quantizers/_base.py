@@ -7,12 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 from larq import utils
-from larq.quantizers import _BaseQuantizer
+from larq.quantizers import NoOp
 
 from larq_equalbits.errors import invalid
 from larq_equalbits.ranking import filter_size
 
-Scale = None | float | str
+Scale = float | str | None
 
 SCALES = ("fan_in", "mean_abs")
 
@@ -35,13 +35,20 @@ def register(alias: str) -> Callable[[type], type]:
     return decorate
 
 
-class BinaryQuantizer(_BaseQuantizer):
+@tf.custom_gradient
+def straight_through(kernel: tf.Tensor, codes: tf.Tensor) -> Any:
+    """`codes`, whose gradient goes to `kernel` as it is."""
+    return tf.identity(codes), lambda upstream: (upstream, None)
+
+
+class BinaryQuantizer(NoOp):
     """Codes in {-1, +1} times one scale per filter (all weights that share the last index).
 
     A subclass answers `codes(kernel)`, which carries the gradient.
-    """
 
-    precision = 1
+    It is a `NoOp` of precision 1 because that is what Larq exempts from its warning about starved weights:
+    no gradient here is cut off by the size of a latent weight, so that no constraint is needed.
+    """
 
     def __init__(self, scale: Scale = None, **kwargs: Any) -> None:
         if isinstance(scale, Real) and is_number(scale) and scale > 0:
@@ -50,7 +57,7 @@ class BinaryQuantizer(_BaseQuantizer):
             raise invalid("scale", scale, f"None, a positive number, or one of {SCALES}")
         # Keras would cast a float64 or bfloat16 kernel to the quantizer's own type.
         kwargs.setdefault("autocast", False)
-        super().__init__(**kwargs)
+        super().__init__(precision=1, **kwargs)
         self.scale = scale
 
     def codes(self, kernel: tf.Tensor) -> tf.Tensor:
@@ -81,4 +88,32 @@ class BinaryQuantizer(_BaseQuantizer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal quantizer."""
-        return {**super().get_config(), "scale": self.scale}
+        config = {**super().get_config(), "scale": self.scale}
+        del config["precision"]
+        return config
+
+
+class EstimatorQuantizer(BinaryQuantizer):
+    """A binary quantizer whose gradient has a sharpness `t` and a height `k`, moved by a schedule.
+
+    They are variables, so that a compiled training step sees them move, and belong to the configuration,
+    so that every file format keeps them; they are no weights of the layer.
+    """
+
+    def __init__(self, t: float, k: float | None = None, **kwargs: Any) -> None:
+        for name, value in (("t", t), ("k", 1.0 if k is None else k)):
+            if not (is_number(value) and value > 0):
+                raise invalid(name, value, "a positive number")
+        super().__init__(**kwargs)
+        self.t = tf.Variable(float(t), trainable=False, dtype=tf.float64, name="t")
+        height = max(1 / t, 1.0) if k is None else float(k)
+        self.k = tf.Variable(height, trainable=False, dtype=tf.float64, name="k")
+
+    def set_estimator(self, t: float, k: float) -> None:
+        """Moves the estimator to sharpness `t` and height `k`."""
+        self.t.assign(t)
+        self.k.assign(k)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal quantizer, with t and k where they are now."""
+        return {**super().get_config(), "t": float(self.t.numpy()), "k": float(self.k.numpy())}

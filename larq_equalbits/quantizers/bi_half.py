@@ -6,12 +6,7 @@ import tensorflow as tf
 
 from larq_equalbits import ranking
 from larq_equalbits.errors import invalid
-from larq_equalbits.quantizers._base import BinaryQuantizer, Scale, is_number, register
-
-
-@tf.custom_gradient
-def _straight_through(kernel: tf.Tensor, codes: tf.Tensor) -> Any:
-    return tf.identity(codes), lambda upstream: (upstream, None)
+from larq_equalbits.quantizers._base import BinaryQuantizer, Scale, is_number, register, straight_through
 
 
 @register("bi_half")
@@ -64,7 +59,7 @@ class BiHalf(BinaryQuantizer):
         """+1 for the largest weights, -1 for the rest."""
         size = ranking.filter_size(kernel.shape, self.granularity)
         count = ranking.exact_count(self.positive_ratio, size)
-        return _straight_through(kernel, ranking.top_codes(kernel, count, self.granularity))
+        return straight_through(kernel, ranking.top_codes(kernel, count, self.granularity))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal quantizer."""

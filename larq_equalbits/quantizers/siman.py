@@ -1,0 +1,131 @@
+"""SiMaN: large magnitudes become +1, small ones -1, whatever their sign."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from larq_equalbits import ranking
+from larq_equalbits.errors import invalid
+from larq_equalbits.quantizers import _standardize
+from larq_equalbits.quantizers._base import BinaryQuantizer, Scale, register, straight_through
+
+ENCODINGS = ("half", "optimal")
+GRADIENTS = ("magnitude", "identity")
+
+_EPSILON = 1e-5
+
+
+@tf.function(jit_compile=True)
+def _centred_magnitudes(filters: tf.Tensor) -> tf.Tensor:
+    return tf.abs(_standardize.rounded(_standardize.centre(filters), filters.dtype))
+
+
+@tf.function(jit_compile=True)
+def _standardized_gradient(filters: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    standardized = _standardize.standardize(filters, _EPSILON)
+    signed = tf.cast(upstream, tf.float64) * tf.sign(standardized.centred)
+    return tf.cast(_standardize.gradient(standardized, signed), filters.dtype)
+
+
+def optimal_counts(magnitudes: tf.Tensor) -> tf.Tensor:
+    """For every column the k that maximises (sum of the k largest magnitudes) / sqrt(k), the least of equals.
+
+    Corollary 1 of SiMaN: these k are the 0/1 code with the smallest angle to the magnitudes. The sums run
+    in float64.
+    """
+    rows = tf.sort(tf.cast(tf.transpose(magnitudes), tf.float64), axis=1, direction="DESCENDING")
+    k = tf.range(1, rows.shape[1] + 1, dtype=tf.float64)
+    return tf.argmax(tf.cumsum(rows, axis=1) / tf.sqrt(k), axis=1, output_type=tf.int32) + 1
+
+
+@register("siman")
+class SiMaN(BinaryQuantizer):
+    r"""Sign-to-magnitude: the largest magnitudes of a filter get +1, the rest -1.
+
+    With n weights in a filter w, m its mean and v its unbiased variance, the standardized weights are
+    \(z = (w - m) / \sqrt{v + 10^{-5}}\), and the k weights with the largest \(|z|\) get +1. Dividing does not
+    change the order, so the order is taken from \(|w - m|\), centred with a mean that is accurate to the last
+    bit and rounded as the authors' float32 subtraction rounds; equal magnitudes rank by position, the earlier
+    one lower. Neither denormal nor huge weights lose precision, except denormal float64.
+
+    Gradient: "magnitude" goes through \(|z|\) and the standardization, as in the authors' code,
+    \(\partial L / \partial z = \operatorname{sign}(z) \, \partial L / \partial q\). "identity" is Eq. 6,
+    \(\partial L / \partial w = \partial L / \partial q\), which pushes the magnitude of a negative weight the
+    wrong way.
+
+    A filter is all weights that share the last index of (height, width, in, out) or (in, out).
+
+    Example:
+        >>> print(SiMaN()([[-0.5], [0.1], [-0.1], [0.5]]).numpy().ravel())
+        [ 1. -1. -1.  1.]
+
+    Args:
+        encoding: "half" takes k = n // 2 (Eq. 20); "optimal" the k that maximises the sum of the k largest
+            magnitudes over sqrt(k) (Corollary 1), which needs a sort.
+        gradient: "magnitude" or "identity".
+        standardize: whether filters are centred and standardized first. The paper's text takes \(|w|\) as it
+            is, the authors' code the standardized magnitude.
+        scale: factor of the codes: None, a positive number, "fan_in" for sqrt(2 / n), or "mean_abs" for the
+            mean magnitude of the filter, where the authors' learned scale starts.
+        **kwargs: `metrics` as for Larq's quantizers, and `name`.
+
+    Raises:
+        InputError: an unknown encoding, gradient or scale, a `standardize` that is no truth value; when
+            called, a kernel of rank 0 or 1 or with an empty filter.
+
+    Reference:
+        Lin et al., SiMaN: Sign-to-Magnitude Network Binarization, TPAMI 2022. Train without l2 regularization
+        of the kernel (Sec. 4.3); `constraints.MagnitudeClip` is the step of the authors' code that the paper
+        leaves out.
+    """
+
+    def __init__(
+        self,
+        encoding: str = "half",
+        gradient: str = "magnitude",
+        standardize: bool = True,
+        scale: Scale = None,
+        **kwargs: Any,
+    ) -> None:
+        if encoding not in ENCODINGS:
+            raise invalid("encoding", encoding, f"one of {ENCODINGS}")
+        if gradient not in GRADIENTS:
+            raise invalid("gradient", gradient, f"one of {GRADIENTS}")
+        if not isinstance(standardize, bool):
+            raise invalid("standardize", standardize, "True or False")
+        super().__init__(scale=scale, **kwargs)
+        self.encoding = encoding
+        self.gradient = gradient
+        self.standardize = standardize
+
+    def codes(self, kernel: tf.Tensor) -> tf.Tensor:
+        """+1 for the largest magnitudes, -1 for the rest."""
+        filters = tf.reshape(kernel, [-1, kernel.shape[-1]])
+        if self.gradient == "identity":
+            return tf.reshape(straight_through(filters, self._encode(filters)), kernel.shape)
+
+        @tf.custom_gradient
+        def encode(weights: tf.Tensor) -> Any:
+            def through_magnitude(upstream: tf.Tensor) -> tf.Tensor:
+                if self.standardize:
+                    return _standardized_gradient(weights, upstream)
+                return upstream * tf.sign(weights)
+
+            return self._encode(weights), through_magnitude
+
+        return tf.reshape(encode(filters), kernel.shape)
+
+    def _encode(self, filters: tf.Tensor) -> tf.Tensor:
+        magnitudes = _centred_magnitudes(filters) if self.standardize else ranking.magnitude(filters)
+        count = filters.shape[0] // 2 if self.encoding == "half" else optimal_counts(magnitudes)
+        one = tf.ones([], filters.dtype)
+        return tf.where(ranking.top_mask(magnitudes, count), one, -one)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal quantizer."""
+        return {
+            **super().get_config(),
+            "encoding": self.encoding,
+            "gradient": self.gradient,
+            "standardize": self.standardize,
+        }

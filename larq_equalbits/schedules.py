@@ -1,0 +1,124 @@
+"""Schedules over the epochs of training, and the callbacks that drive quantizers and constraints by them.
+
+A schedule is a function of the epoch alone, so that training which is resumed with ``initial_epoch`` goes on
+where it stopped.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from larq_equalbits.constraints import MagnitudeClip
+from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits.quantizers import RBNN
+from larq_equalbits.quantizers._base import EstimatorQuantizer, is_number
+
+
+def error_decay(progress: float, t_min: float = 1e-3, t_max: float = 10.0) -> tuple[float, float]:
+    r"""Sharpness t and height k of IR-Net's estimator.
+
+    \(t = t_{min} (t_{max} / t_{min})^{progress}\) and \(k = \max(1/t, 1)\).
+
+    Args:
+        progress: share of training that is done, e / E for epoch e of E, from 0.
+        t_min: t at the start.
+        t_max: t at the end.
+    """
+    t = t_min * (t_max / t_min) ** progress
+    return t, max(1.0 / t, 1.0)
+
+
+def falling_percentile(progress: float, start: float = 15.0) -> float:
+    """SiMaN's percentile, start * (1 - progress), never below 0.
+
+    Args:
+        progress: share of training that is done, e / E for epoch e of E, from 0.
+        start: percentile at the start, in percent.
+    """
+    return start * max(1.0 - progress, 0.0)
+
+
+class _Schedule(tf.keras.callbacks.Callback):
+    def __init__(self, epochs: int | None = None) -> None:
+        if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
+            raise invalid("epochs", epochs, "a whole number of 1 or more, or None")
+        super().__init__()
+        self.epochs = epochs
+
+    def _progress(self, epoch: int) -> float:
+        return epoch / (self.epochs or self.params["epochs"])
+
+
+class ErrorDecay(_Schedule):
+    """Moves t and k of every `ir_net` and `rbnn` at the start of an epoch, and renews RBNN's rotations.
+
+    Args:
+        t_min: sharpness at the start: 1e-3 for IR-Net's ResNet-20, 1e-1 for its VGG-small, 1e-2 for RBNN.
+        t_max: sharpness at the end.
+        epochs: length of the whole training; None for the `epochs` of `fit`.
+        rotate_every: renews the rotations of `rbnn` at the start of every that many epochs.
+
+    Raises:
+        InputError: a `t_min` or `t_max` that is no positive number, `epochs` or `rotate_every` below 1; at
+            the start of training, a model without such a quantizer.
+
+    Reference:
+        Qin et al., IR-Net, CVPR 2020, Eq. 9; Lin et al., RBNN, NeurIPS 2020.
+    """
+
+    def __init__(
+        self, t_min: float = 1e-3, t_max: float = 10.0, epochs: int | None = None, rotate_every: int = 1
+    ) -> None:
+        for name, value in (("t_min", t_min), ("t_max", t_max)):
+            if not (is_number(value) and value > 0):
+                raise invalid(name, value, "a positive number")
+        if isinstance(rotate_every, bool) or not isinstance(rotate_every, int) or rotate_every < 1:
+            raise invalid("rotate_every", rotate_every, "a whole number of 1 or more")
+        super().__init__(epochs)
+        self.t_min, self.t_max, self.rotate_every = t_min, t_max, rotate_every
+
+    def _kernels(self) -> list[Any]:
+        kernels = quantized_kernels(self.model)
+        return [kernel for kernel in kernels if isinstance(kernel.quantizer, EstimatorQuantizer)]
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Checks that there is something to move."""
+        if self.model.built and not self._kernels():
+            raise InputError("ErrorDecay needs a model with the quantizer ir_net or rbnn, but got none.")
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Moves the estimators, and renews the rotations when the epoch is due."""
+        for kernel in self._kernels():
+            kernel.quantizer.set_estimator(*error_decay(self._progress(epoch), self.t_min, self.t_max))
+            if isinstance(kernel.quantizer, RBNN) and epoch % self.rotate_every == 0:
+                kernel.quantizer.rotate(kernel.latent())
+
+
+class PercentileDecay(_Schedule):
+    """Lets the percentile of every `magnitude_clip` fall to 0 over training.
+
+    Args:
+        start: percentile at the start, in percent, from 0 to below 50.
+        epochs: length of the whole training; None for the `epochs` of `fit`.
+
+    Raises:
+        InputError: a `start` outside [0, 50), `epochs` below 1.
+
+    Reference:
+        The authors' code of SiMaN, q = 15 (1 - epoch / epochs).
+    """
+
+    def __init__(self, start: float = 15.0, epochs: int | None = None) -> None:
+        if not (is_number(start) and 0 <= start < 50):
+            raise invalid("start", start, "a number from 0 to below 50")
+        super().__init__(epochs)
+        self.start = start
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Sets the percentile of the epoch."""
+        percentile = falling_percentile(self._progress(epoch), self.start)
+        for kernel in quantized_kernels(self.model):
+            constraint = kernel.variable.constraint
+            if isinstance(constraint, MagnitudeClip):
+                constraint.percentile.assign(percentile)
