@@ -1,0 +1,208 @@
+"""Runs converted models on a device and compares what comes back.
+
+    >>> report = device.run("runs/a/model.tflite", "ssh:pi@raspberrypi", images,
+    ...                     program="lce_benchmark_model_aarch64", threads=(1, 4))  # doctest: +SKIP
+
+A target is `local` (LCE's interpreter in this process), `program` (a command line of `lce_benchmark_model` on
+this machine), `ssh:USER@HOST` or `adb[:SERIAL]`.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from larq_equalbits.device import flatbuffer, host, remote
+from larq_equalbits.device.adb import Adb
+from larq_equalbits.device.failure import DeviceError, DeviceLostError
+from larq_equalbits.device.flatbuffer import Arrays, Model, Source
+from larq_equalbits.device.report import Agreement, Latency, Operator, Report, Result
+from larq_equalbits.device.shells import Shell
+from larq_equalbits.device.ssh import Ssh
+from larq_equalbits.errors import InputError, invalid
+
+__all__ = ["Agreement", "DeviceError", "DeviceLostError", "Latency", "Operator", "Report", "Result", "run"]
+
+_FORMS = '"local", "program", "ssh:USER@HOST[:PORT]" or "adb[:SERIAL]"'
+
+
+def _shell(target: str, folder: str | None, ssh_config: str | None) -> Shell | None:
+    kind, _, rest = re.sub(r"^ssh(?:://|\s+)", "ssh:", target.strip()).partition(":")
+    if target == "local":
+        return None
+    if target == "program":
+        return Shell(target, folder)
+    if kind == "adb" and (rest or ":" not in target):
+        return Adb(target, rest or None, folder)
+    if kind == "ssh" and rest:
+        address, port = re.fullmatch(r"(.*?)(?::(\d{1,5}))?", rest, re.S).groups()  # type: ignore[union-attr]
+        return Ssh(target, address, None if port is None else int(port), folder, ssh_config)
+    raise invalid("target", target, _FORMS)
+
+
+def _command(program: Any, prefix: Any, target: str) -> list[str]:
+    if program is None:
+        raise InputError(
+            f"program must be lce_benchmark_model (its path) for the target {target}, but got None."
+        )
+    words = [*remote.split_command(prefix or ()), *remote.split_command(program)]
+    if not words or not Path(words[-1]).is_file():
+        raise invalid(
+            "program", program, "the path of lce_benchmark_model, or a command line that ends with it"
+        )
+    if target != "program" and len(remote.split_command(program)) > 1:
+        raise InputError("program must be one file for a device; put words that go before it into prefix.")
+    return words
+
+
+def _counts(name: str, values: Sequence[int]) -> tuple[int, ...]:
+    numbers = tuple(values)
+    whole = all(isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in numbers)
+    if not numbers or not whole or min(numbers) < 1:
+        raise invalid(name, values, "one or more whole numbers of at least 1")
+    return tuple(dict.fromkeys(int(value) for value in numbers))
+
+
+def _references(
+    keras_model: Any, models: Sequence[Model], samples: Sequence[remote.Samples]
+) -> dict[str, dict[str, list[np.ndarray]]]:
+    """For every model the outputs to compare with, by the name of the reference."""
+    if not isinstance(keras_model, Mapping):
+        keras_model = {} if keras_model is None else {model.name: keras_model for model in models}
+    unknown = set(keras_model) - {model.name for model in models}
+    if unknown:
+        raise invalid(
+            "keras_model", sorted(unknown), f"keyed by the models {[model.name for model in models]}"
+        )
+    found: dict[str, dict[str, list[np.ndarray]]] = {}
+    for model, several in zip(models, samples, strict=True):
+        found[model.name] = {}
+        if model.name in keras_model:
+            found[model.name]["keras"] = host.keras_outputs(keras_model[model.name], model, several)
+        try:
+            found[model.name]["host"] = host.Host(model).outputs(several)
+        except ImportError:
+            continue
+    return found
+
+
+def _judge(result: Result, references: Mapping[str, list[np.ndarray]], labels: np.ndarray | None) -> None:
+    if not result.outputs:
+        return
+    for name, expected in references.items():
+        result.agreements.append(Agreement.between(name, expected, result.outputs))
+    if labels is not None:
+        first = result.outputs[0].reshape(len(result.outputs[0]), -1)
+        result.accuracy_images = len(first)
+        result.accuracy = float(np.mean(np.argmax(first, axis=1) == labels[: len(first)]))
+
+
+def run(
+    models: Source | Sequence[Source] | Mapping[str, Source],
+    target: str | Sequence[str] = "local",
+    inputs: Arrays | None = None,
+    *,
+    threads: Sequence[int] = (1,),
+    repeats: int = 50,
+    warmup: int = 5,
+    rounds: int = 3,
+    images: int = 8,
+    program: str | os.PathLike[str] | Sequence[str] | None = None,
+    prefix: str | Sequence[str] = (),
+    flags: Sequence[str] = (),
+    keras_model: Any = None,
+    labels: np.ndarray | Sequence[int] | None = None,
+    device_folder: str | None = None,
+    ssh_config: str | None = None,
+    timeout: float = 600.0,
+    profile: bool = True,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Runs every model on every target with every number of threads.
+
+    Latency comes from `rounds` starts of the program with `warmup` and `repeats` inferences of the first
+    image each; the outputs from one inference for each of the first `images` images; memory and the profile
+    from one more start, because both cost time.
+
+    Args:
+        models: a .tflite file's path or bytes, several of them, or a mapping from names to them.
+        target: one or several of "local", "program", "ssh:USER@HOST[:PORT]" and "adb[:SERIAL]".
+        inputs: real images as the model takes them (normalised), first axis images; for several inputs a
+            mapping from their names or a sequence in the model's order.
+        threads: the numbers of threads, each at least 1.
+        repeats: inferences in a round, at least 1.
+        warmup: inferences before each round, at least 0.
+        rounds: at least 1.
+        images: how many images' outputs to bring back, at least 1.
+        program: `lce_benchmark_model` for the device: a path, or for the target "program" a command line too.
+        prefix: words before the program there, such as an emulator or "taskset f0".
+        flags: more options for the program, such as "--use_indirect_bgemm=true" or "--use_xnnpack=false".
+        keras_model: the model that was converted, or a mapping from the models' names.
+        labels: the images' labels, for the accuracy.
+        device_folder: where on the device a folder for the run is made, an absolute path. Default: /tmp, and
+            /data/local/tmp on Android. Nothing else is written, and the run's folder is removed at the end.
+        ssh_config: a configuration file for ssh instead of ~/.ssh/config.
+        timeout: seconds for one start of the program.
+        profile: whether to measure memory and operators with the program.
+        progress: called with a line of text before each step.
+
+    Returns:
+        A report. Where a device disappears or a program fails, the results that it broke have a `failure`
+        and hold what was measured before.
+
+    Raises:
+        InputError: for an argument that is not as described.
+        DeviceError: where no target could be used at all.
+        ImportError: for "local" without larq_compute_engine.
+    """
+    targets = [target] if isinstance(target, str) else list(target)
+    if inputs is None or not targets:
+        raise InputError(
+            "inputs must be real images for the model, and target at least one, but one is missing."
+        )
+    shells = [_shell(each, device_folder, ssh_config) for each in targets]
+    commands = [
+        _command(program, prefix, each) if shell else [] for each, shell in zip(targets, shells, strict=True)
+    ]
+    counts = _counts("threads", threads)
+    for name, value, least in (("repeats", repeats, 1), ("rounds", rounds, 1), ("warmup", warmup, 0)):
+        if not isinstance(value, int) or value < least:
+            raise invalid(name, value, f"a whole number of at least {least}")
+    (images,) = _counts("images", (images,))
+    loaded = flatbuffer.load(models)
+    everything = [model.samples(inputs) for model in loaded]
+    samples = [several[:images] for several in everything]
+    known_labels = None if labels is None else np.asarray(labels)
+    if known_labels is not None and known_labels.shape != (len(everything[0]),):
+        raise invalid(
+            "labels", f"shape {known_labels.shape}", f"one label for each of {len(everything[0])} images"
+        )
+    plan = remote.Plan(counts, repeats, warmup, rounds, timeout, profile, progress or (lambda line: None))
+    references = _references(keras_model, loaded, samples)
+    report, unusable = Report(), []
+    for each, shell, command in zip(targets, shells, commands, strict=True):
+        if shell is None:
+            for model, several in zip(loaded, samples, strict=True):
+                for number in counts:
+                    plan.progress(f"local: {model.name}, {number} threads")
+                    result = host.measure(model, several, number, repeats, warmup, rounds)
+                    report.results.append(result)
+                    _judge(result, references[model.name], known_labels)
+            continue
+        try:
+            with remote.Bench(shell, command, plan, flags) as bench:
+                report.devices[each], notes = bench.prepare(loaded, samples)
+                for result in remote.measure_all(bench, loaded, samples, report.results, notes):
+                    _judge(result, references[result.model], known_labels)
+        except DeviceError as error:
+            unusable.append(error)
+            missing = [
+                Result(m.name, each, t, len(m.data), failure=str(error)) for m in loaded for t in counts
+            ]
+            report.results += missing
+    if unusable and len(unusable) == len(targets):
+        raise unusable[0]
+    return report

@@ -1,0 +1,136 @@
+"""Models in this process: LCE's interpreter, and the Keras model they were converted from."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from larq_equalbits import errors
+from larq_equalbits.device.flatbuffer import Model
+from larq_equalbits.device.report import Latency, Result
+from larq_equalbits.errors import InputError
+
+
+class Host:
+    """LCE's interpreter on one model.
+
+    Args:
+        model: the converted model.
+        threads: the number of threads.
+
+    Raises:
+        ImportError: without larq_compute_engine, naming the extra to install.
+    """
+
+    def __init__(self, model: Model, threads: int = 1) -> None:
+        base = errors.require("deploy", "larq_compute_engine.tflite.python.interpreter")
+        # The default kernel is several times slower on x86-64.
+        self._interpreter = base.Interpreter(
+            model.data, num_threads=threads, use_indirect_bgemm=True
+        ).interpreter
+        self._model = model
+
+    def raw(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The stored outputs for one image."""
+        return self._interpreter.predict(list(sample))
+
+    def outputs(self, samples: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+        """An array for every output, first axis images."""
+        return join(self._model, [self.raw(sample) for sample in samples])
+
+
+def join(model: Model, rows: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """The outputs of single images as one array for every output, in real numbers."""
+    columns = zip(*rows, strict=True)
+    return [
+        tensor.decode(np.concatenate(column)) for tensor, column in zip(model.outputs, columns, strict=True)
+    ]
+
+
+def _resident_kib() -> float | None:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+def measure(
+    model: Model,
+    samples: Sequence[Sequence[np.ndarray]],
+    threads: int,
+    repeats: int,
+    warmup: int,
+    rounds: int,
+) -> Result:
+    """Runs `model` in this process: `rounds` times `warmup` and `repeats` inferences of the first image.
+
+    The time includes handing the arrays over from Python. Memory is how much this process grew.
+    """
+    result = Result(model.name, "local", threads, len(model.data))
+    before, start = _resident_kib(), time.perf_counter()
+    host = Host(model, threads)
+    result.init_ms = 1000 * (time.perf_counter() - start)
+    result.outputs = host.outputs(samples)
+    after = _resident_kib()
+    if before is not None and after is not None:
+        result.memory_kib = max(0.0, after - before)
+    measured = []
+    for _ in range(rounds):
+        for _ in range(warmup):
+            host.raw(samples[0])
+        times = np.empty(repeats)
+        for position in range(repeats):
+            start = time.perf_counter()
+            host.raw(samples[0])
+            times[position] = time.perf_counter() - start
+        measured.append(Latency.of(1000 * times))
+    result.latency = Latency.over(measured)
+    result.notes.append(
+        "local: LCE's interpreter in Python has no profiler; a profile needs lce_benchmark_model."
+    )
+    if os.uname().machine not in ("aarch64", "arm64"):
+        result.notes.append(f"local is {os.uname().machine}: its times say nothing about 64-bit ARM.")
+    return result
+
+
+def keras_outputs(
+    keras_model: Any, model: Model, samples: Sequence[Sequence[np.ndarray]]
+) -> list[np.ndarray]:
+    """What the Keras model answers to the same images, in the order of the converted model's outputs.
+
+    Inputs and outputs of several go by name where the file's signature has Keras' names, else by order.
+
+    Raises:
+        InputError: where the two models have different numbers of inputs or outputs.
+    """
+    columns = [np.concatenate(column) for column in zip(*samples, strict=True)]
+    arrays = [t.decode(column) for t, column in zip(model.inputs, columns, strict=True)]
+    names = list(getattr(keras_model, "input_names", None) or [""])
+    if len(arrays) > 1 and set(names) == {tensor.key for tensor in model.inputs}:
+        by_name = {tensor.key: array for tensor, array in zip(model.inputs, arrays, strict=True)}
+        arrays = [by_name[name] for name in names]
+    if len(names) not in (1, len(arrays)):
+        raise InputError(
+            f"keras_model must have the {len(arrays)} inputs of {model.name}, but has {len(names)}."
+        )
+    answer = keras_model(arrays[0] if len(arrays) == 1 else arrays, training=False)
+    answers = list(answer.values()) if isinstance(answer, dict) else answer
+    answers = list(answers) if isinstance(answers, (list, tuple)) else [answers]
+    if len(answers) != len(model.outputs):
+        raise InputError(
+            f"keras_model must have the {len(model.outputs)} outputs of {model.name}, but has {len(answers)}."
+        )
+    labels = (
+        list(answer) if isinstance(answer, dict) else list(getattr(keras_model, "output_names", None) or [])
+    )
+    keys = [tensor.key for tensor in model.outputs]
+    if len(answers) > 1 and sorted(labels) == sorted(keys):
+        answers = [answers[labels.index(key)] for key in keys]
+    found = [np.asarray(each) for each in answers]
+    return [
+        np.reshape(each, (-1, *tensor.shape[1:])) for each, tensor in zip(found, model.outputs, strict=True)
+    ]

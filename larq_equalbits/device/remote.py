@@ -1,0 +1,242 @@
+"""Runs the benchmark program through a shell, on this machine or on another."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from larq_equalbits.device import benchmark_model, checks, host
+from larq_equalbits.device.adb import Adb
+from larq_equalbits.device.benchmark_model import complaint
+from larq_equalbits.device.failure import DeviceError, DeviceLostError
+from larq_equalbits.device.flatbuffer import Model
+from larq_equalbits.device.report import Latency, Result
+from larq_equalbits.device.shells import Finished, Shell
+
+#: What loading the model may take beyond the time for the inferences.
+_GRACE_SECONDS = 30.0
+Samples = Sequence[Sequence[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to measure.
+
+    Attributes:
+        threads: the numbers of threads.
+        repeats: inferences in a round.
+        warmup: inferences before each round.
+        rounds: how often the program is started for the latency.
+        timeout: seconds after which a start of the program is given up.
+        profile: whether to make a profile.
+        progress: called with a line of text before each step.
+    """
+
+    threads: tuple[int, ...]
+    repeats: int
+    warmup: int
+    rounds: int
+    timeout: float
+    profile: bool
+    progress: Callable[[str], None]
+
+
+class Bench:
+    """The benchmark program in a folder of its own on one device.
+
+    Args:
+        shell: where.
+        program: words before the program (an emulator, `taskset`), and the program last. On this machine it
+            is called as it stands; elsewhere its file is copied to the device.
+        plan: how to measure.
+        flags: more options for the program.
+    """
+
+    def __init__(self, shell: Shell, program: Sequence[str], plan: Plan, flags: Sequence[str] = ()) -> None:
+        self.shell, self.plan, self._more = shell, plan, list(flags)
+        self._local = type(shell) is Shell
+        self._prefix, self._file = list(program[:-1]), Path(program[-1])
+        self._flags: list[tuple[str, ...]] = []
+
+    def __enter__(self) -> "Bench":
+        """Makes the run's own folder on the device."""
+        if isinstance(self.shell, Adb):
+            self.shell.find()
+        self.shell.make_folder()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Removes the folder, also after a failure; a device that is gone keeps it."""
+        try:
+            self.shell.remove_folder()
+        except DeviceError as error:
+            self.plan.progress(f"{self.shell.folder} on {self.shell.name} could not be removed: {error}")
+
+    def prepare(
+        self, models: Sequence[Model], samples: Sequence[Samples]
+    ) -> tuple[dict[str, str], list[str]]:
+        """Checks the device and copies everything to it; returns what is known of it, and remarks."""
+        known = checks.facts(self.shell)
+        contents = {f"model_{i}.tflite": model.data for i, model in enumerate(models)}
+        for i, several in enumerate(samples):
+            for j, sample in enumerate(several):
+                contents.update({f"input_{i}_{j}_{k}.bin": array.tobytes() for k, array in enumerate(sample)})
+        if not self._local:
+            contents["program"] = self._file.read_bytes()
+        needed = int(1.1 * sum(map(len, contents.values()))) + 2**20
+        emulated = self._local and self._prefix
+        program = None if emulated else self._file
+        notes = checks.check(self.shell, known, program, self.plan.threads, needed)
+        self.plan.progress(f"{self.shell.name}: copying {needed / 2**20:.1f} MiB")
+        self.shell.put(contents, self.plan.timeout)
+        self._flags = benchmark_model.profile_choices(self._help())
+        return known, notes
+
+    def _start(self, arguments: Sequence[str], timeout: float) -> Finished:
+        program = [*self._prefix, str(self._file.absolute()) if self._local else "./program"]
+        line = shlex.join([*program, *arguments])
+        # The program's number is written down so that it can be ended where the connection breaks.
+        script = (
+            f"cd {shlex.quote(self.shell.folder)} || exit 1\n"
+            f"{line} </dev/null & echo $! >pid\nwait $!\ncode=$?\nrm -f pid\nexit $code"
+        )
+        try:
+            return self.shell.run(script, timeout)
+        except DeviceLostError:
+            raise
+        except DeviceError:
+            # At the time limit only this end is gone; what still runs would disturb what comes next.
+            self.shell.end_program()
+            raise
+
+    def _help(self) -> str:
+        finished = self._start(["--help"], 60)
+        if finished.code in (126, 127):
+            raise DeviceError(
+                f"{self.shell.name}: the program does not start: {complaint(finished.text)}. It must be an "
+                "executable for this system, and the device folder must not be mounted noexec."
+            )
+        return finished.text
+
+    def _run(self, index: int, threads: int, runs: int, warmup: int, more: Sequence[str]) -> str:
+        flags = benchmark_model.run_flags(f"model_{index}.tflite", threads, runs, warmup, self.plan.timeout)
+        finished = self._start([*flags, *more, *self._more], self.plan.timeout + _GRACE_SECONDS)
+        if finished.code:
+            died = f"was ended by signal {finished.code - 128}" if finished.code > 128 else "failed"
+            raise DeviceError(f"the program {died} (exit status {finished.code}): {complaint(finished.text)}")
+        return finished.text
+
+    def measure(self, index: int, model: Model, samples: Samples, threads: int, result: Result) -> None:
+        """Fills `result`, step by step, so that a device that disappears leaves what was measured."""
+        name = f"{self.shell.name}: {model.name}, {threads} threads"
+        inputs = self._input_flags(index, model, 0)
+        measured: list[Latency] = []
+        for number in range(self.plan.rounds):
+            self.plan.progress(f"{name}: round {number + 1} of {self.plan.rounds}")
+            text = self._run(index, threads, self.plan.repeats, self.plan.warmup, inputs)
+            latency = benchmark_model.latency(text)
+            if latency is None:
+                raise DeviceError(f"the program printed no times: {complaint(text)}")
+            measured.append(latency)
+            result.latency = Latency.over(measured)
+            result.init_ms = benchmark_model.footprint(text).init_ms
+        self._outputs(index, model, samples, threads, result)
+        self._profile(index, threads, inputs, result, name)
+
+    def _input_flags(self, index: int, model: Model, image: int) -> list[str]:
+        names = [f"input_{index}_{image}_{k}.bin" for k in range(len(model.inputs))]
+        return benchmark_model.input_flags(model.inputs, names)
+
+    def _outputs(self, index: int, model: Model, samples: Samples, threads: int, result: Result) -> None:
+        rows: list[list[np.ndarray]] = []
+        size = sum(tensor.bytes for tensor in model.outputs)
+        for image in range(len(samples)):
+            self.plan.progress(
+                f"{self.shell.name}: {model.name}, {threads} threads: image {image + 1} of {len(samples)}"
+            )
+            flags = [*self._input_flags(index, model, image), "--output_filepath=output.bin"]
+            self._run(index, threads, 1, 0, flags)
+            stored = self.shell.get(["output.bin"]).get("output.bin")
+            if stored is None:
+                result.notes.append(f"{self.shell.name}: this version of the program writes no outputs.")
+                return
+            if len(stored) != size:
+                raise DeviceError(
+                    f"the program wrote {len(stored)} bytes of output, but the model has {size}."
+                )
+            rows.append(_split(model, stored))
+            result.outputs = host.join(model, rows)
+
+    def _profile(self, index: int, threads: int, inputs: list[str], result: Result, name: str) -> None:
+        if not self.plan.profile:
+            return
+        self.plan.progress(f"{name}: profile and memory")
+        runs = min(self.plan.repeats, 20)
+        for choice in list(self._flags):
+            flags = [flag.format(file="profile.csv") for flag in choice]
+            more = [*inputs, *flags, "--enable_op_profiling=true", "--report_peak_memory_footprint=true"]
+            try:
+                text = self._run(index, threads, runs, 1, more)
+            except DeviceLostError:
+                raise
+            except DeviceError as error:
+                # A version that refuses options it does not know.
+                result.notes.append(f"{self.shell.name}: {' '.join(choice) or 'profiling'}: {error}")
+                continue
+            written = self.shell.get(["profile.csv"]).get("profile.csv", b"") if choice else b""
+            measured = benchmark_model.footprint(text)
+            result.memory_kib, result.peak_kib = measured.memory_kib, measured.peak_kib
+            result.operators = benchmark_model.operators(written.decode(errors="replace") or text)
+            if result.operators:
+                self._flags = [choice]
+                return
+        result.notes.append(
+            f"{self.shell.name}: this version of the program makes no profile that is known here."
+        )
+
+
+def _split(model: Model, stored: bytes) -> list[np.ndarray]:
+    arrays, start = [], 0
+    for tensor in model.outputs:
+        values = np.frombuffer(stored, tensor.dtype, int(np.prod(tensor.shape)), start)
+        arrays.append(values.reshape(tensor.shape))
+        start += tensor.bytes
+    return arrays
+
+
+def split_command(program: str | Path | Sequence[str]) -> list[str]:
+    """A command line as words, the program last; a path to a file is one word even with spaces in it."""
+    if isinstance(program, Path) or (isinstance(program, str) and Path(program).is_file()):
+        return [str(program)]
+    return shlex.split(program) if isinstance(program, str) else [str(word) for word in program]
+
+
+def measure_all(
+    bench: Bench,
+    models: Sequence[Model],
+    samples: Sequence[Samples],
+    results: list[Result],
+    notes: Sequence[str],
+) -> Iterator[Result]:
+    """Measures every model with every number of threads; a failure is kept in its result.
+
+    After the device has disappeared nothing else is tried on it.
+    """
+    lost = ""
+    for index, model in enumerate(models):
+        for threads in bench.plan.threads:
+            result = Result(model.name, bench.shell.name, threads, len(model.data), notes=list(notes))
+            results.append(result)
+            if lost:
+                result.failure = f"not measured: {lost}"
+            else:
+                try:
+                    bench.measure(index, model, samples[index], threads, result)
+                except DeviceLostError as error:
+                    lost = result.failure = str(error)
+                except DeviceError as error:
+                    result.failure = re.sub(r"\s+", " ", str(error))
+            yield result

@@ -1,0 +1,86 @@
+"""A report as tables for the terminal."""
+
+from typing import Any
+
+from larq_equalbits.device.report import Agreement, Report, Result
+
+
+def _agreement(agreement: Agreement | None) -> str:
+    if agreement is None:
+        return "-"
+    return "same" if agreement.identical else f"{agreement.argmax:.0%} {agreement.max_difference:.0e}"
+
+
+def _number(value: float | None, pattern: str) -> str:
+    return "-" if value is None else format(value, pattern)
+
+
+def _cells(result: Result) -> list[str]:
+    latency = result.latency
+    return [
+        result.device,
+        result.model,
+        str(result.threads),
+        f"{result.size_bytes / 1024:,.1f}",
+        _number(latency.median_ms if latency else None, ".3f"),
+        _number(latency.spread_ms if latency else None, ".3f"),
+        _number(result.memory_kib, ",.0f"),
+        _agreement(result.agreement("keras")),
+        _agreement(result.agreement("host")),
+        _number(result.accuracy, ".1%"),
+    ]
+
+
+def results(report: Report) -> Any:
+    """The results side by side as a rich table.
+
+    Under "Keras" and "host" stand "same" where every output is identical, and otherwise the share of images
+    with the same largest output and the largest difference.
+    """
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title="On the device", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("device", "model"):
+        table.add_column(name, overflow="fold", max_width=24)
+    for name in ("thr", "KiB", "ms", "spread", "memory"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("Keras", "host", "acc."):
+        table.add_column(name, no_wrap=True)
+    for result in report.results:
+        table.add_row(*_cells(result), style="red" if result.failure else None)
+    table.caption = "KiB: the file; ms: median of an inference; memory in KiB"
+    return table
+
+
+def operators(result: Result, limit: int = 10) -> Any:
+    """The `limit` slowest operators of one result as a rich table."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"Slowest operators: {result.model} on {result.device}, {result.threads} threads",
+    )
+    table.add_column("operator")
+    table.add_column("output", overflow="fold")
+    table.add_column("ms", justify="right")
+    table.add_column("share", justify="right")
+    for each in sorted(result.operators, key=lambda operator: -operator.ms)[:limit]:
+        table.add_row(each.type, each.name, f"{each.ms:.3f}", f"{each.percent:.1f}%")
+    return table
+
+
+def print_report(report: Report, console: Any = None) -> None:
+    """Prints the results, the slowest operators of each model on each device, and the notes."""
+    from rich.console import Console
+
+    console = console or Console()
+    console.print(results(report))
+    shown = set()
+    for result in report.results:
+        if result.operators and (result.model, result.device) not in shown:
+            shown.add((result.model, result.device))
+            console.print(operators(result))
+    for note in dict.fromkeys(note for result in report.results for note in result.notes):
+        console.print(f"note: {note}", markup=False)

@@ -1,0 +1,322 @@
+"""Models on this machine: the interpreter, a program like lce_benchmark_model, and the report."""
+
+import csv
+import io
+import os
+import shlex
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import device
+from larq_equalbits.device import benchmark_model, checks, flatbuffer, shells, table
+from larq_equalbits.errors import InputError
+
+pytest.importorskip("larq_compute_engine")
+PROGRAM = Path(__file__).parent.parent / "programs" / "lce_benchmark_model.py"
+
+
+def two_by_two_model():
+    left = tf.keras.layers.Input((4, 4, 1), name="zebra")
+    right = tf.keras.layers.Input((6,), name="ant")
+    summed = tf.keras.layers.Dense(3, name="summed")(
+        tf.keras.layers.Concatenate()([tf.keras.layers.Flatten()(left), right])
+    )
+    doubled = tf.keras.layers.Dense(2, name="a_doubled")(right)
+    return tf.keras.Model([left, right], [summed, doubled])
+
+
+QUICK = {"repeats": 5, "warmup": 1, "rounds": 2, "images": 3}
+
+
+def test_local_measures_and_agrees_with_keras(converted, images):
+    model, tflite = converted
+    labels = np.argmax(model(images).numpy(), axis=1)
+    report = device.run(
+        {"small": tflite}, "local", images, keras_model=model, labels=labels, threads=(1, 2), **QUICK
+    )
+    assert [(r.model, r.device, r.threads) for r in report.results] == [
+        ("small", "local", 1),
+        ("small", "local", 2),
+    ]
+    for result in report.results:
+        assert result.latency.count == 10 and len(result.latency.rounds_ms) == 2
+        assert 0 < result.latency.min_ms <= result.latency.median_ms <= result.latency.max_ms < 1000
+        assert result.outputs[0].shape == (3, 10)
+        np.testing.assert_allclose(result.outputs[0], model(images[:3]), atol=1e-3)
+        assert result.agreement("keras").argmax == 1 and result.agreement("keras").max_difference < 1e-3
+        assert result.agreement("host").images == 3
+        assert (result.accuracy, result.accuracy_images, result.size_bytes) == (1.0, 3, len(tflite))
+    assert not report.failures
+
+
+@pytest.mark.parametrize("style", ["new", "old"])
+def test_program_brings_back_times_memory_profile_and_outputs(
+    converted, images, write_program, style, folders
+):
+    model, tflite = converted
+    before, seen = folders(), []
+    report = device.run(
+        tflite,
+        "program",
+        images,
+        program=write_program(style),
+        keras_model=model,
+        progress=seen.append,
+        **QUICK,
+    )
+    (result,) = report.results
+    assert not report.failures
+    assert result.latency.count == 10 and result.latency.statistic == ("median" if style == "new" else "mean")
+    assert result.memory_kib == 3.25 * 1024 and result.init_ms > 0
+    kinds = [operator.type for operator in result.operators]
+    assert kinds == ["CONV_2D", "LceQuantize", "LceBconv2d", "MEAN", "FULLY_CONNECTED"]
+    assert abs(sum(operator.percent for operator in result.operators) - 100) < 1e-3
+    if style == "new":
+        assert result.peak_kib == 12.5 * 1024
+        assert result.agreement("host").identical and result.agreement("keras").argmax == 1
+        assert any("image 3 of 3" in line for line in seen)
+    else:
+        assert not result.outputs and any("writes no outputs" in note for note in result.notes)
+    assert report.devices["program"]["machine"] == os.uname().machine
+    assert folders() == before
+
+
+def test_program_takes_a_prefix_and_a_command_line(converted, images, write_program):
+    program = write_program()
+    for given in (
+        {"program": program, "prefix": "env -i"},
+        {"program": f"env -i {shlex.quote(str(program))}"},
+        {"program": [sys.executable, str(PROGRAM)], "flags": ["--use_indirect_bgemm=true"]},
+    ):
+        (result,) = device.run(converted[1], "program", images, profile=False, **given, **QUICK).results
+        assert not result.failure and result.agreement("host").identical
+
+
+def test_several_inputs_and_outputs_keep_their_order_and_names_with_a_colon(write_program):
+    import larq_compute_engine
+
+    model = two_by_two_model()
+    tflite = larq_compute_engine.convert_keras_model(model)
+    generator = np.random.default_rng(1)
+    inputs = {
+        "zebra": generator.normal(size=(4, 4, 4, 1)).astype(np.float32),
+        "ant": generator.normal(size=(4, 6)).astype(np.float32),
+    }
+    (parsed,) = flatbuffer.load(tflite)
+    assert all(":" in tensor.name for tensor in parsed.inputs)
+    assert not any(":" in name for name in benchmark_model.layer_names(parsed.inputs))
+    (result,) = device.run(
+        tflite, "program", inputs, program=write_program(), keras_model=model, **QUICK
+    ).results
+    assert not result.failure
+    assert result.agreement("keras").max_difference < 1e-5
+    assert result.agreement("host").identical
+    assert sorted(array.shape for array in result.outputs) == [(3, 2), (3, 3)]
+
+
+def test_a_program_that_dies_leaves_what_was_measured(converted, images, write_program, tmp_path, folders):
+    count = shlex.quote(str(tmp_path / "starts"))
+    dying = write_program(before=f"echo x >>{count}; [ $(wc -l <{count}) -gt 5 ] && kill -9 $$")
+    before = folders()
+    report = device.run(
+        {"a": converted[1], "b": converted[1]}, "program", images, program=dying, profile=False, **QUICK
+    )
+    first, second = report.results
+    assert "ended by signal 9" in first.failure and first.latency.count == 10
+    assert len(first.outputs[0]) == 2 and first.agreement("host").images == 2
+    assert second.failure and second.latency is None
+    assert len(report.failures) == 2
+    assert folders() == before
+
+
+def test_a_program_that_refuses_says_why(converted, images, write_program):
+    broken = write_program(
+        before='case "$*" in *graph*) echo "ERROR: Unresolved custom op: LceQuantize" >&2; exit 1;; esac'
+    )
+    (result,) = device.run(converted[1], "program", images, program=broken, **QUICK).results
+    assert "Unresolved custom op: LceQuantize" in result.failure
+
+
+def test_a_program_that_hangs_is_ended_at_the_limit(
+    converted, images, write_program, tmp_path, monkeypatch, folders
+):
+    pid = tmp_path / "pid of sleep"
+    hanging = write_program(
+        before=f'case "$*" in *graph*) echo $$ >{shlex.quote(str(pid))}; exec sleep 1000;; esac'
+    )
+    monkeypatch.setattr(device.remote, "_GRACE_SECONDS", 0.0)
+    before = folders()
+    (result,) = device.run(converted[1], "program", images, program=hanging, timeout=1.0, **QUICK).results
+    assert "did not finish within" in result.failure
+    status = Path(f"/proc/{int(pid.read_text())}/status")
+    # Ended, though perhaps nobody has asked for its exit status yet.
+    assert not status.exists() or "State:\tZ" in status.read_text()
+    assert folders() == before
+
+
+def test_report_round_trips_and_prints(converted, images, write_program, tmp_path):
+    model, tflite = converted
+    labels = np.argmax(model(images).numpy(), axis=1)
+    report = device.run(
+        {"small": tflite},
+        ["local", "program"],
+        images,
+        program=write_program(),
+        keras_model=model,
+        labels=labels,
+        **QUICK,
+    )
+    again = device.Report.from_json(report.to_json())
+    assert again.to_json() == report.to_json()
+    rows = list(csv.DictReader(io.StringIO(report.to_csv())))
+    assert [row["device"] for row in rows] == ["local", "program"]
+    assert float(rows[1]["median_ms"]) == report.results[1].latency.median_ms
+    assert float(rows[0]["accuracy"]) == 1.0
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=100)
+    table.print_report(report, console)
+    printed = console.file.getvalue()
+    assert "LceBconv2d" in printed and "same" in printed and "program is a script" in printed
+    report.save(tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.json", "report.csv"}
+    assert len((report + again).results) == 4
+
+
+def test_chart_shows_every_result(converted, images, tmp_path):
+    pytest.importorskip("matplotlib")
+    report = device.run(converted[1], "local", images, threads=(1, 2), **QUICK)
+    report.plot(tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match="at least one measured latency"):
+        device.Report().plot(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"target": "phone"}, "ssh:USER@HOST"),
+        ({"target": "ssh"}, "ssh:USER@HOST"),
+        ({"target": "ssh:-oProxyCommand=touch /tmp/x"}, "no leading '-'"),
+        ({"target": "ssh:-lroot@host"}, "no leading '-'"),
+        ({"target": "ssh:user@-host"}, "no leading '-'"),
+        ({"target": "ssh:host name"}, "USER@HOST"),
+        ({"target": "ssh:host\nname"}, "USER@HOST"),
+        ({"target": "ssh:host;reboot"}, "USER@HOST"),
+        ({"target": "adb:-a"}, "no leading '-'"),
+        ({"target": "adb:a b"}, "serial number"),
+        ({"target": "adb:"}, "adb"),
+        ({"target": "ssh:host", "device_folder": "-rf"}, "absolute path"),
+        ({"target": "ssh:host", "device_folder": "/tmp/a\nb"}, "absolute path"),
+        ({"target": "ssh:host", "program": None}, "lce_benchmark_model"),
+        ({"program": "/no/such/program"}, "lce_benchmark_model"),
+        ({"target": "ssh:host", "program": "env program"}, "program"),
+        ({"threads": (0,)}, "at least 1"),
+        ({"threads": ()}, "at least 1"),
+        ({"threads": (1.5,)}, "whole numbers"),
+        ({"repeats": 0}, "at least 1"),
+        ({"images": 0}, "at least 1"),
+        ({"inputs": np.zeros((3, 8, 8, 2), np.float32)}, r"\(images, 8, 8, 1\)"),
+        ({"inputs": np.zeros((0, 8, 8, 1), np.float32)}, "non-zero length"),
+        ({"inputs": {"other": np.zeros((3, 8, 8, 1), np.float32)}}, "mapping from image"),
+        ({"inputs": np.array(["a"])}, "numbers"),
+        ({"inputs": None}, "inputs"),
+        ({"labels": [1]}, "one label"),
+        ({"models": b"not a model"}, "TFL3"),
+        ({"models": []}, "at least one .tflite"),
+        ({"keras_model": {"nobody": None}}, "keyed by the models"),
+    ],
+)
+def test_bad_input_is_named(converted, images, write_program, change, words):
+    arguments = {
+        "models": converted[1],
+        "target": "program",
+        "inputs": images,
+        "program": write_program(),
+        **change,
+    }
+    with pytest.raises(InputError, match=words):
+        device.run(arguments.pop("models"), arguments.pop("target"), arguments.pop("inputs"), **arguments)
+
+
+def elf(machine, loader=b""):
+    header = (
+        b"\x7fELF\x02\x01\x01"
+        + bytes(9)
+        + struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    )
+    entry = struct.pack("<IIQQQQQQ", 3, 4, 120, 0, 0, len(loader) + 1, len(loader) + 1, 1)
+    return header + entry + loader + b"\0"
+
+
+@pytest.mark.parametrize(
+    ("known", "program", "words"),
+    [
+        ({"machine": "armv7l", "bits": "32"}, elf(183), "32-bit system"),
+        ({"machine": "aarch64", "bits": "32"}, elf(183), "64-bit operating system"),
+        ({"machine": "aarch64", "bits": "64"}, elf(62), "program is for x86-64.*lce_benchmark_model_aarch64"),
+        ({"machine": "x86_64", "bits": "64"}, elf(183), "x86_64, but the program is for aarch64"),
+        ({"machine": "aarch64"}, elf(183, b"/system/bin/linker64"), "program is for Android"),
+        ({"machine": "aarch64", "free_kib": "100"}, elf(183), "only 0.1 MiB are free"),
+    ],
+)
+def test_checks_say_what_is_wrong(tmp_path, known, program, words):
+    path = tmp_path / "program"
+    path.write_bytes(program)
+    with pytest.raises(device.DeviceError, match=words):
+        checks.check(shells.Shell("program"), known, path, (1,), 2**20)
+
+
+def test_checks_accept_a_pi_and_remark_on_the_rest(tmp_path):
+    path = tmp_path / "program"
+    path.write_bytes(elf(183, b"/lib/ld-linux-aarch64.so.1"))
+    pi = {"machine": "aarch64", "bits": "64", "cores": "4", "free_kib": "100000", "governor": "performance"}
+    assert checks.check(shells.Shell("pi"), pi, path, (4,), 2**20) == []
+    notes = checks.check(shells.Shell("pi"), {**pi, "governor": "ondemand"}, path, (8,), 2**20)
+    assert "8 threads share 4 cores" in notes[0] and "ondemand" in notes[1]
+    with open(sys.executable, "rb") as file:
+        assert checks.inspect(file.read()).machine in ("x86-64", "aarch64")
+
+
+def test_times_of_every_version_are_read():
+    newer = (
+        "INFO: count=3 first=9 curr=2 min=2 max=9 avg=4 std=1\n\n"
+        "INFO: count=50 first=1100 curr=1010 min=990 max=2100 avg=1.05e+03 std=31 p5=995 "
+        "median=1020 p95=1900\n"
+        "INFO: Inference timings in us: Init: 1234, First inference: 1100, Warmup (avg): 4, "
+        "Inference (avg): 1050\n"
+        "INFO: Memory footprint delta from the start of the tool (MB): init=0.5 overall=2.5\n"
+        "Timings (microseconds): count=50 first=7 curr=7 min=7 max=7 avg=7 std=7\n"
+    )
+    latency = benchmark_model.latency(newer)
+    assert (latency.median_ms, latency.mean_ms, latency.min_ms, latency.max_ms) == (1.02, 1.05, 0.99, 2.1)
+    assert latency.count == 50 and latency.statistic == "median"
+    assert benchmark_model.footprint(newer) == benchmark_model.Footprint(1.234, 2560, None)
+    same = benchmark_model.latency("count=50 curr=7 (all same)\n")
+    assert (same.median_ms, same.min_ms, same.count, same.statistic) == (0.007, 0.007, 50, "mean")
+    older = "Average inference timings in us: Warmup: 83235, Init: 38467, Inference: 79760.9\n"
+    assert benchmark_model.latency(older).mean_ms == pytest.approx(79.7609)
+    assert benchmark_model.footprint(older).init_ms == pytest.approx(38.467)
+    assert benchmark_model.latency("STARTING!\n") is None
+
+
+def test_a_profile_leaves_out_the_start_up_and_the_other_orders():
+    text = (
+        "Profiling Info for Benchmark Initialization:\n===== Run Order =====\n"
+        "node type, first, avg_ms, %, cdf%, mem KB, times called, name\n"
+        "AllocateTensors, 0.1, 0.1, 100%, 100%, 0, 1, AllocateTensors/0\n\n"
+        "Operator-wise Profiling Info for Regular Benchmark Runs:\n===== Run Order =====\n"
+        "node type, first, avg_ms, %, cdf%, mem KB, times called, name\n"
+        "LceBconv2d, 0.2, 0.25, 75%, 75%, 0, 1, [a, b;c]:0\nSOFTMAX, 0.1, 0.05, 25%, 100%, 0, 1, [out]:1\n\n"
+        "===== Top by Computation Time =====\n"
+    )
+    found = benchmark_model.operators(text)
+    assert [(o.type, o.name, o.ms, o.percent) for o in found] == [
+        ("LceBconv2d", "a, b;c", 0.25, 75.0),
+        ("SOFTMAX", "out", 0.05, 25.0),
+    ]

@@ -1,0 +1,255 @@
+"""Models behind the real sshd on loopback, and behind the real adb client with a server of the tests' own."""
+
+import getpass
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from larq_equalbits import device
+from larq_equalbits.device.adb import Adb
+from larq_equalbits.device.failure import DeviceError, DeviceLostError
+from larq_equalbits.device.ssh import Ssh
+
+QUICK = {"repeats": 5, "warmup": 1, "rounds": 2, "images": 3}
+ADB_SERVER = Path(__file__).parent.parent / "programs" / "adb_server.py"
+SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+needs_sshd = pytest.mark.skipif(
+    not (SSHD and shutil.which("ssh") and shutil.which("ssh-keygen")),
+    reason="needs OpenSSH's server and client: apt-get install openssh-server openssh-client",
+)
+needs_adb = pytest.mark.skipif(not shutil.which("adb"), reason="needs the adb client: apt-get install adb")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port):
+    for _ in range(100):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail("sshd did not start")
+
+
+@pytest.fixture
+def ssh(tmp_path):
+    """A throw-away sshd; what `device.run` needs to reach it, and its process."""
+    folder = tmp_path / "ssh"
+    folder.mkdir(mode=0o700)
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    port = free_port()
+    (folder / "authorized").write_text((folder / "user.pub").read_text())
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
+    (folder / "sshd_config").write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
+        f"PidFile {folder}/pid\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\n"
+    )
+    (folder / "config").write_text(
+        f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known\n"
+    )
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    server = subprocess.Popen([SSHD, "-f", folder / "sshd_config", "-D"], stderr=subprocess.DEVNULL)
+    try:
+        wait_for(port)
+        yield (
+            {"target": f"ssh:{getpass.getuser()}@127.0.0.1:{port}", "ssh_config": str(folder / "config")},
+            server,
+        )
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@needs_sshd
+def test_ssh_measures_compares_and_cleans_up(converted, images, write_program, ssh, folders):
+    model, tflite = converted
+    before = folders()
+    arguments, _ = ssh
+    report = device.run(
+        {"small": tflite},
+        inputs=images,
+        program=write_program(),
+        keras_model=model,
+        threads=(1, 2),
+        **arguments,
+        **QUICK,
+    )
+    assert not report.failures
+    for result in report.results:
+        assert result.latency.count == 10 and result.operators and result.memory_kib
+        assert result.agreement("host").identical and result.agreement("keras").argmax == 1
+    assert report.devices[arguments["target"]]["cores"].isdigit()
+    assert report.devices[arguments["target"]]["free_kib"].isdigit()
+    assert folders() == before
+
+
+@needs_sshd
+def test_ssh_quotes_a_folder_with_everything_in_its_name(converted, images, write_program, ssh, tmp_path):
+    awkward = tmp_path / 'it\'s a "folder"; $(touch hacked) `id` : * -rf'
+    awkward.mkdir()
+    (awkward / "mine").write_text("stays")
+    (result,) = device.run(
+        converted[1], inputs=images, program=write_program(), device_folder=str(awkward), **ssh[0], **QUICK
+    ).results
+    assert not result.failure and result.agreement("host").identical
+    assert [path.name for path in awkward.iterdir()] == ["mine"]
+    assert not list(tmp_path.rglob("hacked"))
+
+
+@needs_sshd
+def test_a_host_that_disappears_leaves_what_was_measured(converted, images, write_program, ssh, tmp_path):
+    arguments, server = ssh
+    count = shlex.quote(str(tmp_path / "starts"))
+    # The sixth start is that of the third image: it takes the daemon and this connection's process with it.
+    pull_the_plug = (
+        f"echo x >>{count}; if [ $(wc -l <{count}) -gt 5 ]; then kill -9 {server.pid}; p=$$; "
+        'while [ "$p" -gt 1 ]; do p=$(ps -o ppid= -p $p | tr -d " "); case $(ps -o comm= -p $p) in '
+        "sshd*) kill -9 $p;; *python*|pytest*) exit 1;; esac; done; fi"
+    )
+    report = device.run(
+        {"a": converted[1], "b": converted[1]},
+        inputs=images,
+        program=write_program(before=pull_the_plug),
+        profile=False,
+        device_folder=str(tmp_path),
+        **arguments,
+        **QUICK,
+    )
+    first, second = report.results
+    assert "cannot be reached" in first.failure
+    assert first.latency.count == 10 and len(first.outputs[0]) == 2 and first.agreement("host").identical
+    assert second.failure.startswith("not measured") and second.latency is None
+
+
+@needs_sshd
+def test_ssh_says_why_it_cannot_connect(converted, images, write_program, ssh, tmp_path):
+    arguments, _ = ssh
+    nobody = {**arguments, "target": f"ssh:{getpass.getuser()}@127.0.0.1:{free_port()}"}
+    with pytest.raises(DeviceLostError, match=r"cannot be reached.*refused"):
+        device.run(converted[1], inputs=images, program=write_program(), **nobody, **QUICK)
+    with pytest.raises(DeviceError, match="cannot make a folder in /no/such/folder"):
+        device.run(
+            converted[1],
+            inputs=images,
+            program=write_program(),
+            device_folder="/no/such/folder",
+            **arguments,
+            **QUICK,
+        )
+    report = device.run(
+        converted[1], ["local", nobody.pop("target")], images, program=write_program(), **nobody, **QUICK
+    )
+    assert [bool(result.failure) for result in report.results] == [False, True]
+
+
+@needs_sshd
+def test_ssh_refuses_a_program_for_another_system(converted, images, ssh, tmp_path, folders):
+    before = folders()
+    wrong = tmp_path / "program"
+    wrong.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x08\x00" + bytes(44))
+    with pytest.raises(DeviceError, match="but the program is for"):
+        device.run(converted[1], inputs=images, program=wrong, **ssh[0], **QUICK)
+    assert folders() == before
+
+
+@needs_sshd
+def test_the_only_folder_ever_removed_is_our_own(ssh, tmp_path):
+    arguments, _ = ssh
+    address, port = arguments["target"].removeprefix("ssh:").rsplit(":", 1)
+    shell = Ssh("pi", address, int(port), str(tmp_path), arguments["ssh_config"])
+    folder = shell.make_folder()
+    assert Path(folder).parent == tmp_path and Path(folder).stat().st_mode & 0o777 == 0o700
+    shell.put({"a b'c": b"1\0\xff", "run": b"#!/bin/sh\necho ran\n"})
+    assert shell.get(["a b'c", "missing"]) == {"a b'c": b"1\0\xff"}
+    assert shell.get(["missing"]) == {}
+    assert shell.run(f"{shlex.quote(folder)}/run").output == b"ran\n"
+    shell.remove_folder()
+    assert not Path(folder).exists() and tmp_path.exists()
+    shell.remove_folder()
+
+
+@pytest.fixture
+def phone(tmp_path, monkeypatch):
+    """Starts an adb server with one device; returns the folder that is its /data/local/tmp."""
+    servers = []
+
+    def start(*options):
+        root = tmp_path / "phone"
+        root.mkdir()
+        server = subprocess.Popen(
+            [sys.executable, ADB_SERVER, root, *options], stdout=subprocess.PIPE, text=True
+        )
+        servers.append(server)
+        # A number instead of a name keeps the client from starting a server of its own.
+        monkeypatch.setenv("ADB_SERVER_SOCKET", f"tcp:127.0.0.1:{int(server.stdout.readline())}")
+        return root
+
+    yield start
+    for server in servers:
+        server.kill()
+        server.wait(10)
+        server.stdout.close()
+
+
+@needs_adb
+@pytest.mark.parametrize("features", ["shell_v2,cmd", "cmd"])
+@pytest.mark.parametrize("target", ["adb", "adb:test-phone"])
+def test_adb_measures_compares_and_cleans_up(converted, images, write_program, phone, features, target):
+    model, tflite = converted
+    root = phone("--features", features)
+    report = device.run(tflite, target, images, program=write_program(), keras_model=model, **QUICK)
+    (result,) = report.results
+    assert not result.failure
+    assert result.latency.count == 10 and result.operators and result.memory_kib
+    assert result.agreement("host").identical and result.agreement("keras").argmax == 1
+    assert list(root.iterdir()) == []
+
+
+@needs_adb
+def test_a_phone_that_is_unplugged_leaves_what_was_measured(converted, images, write_program, phone):
+    phone("--dies-after", "6")
+    report = device.run(
+        {"a": converted[1], "b": converted[1]}, "adb", images, program=write_program(), profile=False, **QUICK
+    )
+    first, second = report.results
+    assert "adb" in first.failure and first.latency.count == 10 and len(first.outputs[0]) == 1
+    assert second.failure.startswith("not measured")
+
+
+@needs_adb
+def test_adb_says_which_devices_it_sees(converted, images, write_program, phone):
+    phone()
+    with pytest.raises(DeviceLostError, match=r"no such device.*test-phone"):
+        device.run(converted[1], "adb:other-phone", images, program=write_program(), **QUICK)
+    phone_is_there = Adb("adb")
+    phone_is_there.find()
+    assert phone_is_there.run("echo one; exit 3").code == 3
+
+
+@needs_adb
+def test_adb_without_a_server_says_so(converted, images, write_program, monkeypatch):
+    monkeypatch.setenv("ADB_SERVER_SOCKET", f"tcp:127.0.0.1:{free_port()}")
+    with pytest.raises(DeviceLostError, match="adb does not work"):
+        device.run(converted[1], "adb", images, program=write_program(), **QUICK)
+
+
+def test_a_missing_client_is_named(monkeypatch):
+    monkeypatch.setenv("PATH", "/no/such/folder")
+    with pytest.raises(DeviceError, match="ssh is not installed"):
+        Ssh("ssh:host", "host").make_folder()
+    with pytest.raises(DeviceError, match="adb is not installed"):
+        Adb("adb").find()
