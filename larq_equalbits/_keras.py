@@ -16,19 +16,8 @@ def select_keras_2() -> None:
     Raises:
         ImportError: where TensorFlow is already imported with Keras 3, which cannot be undone.
     """
-    tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is None:
-        os.environ["TF_USE_LEGACY_KERAS"] = "1"
-        return
-    # `tf.keras` is a lazy loader that reads the variable at its first use; a Keras 3 that it has
-    # picked already stays.
-    previous = os.environ.get("TF_USE_LEGACY_KERAS")
+    # TensorFlow imports the Keras that it has chosen at once, so that what is loaded tells the choice.
+    keras_version = getattr(sys.modules.get("keras"), "__version__", "2.")
+    if "tensorflow" in sys.modules and "tf_keras" not in sys.modules and not keras_version.startswith("2."):
+        raise ImportError(_ADVICE.format(version=keras_version))
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    # Keras 2 does not tell its version under this name in every release; Keras 3 does.
-    version = getattr(tensorflow.keras, "__version__", "2.")
-    if not version.startswith("2."):
-        if previous is None:
-            del os.environ["TF_USE_LEGACY_KERAS"]
-        else:
-            os.environ["TF_USE_LEGACY_KERAS"] = previous
-        raise ImportError(_ADVICE.format(version=version))

@@ -100,7 +100,8 @@ def main(
         "bits": _bits(run),
     }
     files.write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
-    plots.save(plots.bits({quantizer: run.history, _BASELINE: baseline.history}), out / "bits.png")
+    with files.replacing(out / "bits.png") as picture:
+        plots.bits({quantizer: run.history, _BASELINE: baseline.history}).savefig(picture, dpi=150)
     _print(report)
     click.echo(f"Written to {out}{os.sep}")
 

@@ -9,9 +9,8 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-from program import Claim, figure_program, write_csv, write_verdicts
+from program import Claim, figure_program, write_csv, write_plot, write_verdicts
 
-from larq_equalbits import plots
 from larq_equalbits.errors import require
 
 WEIGHTS = 12
@@ -92,7 +91,7 @@ def main(out: Path, **_) -> None:
         return [np.unpackbits(np.frombuffer(key, np.uint8))[:size] for key in sorted(found)]
 
     figure = plot(counts, combinations, unpack(by_negatives[WEIGHTS // 2]), unpack(distinct))
-    plots.save(figure, out / "equal_bits_fig6.png")
+    write_plot(figure, out / "equal_bits_fig6.png")
     write_verdicts(
         out,
         [

@@ -71,6 +71,12 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
+def write_plot(figure: Any, path: Path) -> None:
+    """Writes a matplotlib figure."""
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
 def write_verdicts(out: Path, claims: Sequence[Claim]) -> None:
     """Writes `verdicts.json` and prints a line for each claim."""
     files.write_text(
