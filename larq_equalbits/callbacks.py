@@ -28,22 +28,21 @@ def _callback_list() -> Any:
 
 
 def _when_built(model: tf.keras.Model, action: Callable[[], None]) -> None:
-    """Builds `model` from its first batch and calls `action`, before its first step changes a weight."""
+    """Calls `action` when the first step is due, with `model` built for the batches it is about to get."""
     attributes = vars(model)
-    replaced = attributes.get("train_step")
+    train = model.train_function
 
-    def train_step(data: Any) -> Any:
-        if replaced is None:
-            attributes.pop("train_step", None)
-        else:
-            attributes["train_step"] = replaced
-        model(tf.keras.utils.unpack_x_y_sample_weight(data)[0], training=False)
-        with tf.init_scope():
-            action()
-        return model.train_step(data)
+    def train_function(iterator: Any) -> Any:
+        attributes["train_function"] = train
+        inputs = tf.keras.utils.unpack_x_y_sample_weight(iterator.element_spec)[0]
+        # A batch of several replicas has a spec for each.
+        inputs = tf.nest.map_structure(lambda spec: getattr(spec, "_value_specs", [spec])[0], inputs)
+        # Tracing the model makes its variables, and takes nothing from the iterator.
+        tf.function(model).get_concrete_function(inputs, training=False)
+        action()
+        return train(iterator)
 
-    # Straight into the instance, under the class's own method, which the first step looks up there.
-    attributes["train_step"] = train_step
+    attributes["train_function"] = train_function
 
 
 class _TidyProgress(tf.keras.callbacks.Callback):

@@ -52,8 +52,9 @@ class ActivationProbe:
         expected = getattr(self._model, "input_shape", None) if self._model.built else None
         if not isinstance(expected, tuple) or not isinstance(self._batch, tf.Tensor):
             return
-        if not self._batch.shape.is_compatible_with(expected):
-            raise InputError(f"probe must have shape {expected}, but got {tuple(self._batch.shape)}.")
+        if not self._batch.shape[1:].is_compatible_with(expected[1:]) or not self._batch.shape.rank:
+            shape = (None, *expected[1:])
+            raise InputError(f"probe must have shape {shape}, but got {tuple(self._batch.shape)}.")
 
     def observe(self) -> dict[str, BitCounts]:
         """Runs the batch and returns the counts per channel for every layer that was called, by its name."""

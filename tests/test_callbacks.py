@@ -1,0 +1,468 @@
+import copy
+import csv
+import math
+
+import larq as lq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits.callbacks import BitLogger
+from larq_equalbits.errors import InputError
+from larq_equalbits.kernels import quantized_kernels
+
+X = np.random.default_rng(0).normal(size=(48, 6, 6, 2)).astype("float32")
+Y = np.random.default_rng(1).integers(0, 3, 48)
+KEYS = {"bit_entropy", "positive_ratio", "bit_flips", "filter_entropy"}
+
+
+class Scaled:
+    """Any quantizer times a constant."""
+
+    precision = 1
+
+    def __init__(self, quantizer, scale):
+        self.quantizer, self.scale = lq.quantizers.get(quantizer), scale
+
+    def __call__(self, x):
+        return self.scale * self.quantizer(x)
+
+
+def ternary(x):
+    """Codes with zeros, as a pruned kernel has them."""
+    codes = tf.where(tf.abs(x) < 0.1, tf.zeros_like(x), tf.sign(x))
+    return codes + x - tf.stop_gradient(x)
+
+
+def layers(quantizer):
+    return [
+        lq.layers.QuantConv2D(4, 3, kernel_quantizer=quantizer, name="conv"),
+        tf.keras.layers.Flatten(),
+        tf.keras.layers.BatchNormalization(),
+        lq.layers.QuantDense(3, kernel_quantizer=quantizer, input_quantizer="ste_sign", name="dense"),
+    ]
+
+
+def compiled(model, **arguments):
+    optimizer = tf.keras.optimizers.SGD(0.5)
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"], **arguments)
+    return model
+
+
+def sequential(quantizer="ste_sign", **arguments):
+    model = tf.keras.Sequential([tf.keras.Input((6, 6, 2)), *layers(quantizer)])
+    return compiled(model, **arguments)
+
+
+class Subclassed(tf.keras.Model):
+    def __init__(self, quantizer="ste_sign"):
+        super().__init__()
+        self.stack = layers(quantizer)
+
+    def call(self, x):
+        for layer in self.stack:
+            x = layer(x)
+        return x
+
+
+def nested(quantizer="ste_sign"):
+    inner = tf.keras.Sequential([tf.keras.Input((6, 6, 2)), *layers(quantizer)[:2]], name="inner")
+    inputs = tf.keras.Input((6, 6, 2))
+    x = inner(inputs)
+    for layer in layers(quantizer)[2:]:
+        x = layer(x)
+    return compiled(tf.keras.Model(inputs, x))
+
+
+class Saved(tf.keras.callbacks.Callback):
+    """Keeps the codes as NumPy finds them in the weights, and the logs, of every epoch and step."""
+
+    def __init__(self):
+        super().__init__()
+        self.epochs, self.steps, self.epoch_logs, self.step_logs = [], [], [], []
+
+    def codes(self):
+        # The quantizer is applied to a copy of the weights: nothing of the logger's own path is used.
+        return {
+            kernel.name: np.sign(kernel.quantizer(tf.constant(kernel.latent())).numpy())
+            for kernel in quantized_kernels(self.model)
+        }
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self.epochs and self.model.built:
+            self.epochs.append(self.codes())
+            self.steps.append(self.codes())
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append(self.codes())
+        self.step_logs.append(dict(logs))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append(self.codes())
+        self.epoch_logs.append(dict(logs))
+
+
+def entropy(codes, symbols=(-1, 1)):
+    counts = [np.sum(codes == symbol) for symbol in symbols]
+    shares = [count / sum(counts) for count in counts if count]
+    return -sum(share * math.log2(share) for share in shares)
+
+
+def assert_equal_numpy(logs, before, after):
+    everything = [np.concatenate([codes[name].ravel() for name in codes]) for codes in (before, after)]
+    pairs = [("", *everything), *((f"{name}/", before[name], after[name]) for name in after)]
+    for prefix, old, new in pairs:
+        expected = {
+            "bit_entropy": entropy(new),
+            "positive_ratio": np.sum(new == 1) / np.sum(new != 0),
+            "bit_flips": np.mean(new != old),
+        }
+        if prefix:
+            filters = new.reshape(-1, new.shape[-1]).T
+            expected["filter_entropy"] = np.mean([entropy(each) for each in filters])
+        if f"{prefix}sparsity" in logs:
+            expected["sparsity"] = np.mean(new == 0)
+            expected["symbol_entropy"] = entropy(new, (-1, 0, 1))
+        got = {key: logs[prefix + key] for key in expected}
+        assert got == pytest.approx(expected, abs=1e-12), prefix
+
+
+def fit(model, *callbacks, epochs=3, **arguments):
+    return model.fit(
+        X, Y, batch_size=16, epochs=epochs, callbacks=list(callbacks), **{"verbose": 0, **arguments}
+    )
+
+
+QUANTIZERS = {
+    **{name: name for name in ("ste_sign", "approx_sign", "swish_sign", "magnitude_aware_sign", "bi_half")},
+    "ste_tern": lq.quantizers.SteTern(),
+    "dorefa": lq.quantizers.DoReFa(k_bit=2, mode="weights"),
+    "pruned": ternary,
+    "small": Scaled("ste_sign", 0.01),
+    "large": Scaled("bi_half", 100.0),
+}
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_every_epoch_and_step_equal_numpy(name):
+    saved = Saved()
+    logger = BitLogger(every=1)
+    fit(sequential(QUANTIZERS[name]), saved, logger, epochs=2)
+    for index, logs in enumerate(saved.epoch_logs):
+        assert_equal_numpy(logs, saved.epochs[index], saved.epochs[index + 1])
+    for index, logs in enumerate(saved.step_logs):
+        assert_equal_numpy(logs, saved.steps[index], saved.steps[index + 1])
+    assert saved.epoch_logs[0]["bit_flips"] > 0
+    assert [record["step"] for record in logger.records] == [1, 2, 3, 4, 5, 6]
+    assert logger.records[3]["bit_flips"] == saved.step_logs[3]["bit_flips"]
+
+
+def test_zeros_are_a_symbol_of_their_own():
+    history = fit(sequential(ternary), BitLogger()).history
+    assert 0 < history["conv/sparsity"][0] < 1
+    assert 1 < history["conv/symbol_entropy"][0] <= math.log2(3)
+    assert history["conv/bit_entropy"][0] <= 1
+    assert set(fit(sequential(), BitLogger()).history) == {
+        "loss",
+        "accuracy",
+        *KEYS,
+        *(f"{name}/{key}" for name in ("conv", "dense") for key in KEYS),
+    }
+
+
+def test_even_filters_of_bi_half_have_entropy_one():
+    history = fit(sequential("bi_half"), BitLogger()).history
+    assert history["conv/bit_entropy"] == [1.0] * 3
+    assert history["conv/filter_entropy"] == [1.0] * 3
+    assert history["conv/positive_ratio"] == [0.5] * 3
+
+
+def test_odd_filters_are_reported_as_they_are():
+    model = compiled(
+        tf.keras.Sequential([lq.layers.QuantDense(4, kernel_quantizer="bi_half", input_shape=(9,))])
+    )
+    history = model.fit(X[:, :3, :3, 0].reshape(48, 9), Y, verbose=0, callbacks=[BitLogger()]).history
+    assert history["positive_ratio"] == [5 / 9]
+    assert history["bit_entropy"] == [pytest.approx(entropy(np.array([1] * 5 + [-1] * 4)))]
+
+
+@pytest.mark.parametrize("build", [nested, lambda: compiled(Subclassed())])
+def test_nested_and_subclassed_models(build):
+    model = build()
+    model(X[:1])
+    saved = Saved()
+    history = fit(model, saved, BitLogger()).history
+    assert {key for key in history if key.endswith("/bit_flips")} == {
+        f"{kernel.name}/bit_flips" for kernel in quantized_kernels(model)
+    }
+    for index, logs in enumerate(saved.epoch_logs):
+        assert_equal_numpy(logs, saved.epochs[index], saved.epochs[index + 1])
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_a_model_that_its_first_batch_builds(run_eagerly):
+    tf.keras.utils.set_random_seed(5)
+    late = compiled(Subclassed(), run_eagerly=run_eagerly)
+    built_late = fit(late, BitLogger(every=1), shuffle=False).history
+    tf.keras.utils.set_random_seed(5)
+    model = compiled(Subclassed(), run_eagerly=run_eagerly)
+    model(X[:1])
+    built = fit(model, BitLogger(every=1), shuffle=False).history
+    assert built_late["bit_flips"][0] > 0
+    for key in ("bit_flips", "conv/bit_flips", "dense/bit_entropy", "positive_ratio"):
+        assert built_late[key] == built[key]
+
+
+def test_a_second_fit_counts_against_loaded_weights(tmp_path):
+    model = sequential()
+    model.save_weights(tmp_path / "weights.h5")
+    logger = BitLogger()
+    fit(model, logger)
+    model.load_weights(tmp_path / "weights.h5")
+    saved = Saved()
+    fit(model, saved, logger)
+    for index, logs in enumerate(saved.epoch_logs):
+        assert_equal_numpy(logs, saved.epochs[index], saved.epochs[index + 1])
+
+
+class InterruptedTrainingError(Exception):
+    pass
+
+
+class Interrupt(tf.keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise InterruptedTrainingError
+
+
+@pytest.mark.parametrize("logger_first", [True, False])
+def test_flips_after_a_resume_count_against_the_restored_weights(tmp_path, logger_first):
+    def callbacks():
+        pair = [BitLogger(), tf.keras.callbacks.BackupAndRestore(tmp_path)]
+        return pair if logger_first else pair[::-1]
+
+    saved, resumed = Saved(), Saved()
+    with pytest.raises(InterruptedTrainingError):
+        fit(sequential(), saved, *callbacks(), Interrupt(), epochs=4)
+    history = fit(sequential(), resumed, *callbacks(), epochs=4).history
+    assert len(history["bit_flips"]) == 2
+    assert_equal_numpy(resumed.epoch_logs[0], saved.epochs[-1], resumed.epochs[1])
+    assert_equal_numpy(resumed.epoch_logs[1], resumed.epochs[1], resumed.epochs[2])
+
+
+class Accumulating(tf.keras.Model):
+    """Applies the sum of the gradients of two steps in every second one."""
+
+    def build_sums(self):
+        self.sums = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self.trainable_variables]
+        self.count = tf.Variable(0, trainable=False)
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(x, y, self(x, training=True))
+        for total, gradient in zip(self.sums, tape.gradient(loss, self.trainable_variables), strict=True):
+            total.assign_add(gradient)
+        self.count.assign_add(1)
+        self.optimizer.build(self.trainable_variables)
+        tf.cond(self.count % 2 == 0, self.apply, lambda: None)
+        return {"loss": loss}
+
+    def apply(self):
+        self.optimizer.apply_gradients(zip(self.sums, self.trainable_variables, strict=True))
+        for total in self.sums:
+            total.assign(tf.zeros_like(total))
+
+
+def test_gradient_accumulation():
+    inner = sequential()
+    model = compiled(Accumulating(inner.inputs, inner.outputs))
+    model.build_sums()
+    saved = Saved()
+    fit(model, saved, BitLogger(every=1))
+    for index, logs in enumerate(saved.step_logs):
+        assert_equal_numpy(logs, saved.steps[index], saved.steps[index + 1])
+    flips = [logs["bit_flips"] for logs in saved.step_logs]
+    assert flips[0::2] == [0.0] * len(flips[0::2])
+    assert sum(flips) > 0
+
+
+@pytest.mark.parametrize(("every", "steps_per_execution", "expected"), [(2, 1, [2, 4]), (2, 3, [3, 6])])
+def test_every_few_steps(every, steps_per_execution, expected):
+    logger = BitLogger(every=every)
+    model = sequential(steps_per_execution=steps_per_execution)
+    fit(model, logger, epochs=2 if steps_per_execution > 1 else 1)
+    if steps_per_execution == 1:
+        fit(model, logger, epochs=1)
+        expected = [2, 4, 6]
+    assert [record["step"] for record in logger.records] == expected
+
+
+def test_state_continues_where_it_was():
+    first, second = BitLogger(every=2), BitLogger(every=2)
+    fit(sequential(), first, epochs=1)
+    second.set_state(first.get_state())
+    fit(sequential(), second, epochs=1)
+    assert [record["step"] for record in second.records] == [2, 4, 6]
+
+
+class Seen(tf.keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.keys = set(logs)
+
+
+@pytest.mark.parametrize("position", [0, 2, 4])
+def test_every_callback_sees_the_keys_in_any_order(tmp_path, position):
+    seen = Seen()
+    csv_path = tmp_path / "history.csv"
+    stopping = tf.keras.callbacks.EarlyStopping("conv/bit_flips", mode="max", min_delta=2, patience=1)
+    best = tf.keras.callbacks.ModelCheckpoint(
+        str(tmp_path / "best.keras"), monitor="bit_entropy", mode="max", save_best_only=True
+    )
+    callbacks = [seen, tf.keras.callbacks.CSVLogger(csv_path), stopping, best]
+    callbacks.insert(position, BitLogger())
+    history = fit(sequential(), *callbacks, epochs=5)
+    assert len(history.epoch) == 2
+    assert seen.keys >= KEYS
+    with csv_path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["conv/bit_flips"]) for row in rows] == history.history["conv/bit_flips"]
+    assert (tmp_path / "best.keras").exists()
+
+
+def test_progress_shows_the_network_only(capsys):
+    fit(sequential(), BitLogger(every=1), epochs=1, verbose=2)
+    line = capsys.readouterr().out
+    assert "bit_flips" in line
+    assert "conv/" not in line
+
+
+def test_copies_start_afresh():
+    logger = BitLogger(every=1, layers=["conv"])
+    fit(sequential(), logger, epochs=1)
+    twin = copy.deepcopy(logger)
+    assert twin.layers == ["conv"]
+    assert twin.model is None
+    history = fit(sequential("bi_half"), twin, epochs=1).history
+    assert "dense/bit_entropy" not in history
+    assert history["conv/bit_entropy"] == history["bit_entropy"] == [1.0]
+
+
+def test_larqs_own_metric_is_left_alone():
+    def flip_ratio(*callbacks):
+        tf.keras.utils.set_random_seed(1)
+        with lq.context.metrics_scope(["flip_ratio"]):
+            model = sequential()
+        history = fit(model, *callbacks, shuffle=False).history
+        return [values for key, values in history.items() if "flip_ratio" in key]
+
+    assert np.sum(flip_ratio()) > 0
+    assert flip_ratio(BitLogger(every=1)) == flip_ratio()
+
+
+def test_activations_of_a_probe_equal_numpy():
+    model = sequential()
+    saved = Saved()
+    history = fit(model, saved, BitLogger(probe=X[:7]), epochs=2).history
+    before = tf.keras.Model(model.inputs, model.layers[-2].output)(X[:7], training=False)
+    codes = np.where(before.numpy() >= 0, 1, -1)
+    assert history["dense/activation_entropy"][-1] == pytest.approx(entropy(codes))
+    assert history["activation_positive_ratio"][-1] == pytest.approx(np.mean(codes == 1))
+    assert isinstance(model.layers[-1].input_quantizer, lq.quantizers.SteSign)
+
+
+def test_share_of_positive_bits_at_simans_optimum():
+    model = sequential()
+    history = fit(model, BitLogger(optimal_ratio=True), epochs=1).history
+    filters = np.abs(quantized_kernels(model)[0].latent().reshape(-1, 4)).T
+    best = [
+        np.argmax(np.cumsum(np.sort(each)[::-1]) / np.sqrt(np.arange(1, len(each) + 1))) + 1
+        for each in filters
+    ]
+    assert history["conv/optimal_ratio"] == [pytest.approx(np.mean(best) / filters.shape[1])]
+
+
+def events(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    accumulator = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    accumulator.Reload()
+    return {
+        tag: [(event.step, make_ndarray(event.tensor_proto)) for event in accumulator.Tensors(tag)]
+        for tag in accumulator.Tags()["tensors"]
+    }
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_tensorboard_files(tmp_path, explicit):
+    board = [] if explicit else [tf.keras.callbacks.TensorBoard(tmp_path, write_graph=False)]
+    logger = BitLogger(every=2, log_dir=tmp_path if explicit else None)
+    history = fit(sequential("bi_half"), *board, logger, epochs=2).history
+    read = events(tmp_path / "bits")
+    for measure in KEYS:
+        for layer in ("conv", "dense"):
+            assert [step for step, _ in read[f"{measure}/{layer}"]] == [0, 1]
+            values = [float(value) for _, value in read[f"{measure}/{layer}"]]
+            assert values == pytest.approx(history[f"{layer}/{measure}"])
+    assert [step for step, _ in read["bit_flips_by_step/network"]] == [2, 4, 6]
+    size = 3 * 3 * 2 * 4
+    for tag in ("latent/conv", "codes/conv"):
+        assert [histogram[:, 2].sum() for _, histogram in read[tag]] == [size, size]
+    assert read["codes/conv"][0][1][:, 2].tolist() == [size / 2, 0, size / 2]
+    if not explicit:
+        assert "epoch_conv/bit_flips" in events(tmp_path / "train")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"every": 0}, "every"),
+        ({"every": "batch"}, "every"),
+        ({"layers": "conv"}, "layers"),
+        ({"histogram_freq": -1}, "histogram_freq"),
+        ({"layers": ["conv", "covn"]}, r"layers.*'conv', 'dense'.*'covn'"),
+        ({"probe": X[:, :5]}, r"probe.*\(None, 6, 6, 2\).*\(48, 5, 6, 2\)"),
+        ({"probe": "images"}, "probe"),
+        ({"log_dir": "FILE/logs"}, "log_dir"),
+    ],
+)
+def test_bad_input_is_an_error_before_training(tmp_path, arguments, message):
+    (tmp_path / "file").write_text("")
+    if "log_dir" in arguments:
+        arguments = {"log_dir": tmp_path / "file" / "logs"}
+    model = sequential()
+    before = model.get_weights()
+    with pytest.raises(InputError, match=message):
+        fit(model, BitLogger(**arguments))
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_a_model_without_quantized_kernels(built):
+    dense = tf.keras.layers.Dense(3)
+    model = compiled(tf.keras.Sequential([tf.keras.layers.Flatten(), dense]))
+    if built:
+        model(X[:1])
+    with pytest.raises(InputError, match="no quantized kernel"):
+        fit(model, BitLogger())
+    assert model.optimizer.iterations.numpy() == 0
+
+
+def test_a_probe_without_binary_activations():
+    model = compiled(
+        tf.keras.Sequential([tf.keras.layers.Flatten(), lq.layers.QuantDense(3, kernel_quantizer="ste_sign")])
+    )
+    with pytest.raises(InputError, match="input_quantizer"):
+        fit(model, BitLogger(probe=X[:2]))
+
+
+def test_under_a_distribution_strategy():
+    saved = Saved()
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = sequential()
+    fit(model, saved, BitLogger())
+    for index, logs in enumerate(saved.epoch_logs):
+        assert_equal_numpy(logs, saved.epochs[index], saved.epochs[index + 1])
