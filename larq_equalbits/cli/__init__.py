@@ -15,6 +15,7 @@ from larq_equalbits.errors import InputError
 from larq_equalbits.version import VERSION
 
 COMMANDS: dict[str, str] = {
+    "device": "Run converted models on a device: latency, memory, operators, outputs.",
     "doctor": "Check the installation: versions, Keras choice, converter, interpreter.",
 }
 

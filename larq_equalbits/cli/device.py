@@ -1,0 +1,218 @@
+"""`larq-equalbits device`: runs converted models on a device and compares what comes back."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from larq_equalbits.errors import InputError
+
+
+def _numbers(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--threads must be whole numbers with commas between, such as 1,2,4, but got {text!r}."
+        ) from None
+
+
+def _tflite(path: Path) -> Path:
+    file = path / "model.tflite" if path.is_dir() else path
+    if not file.is_file():
+        convert = f" Convert it first: larq-equalbits convert {path}" if path.is_dir() else ""
+        raise InputError(
+            f"MODEL must be a run folder with a model.tflite, or a .tflite file, but got {path}.{convert}"
+        )
+    return file
+
+
+def _array(option: str, path: Path) -> Any:
+    import numpy as np
+
+    try:
+        content = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(
+            f"{option} must be a file written by numpy.save or numpy.savez, but got {path}: {error}"
+        ) from None
+    return content if isinstance(content, np.ndarray) else dict(content)
+
+
+def _test_images(folder: Path, count: int, data_dir: str | None) -> tuple[Any, Any]:
+    """The first `count` test images of the data set that a run was trained on, and their labels."""
+    import numpy as np
+
+    from larq_equalbits import data
+
+    settings = folder / "settings.json"
+    if not settings.is_file():
+        raise InputError(
+            f"{folder} has no settings.json that names a data set; give real images with --inputs FILE.npy."
+        )
+    content = json.loads(settings.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or "dataset" not in content:
+        raise InputError(
+            f'{settings} must name a data set under "dataset"; or give real images with --inputs FILE.npy.'
+        )
+    place = data_dir or content.get("data_dir")
+    test = data.load(content["dataset"], batch_size=min(count, 64), data_dir=place).test
+    images, labels, found = [], [], 0
+    for batch, answers in test.as_numpy_iterator():
+        images.append(batch)
+        labels.append(answers)
+        found += len(batch)
+        if found >= count:
+            break
+    return np.concatenate(images)[:count], np.concatenate(labels)[:count]
+
+
+def _keras_model(path: Path) -> Any:
+    import tensorflow as tf
+
+    file = path / "model.keras"
+    return tf.keras.models.load_model(file, compile=False) if path.is_dir() and file.is_file() else None
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """A name for every model, the same as the run folder or the file; equal ones get a number."""
+    names: list[str] = []
+    for path in paths:
+        base = path.parent.resolve().name if path.name == "model.tflite" else path.stem
+        count = sum(name == base or name.startswith(f"{base}-") for name in names)
+        names.append(base if base not in names else f"{base}-{count + 1}")
+    return names
+
+
+@click.command(
+    epilog="Exit status: 0 done, 1 a device or a program failed (what was measured is kept), 2 bad input."
+)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--on",
+    "targets",
+    multiple=True,
+    default=["local"],
+    show_default=True,
+    metavar="TARGET",
+    help="local, program, ssh:USER@HOST[:PORT] or adb[:SERIAL]; several with one --on each.",
+)
+@click.option(
+    "--program",
+    type=click.Path(),
+    help="lce_benchmark_model for the device; a command line with --on program.",
+)
+@click.option("--prefix", default="", help='Words before the program on the device, such as "taskset f0".')
+@click.option(
+    "--flag", "flags", multiple=True, help="More options for the program, such as --flag=--use_xnnpack=false."
+)
+@click.option(
+    "--threads", default="1", show_default=True, callback=_numbers, metavar="N,N", help="Numbers of threads."
+)
+@click.option("--repeats", default=50, show_default=True, help="Inferences in a round.")
+@click.option("--warmup", default=5, show_default=True, help="Inferences before each round.")
+@click.option(
+    "--rounds", default=3, show_default=True, help="How often the program is started for the latency."
+)
+@click.option(
+    "--images", default=8, show_default=True, help="Images whose outputs are brought back and compared."
+)
+@click.option(
+    "--inputs",
+    type=click.Path(path_type=Path),
+    help="Real images as the model takes them: .npy, or .npz with an array for every input. Default: the "
+    "test images of the data set that the first MODEL was trained on.",
+)
+@click.option("--labels", type=click.Path(path_type=Path), help="Their labels (.npy), for the accuracy.")
+@click.option("--data-dir", help="Where prepared data sets are.")
+@click.option("--device-folder", help="Where on the device the run's own folder is made.")
+@click.option(
+    "--ssh-config", type=click.Path(), help="A configuration file for ssh instead of ~/.ssh/config."
+)
+@click.option("--timeout", default=600.0, show_default=True, help="Seconds for one start of the program.")
+@click.option(
+    "--profile/--no-profile", default=True, show_default=True, help="Measure memory and operators too."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for report.json, report.csv and chart.png. Default: MODEL/device for a run folder, else none.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(
+    models: tuple[Path, ...], targets: tuple[str, ...], inputs: Path | None, labels: Path | None, data_dir: str | None,
+    out: Path | None, as_json: bool, images: int, **options: Any,
+) -> None:  # fmt: skip
+    """Run converted models on a device: latency, memory, operators, and the outputs next to Keras'.
+
+    MODEL is a run folder with a model.tflite, or a .tflite file.
+
+    \b
+    Examples:
+      larq-equalbits device runs/first
+      larq-equalbits device runs/a runs/b --on local --on ssh:pi@raspberrypi.local \\
+          --program lce_benchmark_model_aarch64 --threads 1,4
+      larq-equalbits device a.tflite --inputs images.npy --on adb --program lce_benchmark_model_android_arm64
+    """
+    import numpy as np
+
+    from larq_equalbits import device
+    from larq_equalbits.device import table
+
+    paths = [_tflite(path) for path in models]
+    if images < 1:
+        raise InputError(f"--images must be at least 1, but got {images}.")
+    names = _names(paths)
+    if inputs is not None:
+        pixels = _array("--inputs", inputs)
+        answers = None if labels is None else np.asarray(_array("--labels", labels))
+    else:
+        pixels, answers = _test_images(
+            models[0] if models[0].is_dir() else models[0].parent, images, data_dir
+        )
+    keras = {name: _keras_model(path) for name, path in zip(names, models, strict=True)}
+    report, lost = device.Report(), ""
+    try:
+        report = device.run(
+            dict(zip(names, paths, strict=True)),
+            targets,
+            pixels,
+            labels=answers,
+            images=images,
+            keras_model={name: model for name, model in keras.items() if model is not None},
+            progress=_progress(as_json),
+            **options,
+        )
+    except device.DeviceError as error:
+        lost = str(error)
+    folder = out if out is not None else models[0] / "device" if models[0].is_dir() else None
+    if report.results and folder is not None:
+        _write(report, folder)
+    if as_json:
+        click.echo(report.to_json())
+    elif report.results:
+        table.print_report(report)
+        if folder is not None:
+            click.echo(f"written: {folder}")
+    for failure in [lost] if lost else report.failures:
+        click.echo(f"larq-equalbits: {failure}", err=True)
+    if lost or report.failures:
+        sys.exit(1)
+
+
+def _write(report: Any, folder: Path) -> None:
+    report.save(folder)
+    if any(result.latency for result in report.results):
+        try:
+            report.plot(folder / "chart.png")
+        except ImportError as error:
+            click.echo(f"No chart: {error}", err=True)
+
+
+def _progress(quiet: bool) -> Any:
+    """A function that shows the current step on one line of the terminal, if there is one."""
+    if quiet or not sys.stderr.isatty():
+        return None
+    return lambda line: click.echo(f"\r\033[K{line}", nl=False, err=True)
