@@ -1,0 +1,123 @@
+"""Learning rates as functions of the optimizer's step: constant, step and cosine, each after a warm-up."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from larq_equalbits.errors import invalid
+
+_PACKAGE = "larq_equalbits"
+
+
+class _WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly to `peak` over `warmup_steps` steps, then follows `after_warmup`.
+
+    The rate of step s, counted from 0, is ``peak * (s + 1) / warmup_steps`` while s < warmup_steps.
+    """
+
+    def __init__(self, peak: float, warmup_steps: int = 0) -> None:
+        super().__init__()
+        for name, value, low in (("peak", peak, 0.0), ("warmup_steps", warmup_steps, 0)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= low:
+                raise invalid(name, value, f"a number of at least {low}")
+        self.peak = float(peak)
+        self.warmup_steps = int(warmup_steps)
+
+    def after_warmup(self, step: tf.Tensor) -> tf.Tensor:
+        """The share of `peak` at `step`, a float32 scalar of at least `warmup_steps`."""
+        return tf.ones_like(step)
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """The learning rate of a step, counted from 0."""
+        step = tf.cast(step, tf.float32)
+        rising = (step + 1) / max(self.warmup_steps, 1)
+        return self.peak * tf.where(step < self.warmup_steps, rising, self.after_warmup(step))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal schedule."""
+        return {"peak": self.peak, "warmup_steps": self.warmup_steps}
+
+
+@tf.keras.utils.register_keras_serializable(_PACKAGE)
+class ConstantRate(_WarmUp):
+    """`peak` throughout, after the warm-up.
+
+    Args:
+        peak: the learning rate, at least 0.
+        warmup_steps: optimizer steps of linear rise, at least 0.
+
+    >>> print(ConstantRate(0.1, warmup_steps=4)(0).numpy(), ConstantRate(0.1)(9).numpy())
+    0.025 0.1
+    """
+
+
+@tf.keras.utils.register_keras_serializable(_PACKAGE)
+class StepDecay(_WarmUp):
+    r"""\(peak \cdot factor^{m}\), where m is the number of milestones that the step has reached.
+
+    Args:
+        peak: the first learning rate, at least 0.
+        milestones: optimizer steps from which on the rate is multiplied once more.
+        factor: what it is multiplied by, above 0.
+        warmup_steps: optimizer steps of linear rise, at least 0.
+
+    Reference:
+        Li et al., Equal Bits: x0.1 after epochs 150, 250 and 320 of 350 on CIFAR.
+    """
+
+    def __init__(
+        self, peak: float, milestones: Sequence[int], factor: float = 0.1, warmup_steps: int = 0
+    ) -> None:
+        super().__init__(peak, warmup_steps)
+        if any(later < earlier for earlier, later in zip(milestones, list(milestones)[1:], strict=False)):
+            raise invalid("milestones", list(milestones), "in ascending order")
+        if not factor > 0:
+            raise invalid("factor", factor, "a number above 0")
+        self.milestones = [int(milestone) for milestone in milestones]
+        self.factor = float(factor)
+
+    def after_warmup(self, step: tf.Tensor) -> tf.Tensor:
+        """The factor to the power of the milestones reached."""
+        if not self.milestones:
+            return tf.ones_like(step)
+        powers = tf.constant([self.factor**power for power in range(len(self.milestones) + 1)])
+        reached = tf.reduce_sum(tf.cast(step >= tf.constant(self.milestones, tf.float32), tf.int32))
+        return tf.gather(powers, reached)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal schedule."""
+        return {**super().get_config(), "milestones": self.milestones, "factor": self.factor}
+
+
+@tf.keras.utils.register_keras_serializable(_PACKAGE)
+class CosineDecay(_WarmUp):
+    r"""Half a cosine from `peak` to 0: \(peak (1 + \cos(\pi (s - w) / (T - w))) / 2\).
+
+    Here s is the step, w `warmup_steps` and T `total_steps`; past T the rate stays 0.
+
+    Args:
+        peak: the highest learning rate, at least 0.
+        total_steps: optimizer steps of the whole training, the warm-up among them; more than `warmup_steps`.
+        warmup_steps: optimizer steps of linear rise, at least 0.
+
+    Reference:
+        Loshchilov and Hutter, SGDR, 2017; used by SiMaN, IR-Net and MPT. Their code moves the rate once an
+        epoch, this schedule at every step.
+    """
+
+    def __init__(self, peak: float, total_steps: int, warmup_steps: int = 0) -> None:
+        super().__init__(peak, warmup_steps)
+        if not total_steps > self.warmup_steps:
+            raise invalid("total_steps", total_steps, f"more than the {self.warmup_steps} steps of warm-up")
+        self.total_steps = int(total_steps)
+
+    def after_warmup(self, step: tf.Tensor) -> tf.Tensor:
+        """The share of the peak along the cosine."""
+        done = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+        return (1 + tf.cos(math.pi * tf.clip_by_value(done, 0.0, 1.0))) / 2
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal schedule."""
+        return {**super().get_config(), "total_steps": self.total_steps}

@@ -1,0 +1,291 @@
+"""Trains a network by a recipe: repeatable bit for bit, resumable after a kill at any moment."""
+
+import contextlib
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.framework import config as framework_config
+
+from larq_equalbits import data, decay, files, learning_rates, recipes, recording
+from larq_equalbits.callbacks import BitLogger
+from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.recording import Recorder, Run
+from larq_equalbits.settings import Settings
+
+__all__ = ["Run", "Settings", "train"]
+
+Builder = Callable[..., tf.keras.Model]
+
+
+def train(
+    settings: Settings,
+    out: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    verbose: int = 1,
+    build: Builder | None = None,
+    callbacks: Sequence[tf.keras.callbacks.Callback] = (),
+    strategy: tf.distribute.Strategy | None = None,
+    download: bool = False,
+) -> Run:
+    """Trains as `settings` say, and saves everything in the folder `out` after each epoch.
+
+    The folder holds ``settings.json``, ``history.csv``, ``model.keras`` (the last), ``best.keras`` (highest
+    validation accuracy, the first of equals), ``checkpoint/``, ``logs/`` for TensorBoard and, at the end,
+    ``results.json``. Each file is replaced as a whole, so that a kill leaves the former one.
+
+    Random seeds of Python, numpy and TensorFlow are set; Keras' policy and TensorFlow's deterministic mode are
+    as before afterwards.
+
+    Args:
+        settings: what to train, on what and how.
+        out: the run's folder; a former run's files there are replaced.
+        resume: go on after the last saved epoch in `out`, with the same result as an unbroken run; a run that
+            is finished is only evaluated. `settings` must be those of that run.
+        verbose: 1 for Keras' bar, 2 for a line an epoch, 0 for silence.
+        build: makes the network from ``(input_shape=, num_classes=, quantizer=, binarize_activations=,
+            **model_options)`` in place of the zoo's builder.
+        callbacks: further Keras callbacks. Those with ``get_state()`` and ``set_state(state)`` (JSON) are saved
+            and restored with the run.
+        strategy: a `tf.distribute` strategy; the batch is divided among its replicas, and batch normalization
+            takes its statistics over all of them.
+        download: whether to download a data set that is missing.
+
+    Returns:
+        The run, with its history and its accuracy on the test images.
+
+    Raises:
+        InputError: values out of range, unknown names, data that is missing or damaged, a model that does not
+            fit the data, and to resume: no checkpoint, another model's, or other settings (names them).
+        OSError: the folder cannot be written, or the disk is full; what was saved before is still there.
+    """
+    plan = settings.plan()
+    folder = Path(out)
+    if resume:
+        _check_same(settings, folder)
+    strategy = strategy or tf.distribute.get_strategy()
+    with _surroundings(settings):
+        images = data.load(
+            settings.dataset,
+            batch_size=plan.batch_size,
+            seed=settings.seed,
+            data_dir=settings.data_dir,
+            augment=settings.augment,
+            validation_fraction=settings.validation_fraction,
+            download=download,
+        )
+        _check_replicas(plan.batch_size, strategy)
+        # The data must not decide how the weights start.
+        tf.keras.utils.set_random_seed(settings.seed)
+        with strategy.scope():
+            model = _build(settings, plan, images, build)
+            rate = _schedule(plan, images.steps_per_epoch)
+            _compile(model, plan, rate)
+        chief = is_chief(strategy)
+        own = _callbacks(plan, model, folder, chief)
+        stateful = [callback for callback in (*own, *callbacks) if hasattr(callback, "get_state")]
+        monitor = "accuracy" if images.validation is None else "val_accuracy"
+        recorder = Recorder(folder, settings, monitor, stateful, rate, chief)
+        if chief:
+            recording.clear(folder, everything=not resume)
+            if not resume:
+                settings.save(folder / recording.SETTINGS)
+        if resume:
+            recorder.restore(model)
+        with _synchronized(model, strategy):
+            if recorder.state.epoch < plan.epochs:
+                model.fit(
+                    images.epochs(recorder.state.epoch),
+                    initial_epoch=recorder.state.epoch,
+                    epochs=plan.epochs,
+                    steps_per_epoch=images.steps_per_epoch,
+                    validation_data=images.validation,
+                    callbacks=[*own, *callbacks, recorder],
+                    verbose=verbose if chief else 0,
+                )
+        if chief:
+            _evaluate(model, images, recorder)
+    return Run.load(folder)
+
+
+def _check_same(settings: Settings, folder: Path) -> None:
+    differences = Settings.load(folder / recording.SETTINGS).differences(settings)
+    if differences:
+        raise InputError(
+            f"resume needs the settings of the run in {folder}, but these differ: {'; '.join(differences)}."
+        )
+
+
+def _check_replicas(batch_size: int, strategy: tf.distribute.Strategy) -> None:
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise invalid("batch_size", batch_size, f"a multiple of the {replicas} replicas")
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one among several machines that writes files."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    has_chief = "chief" in resolver.cluster_spec().jobs
+    return resolver.task_type == "chief" if has_chief else resolver.task_id == 0
+
+
+@contextlib.contextmanager
+def _surroundings(settings: Settings) -> Iterator[None]:
+    """Seeds, deterministic mode, precision and restorable random generators, put back at the end."""
+    policy = tf.keras.mixed_precision.global_policy()
+    deterministic = framework_config.is_op_determinism_enabled()
+    generators = tf.keras.backend.experimental.is_tf_random_generator_enabled()
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(settings.seed)
+    tf.keras.mixed_precision.set_global_policy(settings.precision)
+    tf.keras.backend.experimental.enable_tf_random_generator()
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(policy)
+        if not generators:
+            tf.keras.backend.experimental.disable_tf_random_generator()
+        if settings.deterministic and not deterministic:
+            framework_config.disable_op_determinism()
+
+
+def _build(
+    settings: Settings, plan: recipes.Recipe, images: data.Data, build: Builder | None
+) -> tf.keras.Model:
+    if build is None:
+        from larq_equalbits import zoo
+
+        build = zoo.get(settings.model)
+    try:
+        model = build(
+            input_shape=images.input_shape,
+            num_classes=images.num_classes,
+            quantizer=quantizer(plan.quantizer, settings.quantizer_options),
+            binarize_activations=settings.binarize_activations,
+            **settings.model_options,
+        )
+    except TypeError as error:
+        raise InputError(f"model_options must suit the network {settings.model!r}, but {error}.") from error
+    if tuple(model.output_shape[1:]) != (images.num_classes,):
+        raise InputError(
+            f"model must have {images.num_classes} outputs for the classes of {images.name}, but "
+            f"{model.name!r} has the output shape {model.output_shape}."
+        )
+    if tuple(model.input_shape[1:]) != images.input_shape:
+        raise InputError(
+            f"model must take images of shape {images.input_shape} as in {images.name}, but {model.name!r} "
+            f"takes {model.input_shape[1:]}."
+        )
+    return model
+
+
+def quantizer(name: str, options: dict[str, Any]) -> Any:
+    """The kernel quantizer of an alias: the alias itself, or an object where there are `options`.
+
+    Raises:
+        InputError: an unknown alias, or options that it does not have.
+    """
+    import larq
+
+    try:
+        made = larq.quantizers.get({"class_name": name, "config": dict(options)})
+    except InputError:
+        raise
+    except (ValueError, TypeError, AttributeError) as error:
+        if options and _is_known(name):
+            raise InputError(f"quantizer_options must suit {name!r}, but {error}.") from error
+        raise invalid(
+            "quantizer", name, "the alias of a quantizer, such as bi_half, siman or ste_sign"
+        ) from error
+    return made if options else name
+
+
+def _is_known(name: str) -> bool:
+    import larq
+
+    try:
+        larq.quantizers.get(name)
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def _schedule(plan: recipes.Recipe, steps: int) -> tf.keras.optimizers.schedules.LearningRateSchedule:
+    warmup = round(plan.warmup_epochs * steps)
+    if plan.schedule == "cosine":
+        return learning_rates.CosineDecay(plan.learning_rate, plan.epochs * steps, warmup)
+    if plan.schedule == "step":
+        milestones = [round(milestone * steps) for milestone in plan.milestones]
+        return learning_rates.StepDecay(plan.learning_rate, milestones, plan.factor, warmup)
+    return learning_rates.ConstantRate(plan.learning_rate, warmup)
+
+
+def _compile(model: tf.keras.Model, plan: recipes.Recipe, rate: Any) -> None:
+    spared = [variable.name for variable in decay.spared(model, plan.decay)]
+    if plan.optimizer == "adam":
+        optimizer: Any = decay.Adam(rate, l2=plan.weight_decay, spared=spared)
+    else:
+        optimizer = decay.SGD(rate, momentum=plan.momentum, l2=plan.weight_decay, spared=spared)
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=not _answers_probabilities(model))
+    model.compile(optimizer, loss, metrics=["accuracy"])
+
+
+def _answers_probabilities(model: tf.keras.Model) -> bool:
+    layer = model.layers[-1]
+    while isinstance(layer, tf.keras.Model):
+        layer = layer.layers[-1]
+    activation = getattr(layer, "activation", None)
+    return isinstance(layer, tf.keras.layers.Softmax) or activation is tf.keras.activations.softmax
+
+
+def _callbacks(plan: recipes.Recipe, model: tf.keras.Model, folder: Path, chief: bool) -> list[Any]:
+    from larq_equalbits import schedules
+
+    chosen: list[Any] = [BitLogger()]
+    if plan.estimator is not None:
+        t_min, t_max = plan.estimator
+        chosen.append(schedules.ErrorDecay(t_min, t_max, epochs=plan.epochs))
+    if plan.percentile is not None:
+        chosen.append(schedules.PercentileDecay(plan.percentile, epochs=plan.epochs))
+    if chief and importlib.util.find_spec("tensorboard"):
+        logs = os.fspath(folder / recording.LOGS)
+        chosen.append(tf.keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=0))
+    return chosen
+
+
+@contextlib.contextmanager
+def _synchronized(model: tf.keras.Model, strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Lets batch normalization see the batch of all replicas while the block runs."""
+    if strategy.num_replicas_in_sync == 1:
+        yield
+        return
+    norms = [
+        layer for layer in model._flatten_layers() if isinstance(layer, tf.keras.layers.BatchNormalization)
+    ]
+    before = [(layer.synchronized, layer.fused) for layer in norms]
+    for layer in norms:
+        layer.synchronized, layer.fused = True, False
+    try:
+        yield
+    finally:
+        for layer, (layer.synchronized, layer.fused) in zip(norms, before, strict=True):
+            pass
+
+
+def _evaluate(model: tf.keras.Model, images: data.Data, recorder: Recorder) -> None:
+    best = recorder.state.best
+    results = {"epochs": recorder.state.epoch, "best_epoch": best[1] if best else None}
+    for prefix, name in (("", recording.LAST), ("best_", recording.BEST)):
+        network = tf.keras.models.load_model(recorder.folder / name)
+        loss, accuracy = network.evaluate(images.test, verbose=0)
+        results.update({f"{prefix}test_loss": loss, f"{prefix}test_accuracy": accuracy})
+    files.write_text(recorder.folder / recording.RESULTS, json.dumps(results, indent=2) + "\n")
