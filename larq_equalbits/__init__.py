@@ -16,7 +16,7 @@ __version__ = VERSION
 
 select_keras_2()
 
-_REGISTERING: tuple[str, ...] = ("quantizers", "constraints", "metrics")
+_REGISTERING: tuple[str, ...] = ("quantizers", "constraints", "metrics", "pruning")
 _SUBMODULES = (*_REGISTERING, "kernels", "schedules", "theory", "callbacks", "plots")
 
 

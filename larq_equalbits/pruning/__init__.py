@@ -1,0 +1,25 @@
+"""Zeros in binary kernels: chosen by rank, magnitude or learned scores, or given as a mask.
+
+A pruned layer is a Larq layer whose kernel's quantizer yields 0 too (`Pruned`), so that whatever observes or
+exports a model needs to know nothing about pruning.
+"""
+
+from larq_equalbits.pruning import profile
+from larq_equalbits.pruning.models import NetworkPruned, link, prune, strip
+from larq_equalbits.pruning.quantizer import Pruned
+from larq_equalbits.pruning.schedules import Constant, CubicRamp, Polynomial
+from larq_equalbits.pruning.wrapper import PrunedBinary
+
+__all__ = [
+    "Constant",
+    "CubicRamp",
+    "NetworkPruned",
+    "Polynomial",
+    "Pruned",
+    "PrunedBinary",
+    "link",
+    "prune",
+    "strip",
+]
+
+profile.register()

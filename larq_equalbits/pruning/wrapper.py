@@ -1,0 +1,492 @@
+"""A Larq layer with zeros in its quantized kernel."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import larq
+import numpy as np
+import tensorflow as tf
+
+from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.pruning import masks, schedules
+from larq_equalbits.pruning.quantizer import CRITERIA, GRANULARITIES, SCOPES, Pruned
+
+# Larq's quantizer arguments, and the kernel and the constraint argument that belong to each.
+KERNELS = {
+    "kernel_quantizer": ("kernel", "kernel_constraint"),
+    "depthwise_quantizer": ("depthwise_kernel", "depthwise_constraint"),
+    "pointwise_quantizer": ("pointwise_kernel", "pointwise_constraint"),
+}
+_OF_LAYER = ("kernel", "depthwise_kernel", "pointwise_kernel", "bias", "input_quantizer", *KERNELS)
+
+
+def quantizer_arguments(layer: Any) -> list[str]:
+    """The arguments under which `layer` carries quantizers of kernels."""
+    return [name for name in KERNELS if getattr(layer, name, None) is not None]
+
+
+def is_pruned(layer: Any) -> bool:
+    """Whether `layer` has a kernel that is pruned, wrapped or stripped."""
+    return isinstance(layer, PrunedBinary) or any(
+        isinstance(getattr(layer, name), Pruned) for name in quantizer_arguments(layer)
+    )
+
+
+def rebuilt(layer: tf.keras.layers.Layer, replace: Callable[[str, Any], Any]) -> tf.keras.layers.Layer:
+    """An unbuilt layer of the configuration of `layer`, its quantizers replaced by ``replace(argument, quantizer)``."""
+    config = layer.get_config()
+    for name in quantizer_arguments(layer):
+        config[name] = replace(name, getattr(layer, name))
+    return type(layer).from_config(config)
+
+
+def input_shape_of(layer: tf.keras.layers.Layer) -> tuple[int | None, ...] | None:
+    """A shape with which a layer like the built `layer` can be built, or None where it is not recorded."""
+    recorded = layer.get_build_config()
+    if recorded:
+        return recorded["input_shape"]
+    with contextlib.suppress(AttributeError, RuntimeError):
+        return layer.input_shape
+    spec = layer.input_spec
+    if spec is None or isinstance(layer, tf.keras.layers.LocallyConnected1D | tf.keras.layers.LocallyConnected2D):
+        return None
+    rank = spec.ndim or spec.min_ndim
+    shape: list[int | None] = [None] * rank
+    for axis, size in (spec.axes or {}).items():
+        shape[axis] = size
+    return tuple(shape)
+
+
+def _filter_axes(layer: tf.keras.layers.Layer, kernel: str) -> tuple[int, ...]:
+    if kernel == "depthwise_kernel":
+        return (-2, -1)
+    transposed = (tf.keras.layers.Conv2DTranspose, tf.keras.layers.Conv3DTranspose)
+    return (-2,) if isinstance(layer, transposed) else (-1,)
+
+
+class _AfterUpdate:
+    """A constraint that tells, after the one it stands in for, that the optimizer has updated its variable."""
+
+    def __init__(self, constraint: Any, notify: Callable[[], None]) -> None:
+        self._constraint = constraint
+        self._notify = notify
+
+    def __call__(self, variable: Any) -> tf.Tensor:
+        if self._constraint is not None:
+            variable.assign(self._constraint(variable))
+        self._notify()
+        return tf.convert_to_tensor(variable)
+
+
+@tf.keras.utils.register_keras_serializable("larq_equalbits")
+class PrunedBinary(tf.keras.layers.Wrapper):
+    r"""A Larq layer whose binary kernels have a fraction of zeros.
+
+    The kernel is \(m(w) \cdot q(w)\): what the layer's own quantizer q yields where a weight survives, else 0. No
+    callback is needed. The layer given is copied, configuration and weights, and stays as it was; the copy is `layer`,
+    and the wrapper takes its name. A separable layer has both kernels pruned.
+
+    Criteria, all of which choose anew at every call but a mask:
+
+    - "rank" (Equal Bits): of n weights the lowest int((1-s)/2*n) get -1, those from int((1+s)/2*n) on +1, those
+      between 0.
+    - "magnitude": the int(s*n) smallest magnitudes become 0.
+    - "score" (MPT): the kernel w is frozen; a score for every weight is learned, initially uniform within
+      1/sqrt(fan_in); the int(s*n) smallest |score| of the layer become 0; the others are
+      sign(w) * sum(|w| m) / kept. The gradient passes straight through to |score|.
+    - a mask: an array of 0 (pruned) and 1 of the kernel's shape, a dict of them by kernel name for a separable
+      layer, or a callable that makes one from the kernel's initial latent weights (numpy) when the layer is built. The
+      fraction of zeros is then the mask's, whatever `sparsity` says.
+
+    Under the first two and under a mask, pruned weights keep learning with the quantizer's gradient. `bi_half`
+    inside splits the survivors of every filter in its ratio, whatever the criterion.
+
+    The schedule runs on the number of updates that an optimizer has applied to this layer, counted in a
+    variable of the layer by way of the kernel's constraint, which every optimizer calls once per update. So it is
+    the optimizer's step in `fit` and in a loop of one's own, not the number of forward passes: accumulated
+    gradients count once, and a step that loss scaling skips does not count. The count is saved with the layer (.keras, .h5, SavedModel,
+    checkpoints), so that a resumed run goes on where it was, with a new optimizer too. A layer with
+    `trainable=False` stands still. With a constant sparsity nothing is counted.
+
+    `weights` are those of the wrapped layer, so that `larq.models.summary` counts what is deployed (2 bits a
+    weight); `variables`, `get_weights` and whatever saves also hold scores, step and threshold.
+
+    Args:
+        layer: a Larq layer with a kernel quantizer of 1 bit.
+        sparsity: fraction of zeros in [0, 1) to reach; may be None with a schedule that has a final one,
+            and with a mask.
+        criterion: "rank", "magnitude", "score", a 0/1 array, a dict of arrays, or a callable.
+        granularity: "weight", or "filter" for whole filters: those of the smallest mean magnitude (of weights,
+            or of scores) become zero, the others are binary. A filter is all weights that share the last index;
+            of a depthwise kernel the last two (channel and multiplier), of a transposed convolution the one
+            before the last (output).
+        scope: among which weights the choice is made: "filter", or "layer". None is "filter", but "layer"
+            for scores and whole filters. ("network" is for `prune`.)
+        schedule: None for a constant sparsity, or a `Polynomial` or `CubicRamp`.
+        **kwargs: as for any Keras layer.
+
+    Raises:
+        InputError: a sparsity outside [0, 1), a layer without a binary kernel quantizer, one that is pruned
+            already, a mask that is not 0/1 or not of the kernel's shape (once the layer is built), an unknown
+            criterion, granularity or scope, or a scope that does not go with them.
+    """
+
+    def __init__(
+        self,
+        layer: tf.keras.layers.Layer,
+        sparsity: float | None = None,
+        criterion: Any = "rank",
+        granularity: str = "weight",
+        scope: str | None = None,
+        schedule: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        name = getattr(layer, "name", repr(layer))
+        self._check_layer(layer, name)
+        try:
+            given_mask = not isinstance(criterion, str)
+            if given_mask and sparsity is None and schedule is None:
+                sparsity = 0.0
+            target, schedule = schedules.resolve(sparsity, schedule)
+            kind = "mask" if given_mask else criterion
+            for argument, value, known in (
+                ("criterion", kind, CRITERIA if given_mask else CRITERIA[:-1]),
+                ("granularity", granularity, GRANULARITIES),
+                ("scope", scope, (None, *SCOPES)),
+            ):
+                if value not in known:
+                    raise invalid(argument, value, f"one of {known}")
+            if scope is None:
+                scope = "layer" if granularity == "filter" or kind == "score" else "filter"
+            if scope == "filter" and granularity == "filter":
+                raise invalid("scope", scope, '"layer" or "network" where whole filters are pruned')
+            if scope == "network" and (kind in ("rank", "mask")):
+                raise invalid("scope", scope, f'"filter" or "layer" for the criterion {kind!r}')
+        except InputError as error:
+            raise InputError(f"Layer {name!r}: {error}") from None
+
+        def pruned(argument: str, inner: Any) -> Pruned:
+            quantizer = Pruned(
+                _copied(inner),
+                sparsity=target,
+                # A mask is known once the kernel is.
+                criterion="magnitude" if given_mask else kind,
+                granularity=granularity,
+                scope=scope,
+                filter_axes=_filter_axes(layer, KERNELS[argument][0]),
+                metrics=getattr(inner, "_custom_metrics", None),
+            )
+            if given_mask or not isinstance(schedule, schedules.Constant):
+                quantizer.precision = 1 if granularity == "filter" and not given_mask else 2
+            return quantizer
+
+        kwargs.setdefault("name", layer.name)
+        kwargs.setdefault("trainable", layer.trainable)
+        kwargs.setdefault("dtype", layer.dtype_policy)
+        super().__init__(rebuilt(layer, pruned), **kwargs)
+        self._arguments = tuple(quantizer_arguments(layer))
+        self._mask_source = _Untracked(_by_kernel(name, criterion, self._arguments) if given_mask else None)
+        self._weights_to_take = _Untracked(layer.get_weights() if layer.built else None)
+        self._on_update: Callable[[], None] | None = None
+        self._linked = False
+        self.sparsity = target
+        self.criterion = kind
+        self.granularity = granularity
+        self.scope = scope
+        self.schedule = schedule
+        self._step: tf.Variable | None = None
+        self._threshold: tf.Variable | None = None
+        shape = input_shape_of(layer) if layer.built else None
+        if shape is not None:
+            with tf.name_scope(self.name):
+                self.build(shape)
+
+    @staticmethod
+    def _check_layer(layer: Any, name: str) -> None:
+        if not isinstance(layer, tf.keras.layers.Layer) or not quantizer_arguments(layer):
+            if isinstance(layer, PrunedBinary):
+                raise InputError(f"layer {name!r} is pruned already: strip it first, or prune the plain layer.")
+            raise InputError(f"layer {name!r} must be a Larq layer with a kernel quantizer, but got {layer!r}.")
+        if is_pruned(layer):
+            raise InputError(f"layer {name!r} is pruned already: its quantizer yields zeros.")
+        for argument in quantizer_arguments(layer):
+            if getattr(getattr(layer, argument), "precision", None) != 1:
+                raise InputError(
+                    f"layer {name!r}: {argument} must have a precision of 1 bit, but got {getattr(layer, argument)!r}."
+                )
+
+    def build(self, input_shape: Any = None) -> None:
+        """Builds the wrapped layer, and what the criterion and the schedule keep.
+
+        Raises:
+            InputError: a mask that is not of the kernel's shape or not 0/1.
+        """
+        if self.built:
+            return
+        counted = self.criterion != "score" and self._needs_updates
+        notified = [KERNELS[self._arguments[0]][1]] if counted else []
+        with _notifying(self.layer, notified, self._updated):
+            self.layer.build(input_shape)
+        self.layer.built = True
+        if self._weights_to_take.value is not None:
+            self.layer.set_weights(self._weights_to_take.value)
+            self._weights_to_take = _Untracked(None)
+        self._add_state()
+        for argument in self._arguments:
+            self._bind(argument)
+        super().build(input_shape)
+
+    @property
+    def _needs_updates(self) -> bool:
+        return self.scope == "network" or not isinstance(self.schedule, schedules.Constant)
+
+    def _add_state(self) -> None:
+        scalar = {
+            "shape": (),
+            "trainable": False,
+            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            "experimental_autocast": False,
+        }
+        if not isinstance(self.schedule, schedules.Constant):
+            self._step = self.add_weight(name="pruning_step", dtype=tf.int64, initializer="zeros", **scalar)
+        if self.scope == "network":
+            self._threshold = self.add_weight(
+                name="pruning_threshold", dtype=tf.float32, initializer="zeros", **scalar
+            )
+        if self.criterion == "score":
+            for argument in self._arguments:
+                kernel = self._latent(argument)
+                counted = self._needs_updates and argument == self._arguments[0]
+                scores = self.add_weight(
+                    name=_scores_name(argument),
+                    shape=kernel.shape,
+                    # Kaiming's uniform distribution with a = sqrt(5): within 1 / sqrt(fan_in).
+                    initializer=tf.keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
+                    constraint=_AfterUpdate(None, self._updated) if counted else None,
+                )
+                setattr(self, _scores_name(argument), scores)
+
+    def _bind(self, argument: str) -> None:
+        quantizer = getattr(self.layer, argument)
+        if self.criterion == "mask":
+            quantizer.criterion, quantizer.mask = "mask", self._mask_for(argument)
+        scores = getattr(self, _scores_name(argument), None)
+        threshold = self._threshold
+        quantizer.bind(
+            sparsity=self.current_sparsity,
+            scores=None if scores is None else lambda: tf.convert_to_tensor(scores),
+            threshold=None if threshold is None else lambda: tf.convert_to_tensor(threshold),
+        )
+
+    def _mask_for(self, argument: str) -> np.ndarray:
+        source = self._mask_source.value[KERNELS[argument][0]]
+        latent = self._latent(argument)
+        if callable(source):
+            source = source(tf.keras.backend.get_value(latent))
+        return masks.check(self.name, source, tuple(latent.shape))
+
+    def _latent(self, argument: str) -> tf.Variable:
+        return getattr(self.layer, KERNELS[argument][0]).latent_variable
+
+    def _updated(self) -> None:
+        if self._step is not None:
+            self._step.assign_add(1)
+        if self.scope == "network" and not self._linked:
+            raise InputError(
+                f"layer {self.name!r} is pruned network-wide, but apart from its network: call pruning.link(model)."
+            )
+        if self._on_update is not None:
+            self._on_update()
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """What the wrapped layer computes with its pruned kernel."""
+        return self.layer(inputs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """That of the wrapped layer."""
+        return self.layer.compute_output_shape(input_shape)
+
+    @property
+    def step(self) -> tf.Variable | None:
+        """The updates that this layer has received (int64), or None where the sparsity is constant."""
+        return self._step
+
+    def current_sparsity(self) -> tf.Tensor:
+        """What the schedule asks for at the current step, as a float64 scalar."""
+        return self.schedule.at(0 if self._step is None else self._step, self.sparsity)
+
+    def importances(self) -> list[tf.Tensor]:
+        """For every kernel what the choice compares, see `Pruned.importance`."""
+        return [
+            getattr(self.layer, argument).importance(tf.convert_to_tensor(self._latent(argument)))
+            for argument in self._arguments
+        ]
+
+    def join(self, on_update: Callable[[], None] | None) -> None:
+        """Makes this a member of a network-wide choice; `on_update` runs after its updates."""
+        self._linked = True
+        self._on_update = on_update
+
+    def set_threshold(self, value: tf.Tensor) -> None:
+        """Sets the importance from which weights survive in a network-wide choice."""
+        assert self._threshold is not None
+        self._threshold.assign(value)
+
+    def stripped(self) -> tf.keras.layers.Layer:
+        """A plain Larq layer that computes the same, with the weights; unbuilt where this is.
+
+        Its quantizer is a `Pruned` with the present sparsity where that decides, with the present mask otherwise.
+
+        Raises:
+            InputError: a layer with scores or a mask that is not built.
+        """
+        if not self.built and self.criterion in ("mask", "score"):
+            raise InputError(f"layer {self.name!r} must be built before it is stripped.")
+
+        def plain(argument: str, quantizer: Pruned) -> Pruned:
+            config = quantizer.get_config()
+            config["sparsity"] = float(self.current_sparsity())
+            if self.criterion == "score" or self.scope == "network":
+                keep = quantizer.keep(tf.convert_to_tensor(self._latent(argument))).numpy()
+                config.update(criterion="mask", mask=masks.pack(keep), scope="layer")
+            if self.criterion == "score":
+                config["scale"] = "kept_mean"
+            return Pruned.from_config(config)
+
+        layer = rebuilt(self.layer, plain)
+        if self.built:
+            layer.build_from_config(self.get_build_config())
+            layer.built = True
+            layer.set_weights(self.layer.get_weights())
+        return layer
+
+    def __getattr__(self, name: str) -> Any:
+        """The wrapped layer's kernels, bias and quantizers."""
+        if name in _OF_LAYER and "layer" in self.__dict__:
+            return getattr(self.layer, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def _frozen(self) -> list[int]:
+        if self.criterion != "score" or not self.built:
+            return []
+        return [id(getattr(self.layer, KERNELS[argument][0])) for argument in self._arguments]
+
+    @property
+    def trainable_weights(self) -> list[tf.Variable]:
+        """What an optimizer updates: under "score" the scores and biases, not the kernels."""
+        return [weight for weight in super().trainable_weights if id(weight) not in self._frozen]
+
+    @property
+    def non_trainable_weights(self) -> list[tf.Variable]:
+        """The variables that are not `trainable_weights`."""
+        frozen = [weight for weight in super().trainable_weights if id(weight) in self._frozen]
+        return super().non_trainable_weights + frozen
+
+    @property
+    def weights(self) -> list[tf.Variable]:
+        """The wrapped layer's."""
+        return self.layer.weights
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """All of them: weights, scores, step and threshold."""
+        return self.trainable_weights + self.non_trainable_weights
+
+    def get_weights(self) -> list[np.ndarray]:
+        """The values of `variables`."""
+        return tf.keras.backend.batch_get_value(self.variables)
+
+    def set_weights(self, weights: list[np.ndarray]) -> None:
+        """Sets the values of `variables`, or of `weights` alone, as a plain layer's `get_weights` gives them."""
+        targets = self.variables if len(weights) == len(self.variables) else self.weights
+        if [tuple(target.shape) for target in targets] != [np.shape(weight) for weight in weights]:
+            raise InputError(
+                f"weights of layer {self.name!r} must have the shapes "
+                f"{[tuple(target.shape) for target in targets]}, but got {[np.shape(w) for w in weights]}."
+            )
+        tf.keras.backend.batch_set_value(list(zip(targets, weights, strict=True)))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal layer.
+
+        Raises:
+            InputError: a callable mask before the layer is built.
+        """
+        config = super().get_config()
+        layer = tf.keras.utils.serialize_keras_object(self.layer)
+        for argument in self._arguments:
+            inner = getattr(self.layer, argument).quantizer
+            layer["config"][argument] = larq.quantizers.serialize(inner)
+        return {
+            **config,
+            "layer": layer,
+            "sparsity": self.sparsity,
+            "criterion": self._criterion_config(),
+            "granularity": self.granularity,
+            "scope": self.scope,
+            "schedule": schedules.serialize(self.schedule),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "PrunedBinary":
+        """The layer that `get_config` describes."""
+        layer = tf.keras.utils.deserialize_keras_object(config["layer"], custom_objects=custom_objects)
+        return cls(**{**config, "layer": layer})
+
+    def _criterion_config(self) -> Any:
+        if self.criterion != "mask":
+            return self.criterion
+        given = self._mask_source.value
+        if self.built:
+            given = {KERNELS[argument][0]: getattr(self.layer, argument).mask for argument in self._arguments}
+        if any(callable(mask) for mask in given.values()):
+            raise InputError(f"criterion of layer {self.name!r}: a callable is saved once the layer is built.")
+        return {kernel: masks.pack(masks.check(self.name, m, np.shape(m))) for kernel, m in given.items()}
+
+
+class _Untracked:
+    """Holds what Keras would otherwise wrap and try to save."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _scores_name(argument: str) -> str:
+    return f"{KERNELS[argument][0]}_scores"
+
+
+def _copied(quantizer: Any) -> Any:
+    if isinstance(quantizer, tf.keras.layers.Layer):
+        return larq.quantizers.get(larq.quantizers.serialize(quantizer))
+    return quantizer
+
+
+def _by_kernel(name: str, criterion: Any, arguments: tuple[str, ...]) -> dict[str, Any]:
+    kernels = [KERNELS[argument][0] for argument in arguments]
+    if not isinstance(criterion, dict):
+        if len(kernels) > 1 and not callable(criterion):
+            raise InputError(f"criterion of layer {name!r} must be a dict of masks for {kernels}, but got one array.")
+        return dict.fromkeys(kernels, criterion)
+    if sorted(criterion) != sorted(kernels):
+        raise InputError(
+            f"criterion of layer {name!r} must have a mask for each of {kernels}, but got {list(criterion)}."
+        )
+    packed = {kernel: isinstance(mask, dict) for kernel, mask in criterion.items()}
+    return {kernel: masks.unpack(mask) if packed[kernel] else mask for kernel, mask in criterion.items()}
+
+
+@contextlib.contextmanager
+def _notifying(
+    layer: tf.keras.layers.Layer, constraints: list[str], notify: Callable[[], None]
+) -> Iterator[None]:
+    """Lets the constraints of the variables that the block makes notify; the configuration keeps the plain ones."""
+    plain = {name: getattr(layer, name) for name in constraints}
+    for name, constraint in plain.items():
+        setattr(layer, name, _AfterUpdate(constraint, notify))
+    try:
+        yield
+    finally:
+        for name, constraint in plain.items():
+            setattr(layer, name, constraint)
