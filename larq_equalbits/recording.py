@@ -21,7 +21,7 @@ SETTINGS, HISTORY, RESULTS = "settings.json", "history.csv", "results.json"
 LAST, BEST = "model.keras", "best.keras"
 STATE = Path("checkpoint", "state.npz")
 LOGS = "logs"
-_FILES = (SETTINGS, HISTORY, RESULTS, LAST, BEST, STATE)
+_FILES = (*map(Path, (SETTINGS, HISTORY, RESULTS, LAST, BEST)), STATE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ def columns(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
 
 def clear(folder: Path, everything: bool) -> None:
     """Removes what a killed process left half-written, and with `everything` the former run's files."""
-    for name in map(Path, _FILES):
+    for name in _FILES:
         for scratch in (folder / name.parent).glob(f".{name.name}.*"):
             shutil.rmtree(scratch, ignore_errors=True)
         if everything:

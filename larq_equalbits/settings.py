@@ -103,13 +103,13 @@ class Settings:
         ):
             if value not in choices:
                 raise invalid(name, value, f"one of {', '.join(choices)}")
-        for name, value, low in (
+        for name, count, low in (
             ("epochs", plan.epochs, 1),
             ("batch_size", plan.batch_size, 1),
             ("seed", self.seed, 0),
         ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise invalid(name, value, f"an integer of at least {low}")
+            if isinstance(count, bool) or not isinstance(count, int) or count < low:
+                raise invalid(name, count, f"an integer of at least {low}")
         if self.seed >= 2**32:
             raise invalid("seed", self.seed, "below 2**32")
         for name in ("learning_rate", "weight_decay", "warmup_epochs"):

@@ -277,8 +277,8 @@ def _synchronized(model: tf.keras.Model, strategy: tf.distribute.Strategy) -> It
     try:
         yield
     finally:
-        for layer, (layer.synchronized, layer.fused) in zip(norms, before, strict=True):
-            pass
+        for layer, values in zip(norms, before, strict=True):
+            layer.synchronized, layer.fused = values
 
 
 def _evaluate(model: tf.keras.Model, images: data.Data, recorder: Recorder) -> None:
