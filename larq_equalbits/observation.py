@@ -15,6 +15,7 @@ import tensorflow as tf
 from larq import context
 
 from larq_equalbits.kernels import QuantizedKernel
+from larq_equalbits.quantizers.siman import optimal_counts
 
 _BITS_PER_CODE = 2
 _CODE_MASK = 3
@@ -103,30 +104,27 @@ class BitCounts:
 
 
 def optimal_ratio(latent: tf.Tensor) -> float:
-    """The mean over the filters of the share k/n of +1 that SiMaN's learning objective is best served by.
+    """The mean over the filters of the share k/n of +1 that is best by SiMaN's Corollary 1.
 
-    In each filter of n weights, k maximises ``sum of the k largest magnitudes / sqrt(k)`` (SiMaN,
-    Corollary 1).
+    In each filter of n weights, k maximises ``sum of the k largest magnitudes / sqrt(k)``; the magnitudes
+    are taken as they are, not centred. About 0.37 for Laplacian and 0.54 for Gaussian weights.
 
     Args:
         latent: latent weights, filters along the last axis.
     """
-    filters = tf.transpose(tf.reshape(tf.abs(tf.cast(latent, tf.float32)), [-1, latent.shape[-1]]))
-    size = filters.shape[1]
-    sums = tf.cumsum(tf.sort(filters, direction="DESCENDING"), axis=1)
-    best = tf.argmax(sums / tf.sqrt(tf.range(1, size + 1, dtype=tf.float32)), axis=1) + 1
-    return float(tf.reduce_mean(tf.cast(best, tf.float64))) / size
+    filters = tf.reshape(tf.abs(latent), [-1, latent.shape[-1]])
+    return float(tf.reduce_mean(tf.cast(optimal_counts(filters), tf.float64))) / filters.shape[0]
 
 
 @contextlib.contextmanager
 def unmetered(quantizer: Any) -> Iterator[None]:
     """Keeps Larq's ``flip_ratio`` metric from counting a call that only looks at the weights."""
-    attributes = getattr(quantizer, "__dict__", {})
-    metric = attributes.pop("flip_ratio", None)
+    parts = quantizer._flatten_layers() if isinstance(quantizer, tf.keras.layers.Layer) else ()
+    removed = [(vars(part), vars(part).pop("flip_ratio")) for part in parts if "flip_ratio" in vars(part)]
     try:
         yield
     finally:
-        if metric is not None:
+        for attributes, metric in removed:
             attributes["flip_ratio"] = metric
 
 

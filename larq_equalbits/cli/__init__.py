@@ -15,8 +15,10 @@ from larq_equalbits.errors import InputError
 from larq_equalbits.version import VERSION
 
 COMMANDS: dict[str, str] = {
+    "train": "Train a network of the zoo by a paper's recipe.",
     "device": "Run converted models on a device: latency, memory, operators, outputs.",
     "doctor": "Check the installation: versions, Keras choice, converter, interpreter.",
+    "report": "Write one page about a run: its layers, its bits, its settings.",
 }
 
 

@@ -1,0 +1,122 @@
+import larq as lq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import plots
+from larq_equalbits.callbacks import BitLogger
+from larq_equalbits.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    """A trained model's History; its run folder is its attribute `folder`."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    folder.mkdir()
+    model = tf.keras.Sequential(
+        [
+            lq.layers.QuantConv2D(8, 3, kernel_quantizer="bi_half", input_shape=(6, 6, 2), name="conv"),
+            tf.keras.layers.Flatten(),
+            lq.layers.QuantDense(3, kernel_quantizer="ste_sign", name="dense"),
+        ]
+    )
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(tf.keras.optimizers.Adam(0.05), loss, metrics=["accuracy"])
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(32, 6, 6, 2)), rng.integers(0, 3, 32)
+    history = model.fit(
+        x,
+        y,
+        epochs=3,
+        verbose=0,
+        validation_split=0.25,
+        callbacks=[tf.keras.callbacks.CSVLogger(folder / "history.csv"), BitLogger()],
+    )
+    model.save(folder / "model.keras")
+    history.folder = folder
+    return history
+
+
+def lines(axis):
+    return {line.get_label(): line.get_ydata().tolist() for line in axis.get_lines()}
+
+
+def test_bits_draws_what_was_logged(history):
+    figure = plots.bits({"first": history, "second": history.folder})
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["first", "second"]
+    for axis, measure in zip(figure.axes, ["bit_entropy"] * 2 + ["bit_flips"] * 2, strict=True):
+        drawn = lines(axis)
+        assert drawn["network"] == pytest.approx(history.history[measure])
+        assert drawn["conv"] == pytest.approx(history.history[f"conv/{measure}"])
+    lowest = min(history.history["dense/bit_entropy"])
+    assert figure.axes[0].get_ylim()[0] < lowest
+
+
+@pytest.mark.parametrize(
+    "as_run", [lambda h: h, lambda h: h.folder, lambda h: str(h.folder), lambda h: h.history]
+)
+def test_bits_of_one_run_and_some_layers(history, as_run):
+    figure = plots.bits(as_run(history), layers=["conv"])
+    assert set(lines(figure.axes[0])) == {"conv", "network"}
+
+
+@pytest.mark.parametrize("draw", [plots.latent_weights, plots.filter_ratios])
+@pytest.mark.parametrize("as_run", [lambda h: h, lambda h: h.folder, lambda h: h.model])
+def test_weights_from_every_kind_of_run(history, draw, as_run):
+    titles = [axis.get_title() for axis in draw(as_run(history)).axes]
+    assert [title for title in titles if title] == ["conv", "dense"]
+
+
+def test_shares_of_bi_half_fill_one_bar(history):
+    bars = plots.filter_ratios(history, layers=["conv"]).axes[0].patches
+    heights = {round(bar.get_x() + bar.get_width() / 2, 2): bar.get_height() for bar in bars}
+    assert {share: height for share, height in heights.items() if height} == {0.5: 8}
+
+
+def test_threshold_lies_between_the_codes():
+    latent = np.array([[0.0, -1.0, 0.3], [1.0, -2.0, -0.3], [3.0, -5.0, 0.1]])
+    codes = np.array([[-1, 1, 1], [1, -1, 1], [1, -1, -1]])
+    np.testing.assert_array_equal(plots.threshold(latent, codes), [0.5, -1.5, np.nan])
+
+
+def test_learning_draws_both_splits(history):
+    figure = plots.learning(history)
+    assert [set(lines(axis)) for axis in figure.axes] == [{"loss", "val_loss"}, {"accuracy", "val_accuracy"}]
+
+
+def test_figures_can_be_saved_and_leave_pyplot_alone(history, tmp_path):
+    figures = [
+        draw(history) for draw in (plots.bits, plots.learning, plots.latent_weights, plots.filter_ratios)
+    ]
+    for index, figure in enumerate(figures):
+        figure.savefig(tmp_path / f"{index}.png")
+        assert (tmp_path / f"{index}.png").stat().st_size > 1000
+    import matplotlib.pyplot as plt
+
+    assert plt.get_fignums() == []
+
+
+def test_an_epoch_without_a_value_is_a_gap(tmp_path):
+    (tmp_path / "history.csv").write_text("epoch,bit_entropy,bit_flips\n0,1.0,NA\n1,0.5,0.25\n")
+    history = plots.read_history(tmp_path)
+    assert history["bit_entropy"] == [1.0, 0.5]
+    assert np.isnan(history["bit_flips"][0])
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda history, folder: plots.bits(folder), "history.csv"),
+        (lambda history, folder: plots.bits({"loss": [1.0]}), "bit_entropy"),
+        (lambda history, folder: plots.bits({}), "bit_entropy|at least one"),
+        (lambda history, folder: plots.bits(3), "run must be"),
+        (lambda history, folder: plots.bits(history, layers=["covn"]), "'conv', 'dense'.*'covn'"),
+        (lambda history, folder: plots.latent_weights(history, layers=["covn"]), "'conv', 'dense'.*'covn'"),
+        (lambda history, folder: plots.filter_ratios(folder), "model.keras"),
+        (lambda history, folder: plots.latent_weights({}), "a model"),
+        (lambda history, folder: plots.learning({"x": [1.0]}), "loss"),
+    ],
+)
+def test_errors_say_what_would_be_right(history, tmp_path, draw, message):
+    with pytest.raises(InputError, match=message):
+        draw(history, tmp_path)
