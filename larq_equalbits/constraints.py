@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from larq_equalbits import ranking
+from larq_equalbits.compiled import compiled
 from larq_equalbits.errors import invalid
 from larq_equalbits.quantizers._base import is_number, register
 
@@ -48,7 +49,7 @@ class EqualBits(tf.keras.constraints.Constraint):
         return {"positive_ratio": self.positive_ratio}
 
 
-@tf.function(jit_compile=True)
+@compiled
 def _shift(w: tf.Tensor, top: tf.Tensor) -> tf.Tensor:
     axes = list(range(len(w.shape) - 1))
     infinity = tf.constant(float("inf"), w.dtype)

@@ -13,17 +13,19 @@ from typing import Any
 
 import tensorflow as tf
 
+from larq_equalbits.compiled import compiled
 from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.selection import (
+    KEY_TYPES,
+    count_at_least,
+    cut_key,
+    key_values,
+    latest,
+    least_at_least,
+    order_keys,
+)
 
 GRANULARITIES = ("filter", "layer")
-
-_KEY_TYPES = {2: tf.int16, 4: tf.int32, 8: tf.int64}
-_INFINITY_BITS = {
-    tf.float16: 0x7C00,
-    tf.bfloat16: 0x7F80,
-    tf.float32: 0x7F800000,
-    tf.float64: 0x7FF0000000000000,
-}
 
 
 def exact_count(ratio: float, size: int) -> int:
@@ -57,56 +59,42 @@ def filter_size(shape: tf.TensorShape | tuple[int, ...], granularity: str = "fil
     return size
 
 
-def order_keys(x: tf.Tensor) -> tf.Tensor:
-    """Signed integers of the width of `x` that compare as its values rank."""
-    integer = _KEY_TYPES[x.dtype.size]
-    bits = tf.bitcast(x, integer)
-    keys = tf.where(bits < 0, tf.constant(integer.min, integer) - bits, bits)
-    infinity = tf.constant(_INFINITY_BITS[x.dtype], integer)
-    return tf.where((keys > infinity) | (keys < -infinity), tf.constant(integer.max, integer), keys)
-
-
 def magnitude(x: tf.Tensor) -> tf.Tensor:
     """|x| by its bit pattern, so that denormal values stay what they are."""
-    integer = _KEY_TYPES[x.dtype.size]
+    integer = KEY_TYPES[x.dtype.size]
     return tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(x, integer), integer.max), x.dtype)
 
 
-def _count(mask: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.cast(mask, tf.int32), axis=0)
+def _select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """`chosen` at the `count` highest ranks of every column of `values`, `others` elsewhere."""
+    cut = cut_key(values, count)
+
+    def by_position() -> tf.Tensor:
+        keys = order_keys(values)
+        wanted = count - count_at_least(values, cut + 1)
+        return tf.where((keys > cut) | latest(tf.equal(keys, cut), wanted), chosen, others)
+
+    return tf.cond(
+        tf.reduce_all(count_at_least(values, cut) == count),
+        lambda: tf.where(order_keys(values) >= cut, chosen, others),
+        by_position,
+    )
 
 
-def _kth_largest(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """The largest T of every column with at least `count` keys >= T, bit by bit from the highest."""
-    integer = keys.dtype
-    threshold = tf.fill(tf.shape(count), tf.constant(integer.min, integer))
-    for bit in reversed(range(8 * integer.size)):
-        step = integer.min if bit == 8 * integer.size - 1 else 1 << bit
-        candidate = threshold + tf.constant(step, integer)
-        threshold = tf.where(_count(keys >= candidate) >= count, candidate, threshold)
-    return threshold
+@compiled
+def _mask(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    return _select(values, count, tf.constant(True), tf.constant(False))
 
 
-def _latest(mask: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
-    """The last `wanted` rows of `mask` in every column."""
-    rows = mask.shape[0]
-    position = tf.range(rows)[:, tf.newaxis]
-    first = tf.zeros(tf.shape(mask)[1:], tf.int32)
-    for bit in reversed(range(rows.bit_length())):
-        candidate = first + (1 << bit)
-        first = tf.where(_count(mask & (position >= candidate)) >= wanted, candidate, first)
-    return mask & (position >= first) & (wanted > 0)
+@compiled
+def _codes(values: tf.Tensor, count: tf.Tensor, one: tf.Tensor) -> tf.Tensor:
+    return _select(values, count, one, -one)
 
 
-@tf.function(jit_compile=True)
-def _select(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    keys = order_keys(values)
-    threshold = _kth_largest(keys, count)
-    above = keys > threshold
-    equal = keys == threshold
-    wanted = count - _count(above)
-    ties = tf.cond(tf.reduce_all(_count(equal) == wanted), lambda: equal, lambda: _latest(equal, wanted))
-    return above | ties
+def _columns(x: tf.Tensor, count: Any, granularity: str) -> tuple[tf.Tensor, tf.Tensor]:
+    size = filter_size(x.shape, granularity)
+    columns = x.shape[-1] if granularity == "filter" else 1
+    return tf.reshape(x, [size, columns]), tf.broadcast_to(tf.cast(count, tf.int32), [columns])
 
 
 def top_mask(x: Any, count: Any, granularity: str = "filter") -> tf.Tensor:
@@ -124,20 +112,16 @@ def top_mask(x: Any, count: Any, granularity: str = "filter") -> tf.Tensor:
         InputError: for rank 0 or 1, a filter without weights, an unknown granularity.
     """
     x = tf.convert_to_tensor(x)
-    size = filter_size(x.shape, granularity)
-    columns = x.shape[-1] if granularity == "filter" else 1
-    counts = tf.broadcast_to(tf.cast(count, tf.int32), [columns])
-    return tf.reshape(_select(tf.reshape(x, [size, columns]), counts), x.shape)
+    return tf.reshape(_mask(*_columns(x, count, granularity)), x.shape)
 
 
-def top_codes(x: Any, count: Any, granularity: str = "filter") -> tf.Tensor:
-    """+1 for the `count` highest ranks of every filter, -1 for the others, in the type of `x`.
+def top_codes(x: Any, count: Any, granularity: str = "filter", dtype: tf.DType | None = None) -> tf.Tensor:
+    """+1 for the `count` highest ranks of every filter, -1 for the others, in the type of `x` or `dtype`.
 
-    Arguments and errors are those of `top_mask`.
+    Other arguments and errors are those of `top_mask`.
     """
     x = tf.convert_to_tensor(x)
-    one = tf.ones([], x.dtype)
-    return tf.where(top_mask(x, count, granularity), one, -one)
+    return tf.reshape(_codes(*_columns(x, count, granularity), tf.ones([], dtype or x.dtype)), x.shape)
 
 
 def split_codes(x: Any, low: Any, high: Any, granularity: str = "filter") -> tf.Tensor:
@@ -161,7 +145,7 @@ def split_codes(x: Any, low: Any, high: Any, granularity: str = "filter") -> tf.
     return tf.where(top_mask(x, high, granularity), one, above_low)
 
 
-@tf.function(jit_compile=True)
+@compiled
 def quantiles(x: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
     """Values of `x`, all of it together, below which the given shares lie, interpolated linearly.
 
@@ -176,11 +160,10 @@ def quantiles(x: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
     place = shares * (size - 1)
     below = tf.floor(place)
     ranks = tf.cast(tf.concat([below, tf.minimum(below + 1, size - 1)], 0), tf.int32)
-    keys = _kth_largest(order_keys(tf.reshape(x, [size, 1])), size - ranks)
-    lower, upper = tf.split(_values(keys, x.dtype), 2)
+    values = tf.reshape(x, [size, 1])
+    # The key itself, where a cut may lie below it: the least key that is not below the cut.
+    keys = tf.map_fn(
+        lambda rank: least_at_least(values, cut_key(values, rank)), (size - ranks)[:, tf.newaxis]
+    )
+    lower, upper = tf.split(key_values(keys[:, 0], x.dtype), 2)
     return lower + (upper - lower) * tf.cast(place - below, x.dtype)
-
-
-def _values(keys: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    bits = tf.where(keys < 0, tf.constant(keys.dtype.min, keys.dtype) - keys, keys)
-    return tf.bitcast(bits, dtype)

@@ -5,18 +5,19 @@ from typing import Any
 
 import tensorflow as tf
 
+from larq_equalbits.compiled import compiled
 from larq_equalbits.errors import invalid
 from larq_equalbits.quantizers import _standardize
 from larq_equalbits.quantizers._base import EstimatorQuantizer, register
 
 
-@tf.function(jit_compile=True)
+@compiled
 def _sign_of_centred(filters: tf.Tensor) -> tf.Tensor:
     one = tf.ones([], filters.dtype)
     return tf.where(_standardize.rounded(_standardize.centre(filters), filters.dtype) >= 0, one, -one)
 
 
-@tf.function(jit_compile=True)
+@compiled
 def _power_of_two(filters: tf.Tensor) -> tf.Tensor:
     centred, deviation = _standardize.standardize(filters, 0.0)
     mean = tf.math.divide_no_nan(tf.reduce_mean(tf.abs(centred), axis=0), deviation)
@@ -24,7 +25,7 @@ def _power_of_two(filters: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.pow(tf.constant(2.0, tf.float64), exponent), filters.dtype)
 
 
-@tf.function(jit_compile=True)
+@compiled
 def _estimate(filters: tf.Tensor, upstream: tf.Tensor, t: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
     standardized = _standardize.standardize(filters, 0.0)
     z = tf.math.divide_no_nan(standardized.centred, standardized.deviation)

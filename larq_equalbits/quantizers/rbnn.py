@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from larq_equalbits.compiled import compiled
 from larq_equalbits.quantizers import _standardize
 from larq_equalbits.quantizers._base import EstimatorQuantizer, Scale, register
 
@@ -41,7 +42,7 @@ def fit_rotations(
     return left, right
 
 
-@tf.function(jit_compile=True)
+@compiled
 def _slope(rotated: tf.Tensor, t: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
     return tf.maximum(k * (math.sqrt(2.0) * t - t**2 * tf.abs(rotated)), 0.0)
 

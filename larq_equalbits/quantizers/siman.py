@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from larq_equalbits import ranking
+from larq_equalbits.compiled import compiled
 from larq_equalbits.errors import invalid
 from larq_equalbits.quantizers import _standardize
 from larq_equalbits.quantizers._base import BinaryQuantizer, Scale, register, straight_through
@@ -15,12 +16,12 @@ GRADIENTS = ("magnitude", "identity")
 _EPSILON = 1e-5
 
 
-@tf.function(jit_compile=True)
+@compiled
 def _centred_magnitudes(filters: tf.Tensor) -> tf.Tensor:
     return tf.abs(_standardize.rounded(_standardize.centre(filters), filters.dtype))
 
 
-@tf.function(jit_compile=True)
+@compiled
 def _standardized_gradient(filters: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     standardized = _standardize.standardize(filters, _EPSILON)
     signed = tf.cast(upstream, tf.float64) * tf.sign(standardized.centred)
@@ -118,8 +119,7 @@ class SiMaN(BinaryQuantizer):
     def _encode(self, filters: tf.Tensor) -> tf.Tensor:
         magnitudes = _centred_magnitudes(filters) if self.standardize else ranking.magnitude(filters)
         count = filters.shape[0] // 2 if self.encoding == "half" else optimal_counts(magnitudes)
-        one = tf.ones([], filters.dtype)
-        return tf.where(ranking.top_mask(magnitudes, count), one, -one)
+        return ranking.top_codes(magnitudes, count, dtype=filters.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal quantizer."""
