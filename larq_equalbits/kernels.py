@@ -50,7 +50,9 @@ def _walk(layer: tf.keras.layers.Layer, path: tuple[str, ...], found: dict[int, 
         if variable.quantizer is not None:
             found.setdefault(id(variable.latent_variable), QuantizedKernel("/".join(label), layer, variable))
     for child in layer._flatten_layers(recursive=False, include_self=False):
-        _walk(child, (*path, child.name), found)
+        # A wrapper that took the name of what it wraps is one layer to whoever reads a log.
+        same = getattr(layer, "layer", None) is child and child.name == layer.name
+        _walk(child, path if same else (*path, child.name), found)
 
 
 def quantized_kernels(model: tf.keras.layers.Layer) -> list[QuantizedKernel]:

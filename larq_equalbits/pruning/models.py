@@ -22,17 +22,6 @@ def _is_container(layer: Layer) -> bool:
     return isinstance(layer, tf.keras.Model)
 
 
-def _copy(layer: Layer) -> Layer:
-    copy = type(layer).from_config(layer.get_config())
-    if layer.built and layer.weights:
-        shape = input_shape_of(layer)
-        if shape is not None:
-            with tf.name_scope(layer.name):
-                copy.build(shape)
-            copy.built = True
-    return copy
-
-
 def _clone(model: tf.keras.Model, replace: Replace, pairs: list[tuple[Layer, Layer]]) -> tf.keras.Model:
     """`model` with the layers for which `replace` answers one replaced; `pairs` gets the copies of the others."""
     made: dict[int, Layer] = {}
@@ -52,9 +41,11 @@ def _clone(model: tf.keras.Model, replace: Replace, pairs: list[tuple[Layer, Lay
         return copy
 
     if model._is_graph_network or isinstance(model, tf.keras.Sequential):
+        if isinstance(model, NetworkPruned):
+            model = tf.keras.Model(model.inputs, model.outputs, name=model.name)
         clone = tf.keras.models.clone_model(model, clone_function=clone_layer)
-        # Keras gives the clone of a subclass of Functional the base class, and drops this.
-        clone.trainable = model.trainable if not model.trainable else clone.trainable
+        if not model.trainable:
+            clone.trainable = False
         return clone
     return _clone_subclassed(model, clone_layer)
 
@@ -195,15 +186,17 @@ def strip(model: tf.keras.Model) -> tf.keras.Model:
     return _rewrite(model, lambda layer: layer.stripped() if isinstance(layer, PrunedBinary) else None)
 
 
+def _members(model: tf.keras.Model) -> list[PrunedBinary]:
+    return [layer for layer in _layers(model) if isinstance(layer, PrunedBinary) and layer.scope == "network"]
+
+
 def link(model: tf.keras.Model) -> None:
     """Lets the layers of `model` that are pruned network-wide choose together, from now on.
 
     Raises:
         InputError: no such layer, or one that is not built.
     """
-    members = [
-        layer for layer in _layers(model) if isinstance(layer, PrunedBinary) and layer.scope == "network"
-    ]
+    members = _members(model)
     if not members:
         raise InputError(f'model {model.name!r} must have layers pruned with scope "network" to link.')
     for member in members:
@@ -225,7 +218,11 @@ def link(model: tf.keras.Model) -> None:
 class NetworkPruned(tf.keras.Model):
     """A functional model whose pruned layers choose together, also after loading."""
 
-    # Keras saves the layers of a subclass only where this signature, annotations included, is its own.
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        link(self)
+    # Keras saves the layers of a subclass only where these arguments are those of its own.
+    def __init__(
+        self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(inputs, outputs, name=name, trainable=trainable, **kwargs)
+        # A clone whose layers were replaced is made of this class too.
+        if _members(self):
+            link(self)
