@@ -37,17 +37,15 @@ class State:
 
 
 def variables(model: tf.keras.Model) -> list[tf.Variable]:
-    """The variables that a training of the compiled `model` changes, in a fixed order.
+    """The variables that a training of the compiled `model`, its optimizer built, changes, in a fixed order.
 
     The model's weights, the states of its random generators (dropout), and the optimizer's variables with
     its step counter.
     """
-    model.optimizer.build(model.trainable_variables)
-    found = {}
-    generators = [getattr(layer, "_random_generator", None) for layer in model._flatten_layers()]
-    states = [
-        generator._generator.state for generator in generators if getattr(generator, "_generator", None)
-    ]
+    found: dict[int, tf.Variable] = {}
+    holders = [getattr(layer, "_random_generator", None) for layer in model._flatten_layers()]
+    generators = [getattr(holder, "_generator", None) for holder in holders]
+    states = [generator.state for generator in generators if generator is not None]
     for variable in (*model.variables, *states, *model.optimizer.variables):
         found.setdefault(id(variable), variable)
     return list(found.values())

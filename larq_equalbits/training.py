@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework import config as framework_config
 
-from larq_equalbits import data, decay, files, learning_rates, recipes, recording
+from larq_equalbits import data, decay, distribution, files, learning_rates, recipes, recording
 from larq_equalbits.callbacks import BitLogger
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.recording import Recorder, Run
@@ -45,8 +45,9 @@ def train(
     Args:
         settings: what to train, on what and how.
         out: the run's folder; a former run's files there are replaced.
-        resume: go on after the last saved epoch in `out`, with the same result as an unbroken run; a run that
-            is finished is only evaluated. `settings` must be those of that run.
+        resume: go on after the last saved epoch in `out` (from the start, where none was finished), with the
+            same result as an unbroken run; a run that is finished is only evaluated. `settings` must be those
+            of that run.
         verbose: 1 for Keras' bar, 2 for a line an epoch, 0 for silence.
         build: makes the network from ``(input_shape=, num_classes=, quantizer=, binarize_activations=,
             **model_options)`` in place of the zoo's builder.
@@ -61,7 +62,7 @@ def train(
 
     Raises:
         InputError: values out of range, unknown names, data that is missing or damaged, a model that does not
-            fit the data, and to resume: no checkpoint, another model's, or other settings (names them).
+            fit the data, and to resume: no run there, another model's, or other settings (names them).
         OSError: the folder cannot be written, or the disk is full; what was saved before is still there.
     """
     plan = settings.plan()
@@ -79,14 +80,14 @@ def train(
             validation_fraction=settings.validation_fraction,
             download=download,
         )
-        _check_replicas(plan.batch_size, strategy)
+        distribution.check_batch(plan.batch_size, strategy)
         # The data must not decide how the weights start.
         tf.keras.utils.set_random_seed(settings.seed)
         with strategy.scope():
             model = _build(settings, plan, images, build)
             rate = _schedule(plan, images.steps_per_epoch)
             _compile(model, plan, rate)
-        chief = is_chief(strategy)
+        chief = distribution.is_chief(strategy)
         own = _callbacks(plan, model, folder, chief)
         stateful = [callback for callback in (*own, *callbacks) if hasattr(callback, "get_state")]
         monitor = "accuracy" if images.validation is None else "val_accuracy"
@@ -95,9 +96,11 @@ def train(
             recording.clear(folder, everything=not resume)
             if not resume:
                 settings.save(folder / recording.SETTINGS)
-        if resume:
+        # The others must not look for the checkpoint while a former run's is being removed.
+        distribution.wait_for_all(strategy)
+        if resume and (folder / recording.STATE).is_file():
             recorder.restore(model)
-        with _synchronized(model, strategy):
+        with distribution.synchronized(model, strategy):
             if recorder.state.epoch < plan.epochs:
                 model.fit(
                     images.epochs(recorder.state.epoch),
@@ -109,7 +112,8 @@ def train(
                     verbose=verbose if chief else 0,
                 )
         if chief:
-            _evaluate(model, images, recorder)
+            _evaluate(images, recorder)
+        distribution.wait_for_all(strategy)
     return Run.load(folder)
 
 
@@ -119,21 +123,6 @@ def _check_same(settings: Settings, folder: Path) -> None:
         raise InputError(
             f"resume needs the settings of the run in {folder}, but these differ: {'; '.join(differences)}."
         )
-
-
-def _check_replicas(batch_size: int, strategy: tf.distribute.Strategy) -> None:
-    replicas = strategy.num_replicas_in_sync
-    if batch_size % replicas:
-        raise invalid("batch_size", batch_size, f"a multiple of the {replicas} replicas")
-
-
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one among several machines that writes files."""
-    resolver = strategy.cluster_resolver
-    if resolver is None or not resolver.task_type:
-        return True
-    has_chief = "chief" in resolver.cluster_spec().jobs
-    return resolver.task_type == "chief" if has_chief else resolver.task_id == 0
 
 
 @contextlib.contextmanager
@@ -237,6 +226,8 @@ def _compile(model: tf.keras.Model, plan: recipes.Recipe, rate: Any) -> None:
         optimizer = decay.SGD(rate, momentum=plan.momentum, l2=plan.weight_decay, spared=spared)
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=not _answers_probabilities(model))
     model.compile(optimizer, loss, metrics=["accuracy"])
+    # Built by the first step instead, its variables would have other names.
+    model.optimizer.build(model.trainable_variables)
 
 
 def _answers_probabilities(model: tf.keras.Model) -> bool:
@@ -262,26 +253,7 @@ def _callbacks(plan: recipes.Recipe, model: tf.keras.Model, folder: Path, chief:
     return chosen
 
 
-@contextlib.contextmanager
-def _synchronized(model: tf.keras.Model, strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Lets batch normalization see the batch of all replicas while the block runs."""
-    if strategy.num_replicas_in_sync == 1:
-        yield
-        return
-    norms = [
-        layer for layer in model._flatten_layers() if isinstance(layer, tf.keras.layers.BatchNormalization)
-    ]
-    before = [(layer.synchronized, layer.fused) for layer in norms]
-    for layer in norms:
-        layer.synchronized, layer.fused = True, False
-    try:
-        yield
-    finally:
-        for layer, values in zip(norms, before, strict=True):
-            layer.synchronized, layer.fused = values
-
-
-def _evaluate(model: tf.keras.Model, images: data.Data, recorder: Recorder) -> None:
+def _evaluate(images: data.Data, recorder: Recorder) -> None:
     best = recorder.state.best
     results = {"epochs": recorder.state.epoch, "best_epoch": best[1] if best else None}
     for prefix, name in (("", recording.LAST), ("best_", recording.BEST)):

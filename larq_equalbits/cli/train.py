@@ -1,0 +1,198 @@
+"""`larq-equalbits train`: trains a network of the zoo by a paper's recipe."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from larq_equalbits.errors import InputError
+
+_RECOVERIES = "LARQ_EQUALBITS_RECOVERIES"
+_MOST_RECOVERIES = 20
+
+
+def _options(_: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, Any] | None:
+    """Turns "name=value" pairs into a dict; a value is JSON where it can be, else text."""
+    parsed = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise InputError(f"{parameter.opts[0]} must be NAME=VALUE, but got {pair!r}.")
+        try:
+            parsed[name] = json.loads(value)
+        except ValueError:
+            parsed[name] = value
+    return parsed or None
+
+
+def _numbers(_: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise InputError(
+            f"{parameter.opts[0]} must be numbers with commas between, but got {text!r}."
+        ) from error
+
+
+@click.command("train", context_settings={"show_default": True})
+@click.option("--model", metavar="NAME", help="A network of the zoo.  [default: conv2]")
+@click.option(
+    "--dataset", metavar="NAME", help="digits, cifar10, cifar100 or imagenet2012.  [default: digits]"
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of tensorflow-datasets' data.")
+@click.option("--download", is_flag=True, help="Download and prepare the data set if it is missing.")
+@click.option("--recipe", metavar="NAME", help="equal-bits, siman, ir-net or mpt.  [default: equal-bits]")
+@click.option("--quantizer", metavar="ALIAS", help="Of the kernels, in place of the recipe's.")
+@click.option(
+    "--quantizer-option",
+    "quantizer_options",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_options,
+    help="An argument of the quantizer, e.g. positive_ratio=0.3.",
+)
+@click.option(
+    "--model-option",
+    "model_options",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_options,
+    help="An argument of the zoo's builder, e.g. width=0.5.",
+)
+@click.option("--float-activations", is_flag=True, help="Binary weights alone (1/32).")
+@click.option("--epochs", type=int, help="Passes over the training images; milestones move along.")
+@click.option("--batch-size", type=int, help="Images per step, of all machines together.")
+@click.option("--optimizer", metavar="NAME", help="sgd or adam.")
+@click.option("--learning-rate", type=float, help="The highest learning rate.")
+@click.option("--momentum", type=float, help="Of sgd.")
+@click.option("--weight-decay", type=float, help="L2 factor, as in PyTorch.")
+@click.option(
+    "--decay", metavar="POLICY", help="What decays: equal_bits (all), siman (nothing binary), none."
+)
+@click.option("--schedule", metavar="NAME", help="Of the learning rate: constant, step or cosine.")
+@click.option("--milestones", callback=_numbers, help="Epochs of the step schedule, e.g. 15,25,32.")
+@click.option("--factor", type=float, help="What the step schedule multiplies by.")
+@click.option("--warmup-epochs", type=float, help="Epochs in which the rate rises linearly.")
+@click.option("--augment", metavar="NAME", help="none, crop, crop_flip or resized_crop.")
+@click.option(
+    "--validation-fraction", type=float, help="Share of the training images held out.  [default: 0.1]"
+)
+@click.option("--seed", type=int, help="Of weights, order and augmentation.  [default: 0]")
+@click.option("--precision", metavar="POLICY", help="float32 or mixed_bfloat16.  [default: float32]")
+@click.option("--nondeterministic", is_flag=True, help="Give up repeating bit for bit.")
+@click.option("--strategy", metavar="NAME", help="mirrored, or multiworker with TF_CONFIG.")
+@click.option("--name", help="Of the run: its folder is runs/NAME.  [default: MODEL-DATASET-QUANTIZER-SEED]")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder, in place of runs/NAME.")
+@click.option("--resume", is_flag=True, help="Go on after the last epoch saved in the run's folder.")
+@click.option("--overwrite", is_flag=True, help="Replace a run that is in the folder already.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def command(
+    download: bool,
+    float_activations: bool,
+    nondeterministic: bool,
+    strategy: str | None,
+    name: str | None,
+    out: Path | None,
+    resume: bool,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Train a binary network by a paper's recipe, of which every part can be changed.
+
+    \b
+    The demo's network, on images that come with the package's requirements:
+      larq-equalbits train --model conv2 --dataset digits --epochs 30 --name first
+    Three epochs of Equal Bits on CIFAR-10, data in ~/tensorflow_datasets:
+      larq-equalbits train --model conv2 --dataset cifar10 --recipe equal-bits --epochs 3
+    After a kill, at most one epoch is lost, and the result is the same:
+      larq-equalbits train --name first --resume
+
+    The folder gets settings.json, history.csv, model.keras (the last), best.keras (the best on the held-out
+    images), logs/ for TensorBoard, checkpoint/ and results.json (accuracy on all test images).
+    """
+    fields = {key: value for key, value in given.items() if value is not None}
+    if float_activations:
+        fields["binarize_activations"] = False
+    if nondeterministic:
+        fields["deterministic"] = False
+    if strategy is not None:
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+    from larq_equalbits import distribution
+
+    chosen = distribution.strategy(strategy)
+    chief = distribution.is_chief(chosen)
+
+    from larq_equalbits import recording, training
+
+    folder = _folder(training.Settings(), fields, name, out)
+    if resume:
+        settings = training.Settings.load(folder / recording.SETTINGS).replace(**fields)
+    else:
+        settings = training.Settings(**fields)
+        if chief and not overwrite and (folder / recording.SETTINGS).exists():
+            raise InputError(
+                f"--out must be a new folder, but {folder} holds a run: add --resume to go on with it, or "
+                "--overwrite to replace it."
+            )
+    import tensorflow as tf
+
+    try:
+        run = training.train(
+            settings, folder, resume=resume, verbose=0 if quiet else 1, strategy=chosen, download=download
+        )
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError):
+        if strategy != "multiworker":
+            raise
+        _start_again(folder / recording.SETTINGS)
+        raise
+    if chief:
+        _print(run, as_json)
+
+
+def _folder(defaults: Any, fields: dict[str, Any], name: str | None, out: Path | None) -> Path:
+    if out is not None:
+        return out
+    if name is None:
+        settings = defaults.replace(**fields)
+        quantizer = settings.plan().quantizer
+        name = f"{settings.model}-{settings.dataset}-{quantizer}-{settings.seed}"
+    if not name or name != Path(name).name:
+        raise InputError(f"--name must be a plain name, but got {name!r}; use --out for a folder elsewhere.")
+    return Path("runs") / name
+
+
+def _print(run: Any, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"folder": os.fspath(run.folder), **run.results}))
+        return
+    results = run.results
+    click.echo(
+        f"{run.folder}: accuracy on all test images {results['test_accuracy']:.4f} after {results['epochs']} "
+        f"epochs, {results['best_test_accuracy']:.4f} with the best model, of epoch {results['best_epoch'] + 1}"
+    )
+
+
+def _start_again(settings: Path) -> None:
+    """Replaces this process by a new one that resumes, after another machine was lost.
+
+    TensorFlow cannot leave and rejoin a cluster within a process.
+    """
+    count = int(os.environ.get(_RECOVERIES, "0"))
+    if count >= _MOST_RECOVERIES:
+        return
+    os.environ[_RECOVERIES] = str(count + 1)
+    arguments = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--overwrite")]
+    arguments.append("--resume" if settings.exists() else "--overwrite")
+    click.echo("larq-equalbits: another worker was lost; starting again from the last checkpoint", err=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, sys.argv[0], *arguments])

@@ -1,0 +1,94 @@
+"""Trains a small network in the folder given, and dies of SIGKILL where told to."""
+
+import argparse
+import os
+import signal
+
+import larq_equalbits  # noqa: F401  (selects Keras 2 before TensorFlow is imported)
+
+# isort: split
+import larq as lq
+import numpy as np
+import tensorflow as tf
+
+from larq_equalbits import distribution, training
+
+
+def build(*, input_shape, num_classes, quantizer, binarize_activations, units=16, dropout=0.2):
+    """Quick to trace, and with everything that has a state: batch norm, dropout, a binary kernel."""
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input(input_shape),
+            tf.keras.layers.Flatten(name="flatten"),
+            lq.layers.QuantDense(units, kernel_quantizer=quantizer, use_bias=False, name="binary"),
+            tf.keras.layers.BatchNormalization(momentum=0.9, name="norm"),
+            tf.keras.layers.Dropout(dropout, name="dropout"),
+            tf.keras.layers.Dense(num_classes, activation="softmax", name="classifier"),
+        ],
+        name="small",
+    )
+
+
+def settings(**changes):
+    return training.Settings(**{"model": "small", "quantizer": "ste_sign", "epochs": 3, **changes})
+
+
+class Kill(tf.keras.callbacks.Callback):
+    """Dies in the middle of the given epoch (from 0)."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.dying = epoch
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == self.dying and batch == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_while_saving(number):
+    """Makes the `number`-th checkpoint end after some bytes, with the process."""
+    saved = []
+
+    def savez(file, **arrays):
+        saved.append(file)
+        if len(saved) == number:
+            file.write(b"PK\x03\x04 the first bytes of a checkpoint")
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        whole(file, **arrays)
+
+    whole, np.savez = np.savez, savez
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("--kill-in-epoch", type=int)
+    parser.add_argument("--kill-while-saving", type=int)
+    parser.add_argument("--strategy")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--no-dropout", action="store_true")
+    parser.add_argument("--epochs", type=int, default=3)
+    arguments = parser.parse_args()
+    strategy = distribution.strategy(arguments.strategy)
+    if arguments.kill_while_saving:
+        die_while_saving(arguments.kill_while_saving)
+    killer = [] if arguments.kill_in_epoch is None else [Kill(arguments.kill_in_epoch)]
+    changes = {"model_options": {"dropout": 0.0}} if arguments.no_dropout else {}
+    training.train(
+        settings(epochs=arguments.epochs, **changes),
+        arguments.folder,
+        build=build,
+        verbose=0,
+        callbacks=killer,
+        strategy=strategy,
+        resume=arguments.resume,
+    )
+
+
+if __name__ == "__main__":
+    main()

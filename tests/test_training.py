@@ -1,0 +1,186 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from programs.train_small import build, settings
+from tensorflow.python.framework.config import is_op_determinism_enabled
+
+from larq_equalbits import checkpoint, training
+from larq_equalbits.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = Path(__file__).parent / "programs" / "train_small.py"
+
+
+def weights(folder, name="model.keras"):
+    model = tf.keras.models.load_model(Path(folder) / name)
+    return {variable.name: variable.numpy() for variable in model.variables}
+
+
+def assert_same_files(one, other):
+    assert (one / "history.csv").read_text() == (other / "history.csv").read_text()
+    for name in ("model.keras", "best.keras"):
+        mine, others = weights(one, name), weights(other, name)
+        assert list(mine) == list(others)
+        for key, value in mine.items():
+            np.testing.assert_array_equal(value, others[key], err_msg=key)
+    assert json.loads((one / "results.json").read_text()) == json.loads((other / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    return training.train(settings(), folder, build=build, verbose=0)
+
+
+def test_a_run_leaves_everything_in_its_folder(unbroken):
+    names = {
+        path.relative_to(unbroken.folder).as_posix() for path in unbroken.folder.rglob("*") if path.is_file()
+    }
+    expected = {
+        "settings.json",
+        "history.csv",
+        "model.keras",
+        "best.keras",
+        "results.json",
+        "checkpoint/state.npz",
+    }
+    assert expected <= names
+    assert all(name in expected or name.startswith("logs/") for name in names)
+    assert len(unbroken.history["val_accuracy"]) == 3
+    for key in ("binary/bit_entropy", "bit_flips", "learning_rate", "loss"):
+        assert len(unbroken.history[key]) == 3
+    assert unbroken.results["test_accuracy"] > 0.3
+    assert unbroken.best_epoch == int(np.argmax(unbroken.history["val_accuracy"]))
+
+
+def test_a_run_is_read_again_as_it_was(unbroken):
+    again = training.Run.load(unbroken.folder)
+    assert again == unbroken
+    model = again.load_model("best")
+    assert model.optimizer is not None
+    assert isinstance(model.optimizer.learning_rate, tf.Variable | tf.Tensor | float)
+
+
+def test_the_same_seed_gives_the_same_bits(unbroken, tmp_path):
+    again = training.train(settings(), tmp_path / "again", build=build, verbose=0)
+    assert_same_files(unbroken.folder, again.folder)
+    other = training.train(settings(seed=1, epochs=1), tmp_path / "other", build=build, verbose=0)
+    assert other.history["loss"][0] != unbroken.history["loss"][0]
+
+
+def test_training_leaves_the_process_as_it_was(tmp_path):
+    training.train(settings(epochs=1, precision="mixed_bfloat16"), tmp_path, build=build, verbose=0)
+    assert tf.keras.mixed_precision.global_policy().name == "float32"
+    assert not is_op_determinism_enabled()
+    assert not tf.keras.backend.experimental.is_tf_random_generator_enabled()
+
+
+class StopAfter(tf.keras.callbacks.Callback):
+    """Ends the training in the middle of an epoch, as an exception does."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+        self.now = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.now == self.epoch and batch == 4:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_resuming_equals_an_unbroken_run(unbroken, tmp_path, epoch):
+    with pytest.raises(KeyboardInterrupt):
+        training.train(settings(), tmp_path, build=build, verbose=0, callbacks=[StopAfter(epoch)])
+    run = training.train(settings(), tmp_path, build=build, verbose=0, resume=True)
+    assert_same_files(unbroken.folder, run.folder)
+
+
+def test_resuming_a_finished_run_only_evaluates(unbroken, tmp_path):
+    before = (unbroken.folder / "model.keras").stat().st_mtime_ns
+    again = training.train(settings(), unbroken.folder, build=build, verbose=0, resume=True)
+    assert again == unbroken
+    assert (unbroken.folder / "model.keras").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": 4}, "epochs: 3 against 4"),
+        ({"quantizer": "bi_half"}, "quantizer: 'ste_sign' against 'bi_half'"),
+        ({"seed": 2}, "seed: 0 against 2"),
+        (
+            {"learning_rate": 0.5, "momentum": 0.5},
+            "learning_rate: 0.1 against 0.5; momentum: 0.9 against 0.5",
+        ),
+    ],
+)
+def test_resuming_with_other_settings_is_refused(unbroken, changes, words):
+    with pytest.raises(InputError, match=words):
+        training.train(settings(**changes), unbroken.folder, build=build, verbose=0, resume=True)
+
+
+def test_resuming_with_another_model_is_refused(unbroken):
+    def wider(**arguments):
+        return build(**arguments, units=17)
+
+    before = (unbroken.folder / "checkpoint" / "state.npz").read_bytes()
+    with pytest.raises(InputError, match=r"binary/kernel:0 of shape \(64, 17\).*\(64, 16\)"):
+        training.train(settings(), unbroken.folder, build=wider, verbose=0, resume=True)
+    assert (unbroken.folder / "checkpoint" / "state.npz").read_bytes() == before
+
+
+def test_resuming_nothing_is_refused(tmp_path):
+    with pytest.raises(InputError, match="folder must be that of a run"):
+        training.train(settings(), tmp_path / "none", build=build, resume=True)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", None])
+def test_a_damaged_checkpoint_is_named(unbroken, tmp_path, content):
+    path = tmp_path / "state.npz"
+    whole = (unbroken.folder / "checkpoint" / "state.npz").read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(InputError, match=r"state\.npz is damaged"):
+        checkpoint.read_state(path)
+
+
+def small_program(folder, *arguments, **environment):
+    command = [sys.executable, PROGRAM, folder, *map(str, arguments)]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_kill_9_within_an_epoch_loses_one_epoch(unbroken, tmp_path):
+    killed = small_program(tmp_path, "--kill-in-epoch", 2)
+    output = killed.communicate(timeout=120)[0]
+    assert killed.returncode == -signal.SIGKILL, output
+    assert checkpoint.read_state(tmp_path / "checkpoint" / "state.npz").epoch == 2
+    run = training.train(settings(), tmp_path, build=build, verbose=0, resume=True)
+    assert_same_files(unbroken.folder, run.folder)
+
+
+def test_kill_9_while_saving_loses_one_epoch(unbroken, tmp_path):
+    killed = small_program(tmp_path, "--kill-while-saving", 2)
+    output = killed.communicate(timeout=120)[0]
+    assert killed.returncode == -signal.SIGKILL, output
+    assert list((tmp_path / "checkpoint").glob(".state.npz.*"))
+    assert checkpoint.read_state(tmp_path / "checkpoint" / "state.npz").epoch == 1
+    run = training.train(settings(), tmp_path, build=build, verbose=0, resume=True)
+    assert_same_files(unbroken.folder, run.folder)
+    assert not list(tmp_path.rglob(".*.*"))
