@@ -73,7 +73,12 @@ def _keras_model(path: Path) -> Any:
     import tensorflow as tf
 
     file = path / "model.keras"
-    return tf.keras.models.load_model(file, compile=False) if path.is_dir() and file.is_file() else None
+    if not (path.is_dir() and file.is_file()):
+        return None
+    try:
+        return tf.keras.models.load_model(file, compile=False)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{file} must be a model that Keras can load, but: {error}") from error
 
 
 def _names(paths: list[Path]) -> list[str]:

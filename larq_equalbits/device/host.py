@@ -92,6 +92,10 @@ def measure(
     result.notes.append(
         "local: LCE's interpreter in Python has no profiler; a profile needs lce_benchmark_model."
     )
+    if threads > (os.cpu_count() or threads):
+        result.notes.append(
+            f"local: {threads} threads share {os.cpu_count()} cores; do not read that as a speed."
+        )
     if os.uname().machine not in ("aarch64", "arm64"):
         result.notes.append(f"local is {os.uname().machine}: its times say nothing about 64-bit ARM.")
     return result

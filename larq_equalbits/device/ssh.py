@@ -16,6 +16,7 @@ from larq_equalbits.device.shells import Finished, Shell, call
 from larq_equalbits.errors import invalid
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._][\w.-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\])", re.ASCII)
+_MARK = b"larq-equalbits-files"
 
 
 class Ssh(Shell):
@@ -119,13 +120,15 @@ class Ssh(Shell):
         """See `Shell.get`."""
         wanted = " ".join(map(shlex.quote, names))
         script = (
-            f"cd {shlex.quote(self.folder)} || exit 1; set --; "
+            f"echo {_MARK.decode()}; cd {shlex.quote(self.folder)} || exit 1; set --; "
             f'for f in {wanted}; do [ -f "$f" ] && set -- "$@" "$f"; done; [ $# -eq 0 ] || tar -cf - "$@"'
         )
         finished = self.run(script, timeout)
+        # A start-up file of the login shell may print something first.
+        archive = finished.output.partition(_MARK + b"\n")[2]
         found: dict[str, bytes] = {}
         try:
-            with tarfile.open(fileobj=io.BytesIO(finished.output)) as tar:
+            with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
                 for entry in tar:
                     content = tar.extractfile(entry)
                     if content is not None and entry.name in names:

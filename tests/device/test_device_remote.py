@@ -17,7 +17,7 @@ from larq_equalbits.device.adb import Adb
 from larq_equalbits.device.failure import DeviceError, DeviceLostError
 from larq_equalbits.device.ssh import Ssh
 
-QUICK = {"repeats": 5, "warmup": 1, "rounds": 2, "images": 3}
+QUICK = {"repeats": 5, "warmup": 1, "rounds": 1, "images": 2}
 ADB_SERVER = Path(__file__).parent.parent / "programs" / "adb_server.py"
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 needs_sshd = pytest.mark.skipif(
@@ -44,7 +44,7 @@ def wait_for(port):
 
 
 @pytest.fixture
-def ssh(tmp_path):
+def ssh(tmp_path, request):
     """A throw-away sshd; what `device.run` needs to reach it, and its process."""
     folder = tmp_path / "ssh"
     folder.mkdir(mode=0o700)
@@ -56,6 +56,7 @@ def ssh(tmp_path):
     (folder / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
         f"PidFile {folder}/pid\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\n"
+        f"{getattr(request, 'param', '')}\n"
     )
     (folder / "config").write_text(
         f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known\n"
@@ -84,13 +85,12 @@ def test_ssh_measures_compares_and_cleans_up(converted, images, write_program, s
         inputs=images,
         program=write_program(),
         keras_model=model,
-        threads=(1, 2),
         **arguments,
         **QUICK,
     )
     assert not report.failures
     for result in report.results:
-        assert result.latency.count == 10 and result.operators and result.memory_kib
+        assert result.latency.count == 5 and result.operators and result.memory_kib
         assert result.agreement("host").identical and result.agreement("keras").argmax == 1
     assert report.devices[arguments["target"]]["cores"].isdigit()
     assert report.devices[arguments["target"]]["free_kib"].isdigit()
@@ -103,7 +103,13 @@ def test_ssh_quotes_a_folder_with_everything_in_its_name(converted, images, writ
     awkward.mkdir()
     (awkward / "mine").write_text("stays")
     (result,) = device.run(
-        converted[1], inputs=images, program=write_program(), device_folder=str(awkward), **ssh[0], **QUICK
+        converted[1],
+        inputs=images,
+        program=write_program(),
+        device_folder=str(awkward),
+        profile=False,
+        **ssh[0],
+        **QUICK,
     ).results
     assert not result.failure and result.agreement("host").identical
     assert [path.name for path in awkward.iterdir()] == ["mine"]
@@ -111,12 +117,23 @@ def test_ssh_quotes_a_folder_with_everything_in_its_name(converted, images, writ
 
 
 @needs_sshd
+@pytest.mark.parametrize(
+    "ssh", ["ForceCommand sh -c 'echo Welcome; eval \"$SSH_ORIGINAL_COMMAND\"'"], indirect=True
+)
+def test_a_login_shell_that_talks_does_no_harm(converted, images, write_program, ssh):
+    (result,) = device.run(
+        converted[1], inputs=images, program=write_program(), profile=False, **ssh[0], **QUICK
+    ).results
+    assert not result.failure and result.agreement("host").identical
+
+
+@needs_sshd
 def test_a_host_that_disappears_leaves_what_was_measured(converted, images, write_program, ssh, tmp_path):
     arguments, server = ssh
     count = shlex.quote(str(tmp_path / "starts"))
-    # The sixth start is that of the third image: it takes the daemon and this connection's process with it.
+    # The fourth start is that of the second image: it takes the daemon and this connection's process with it.
     pull_the_plug = (
-        f"echo x >>{count}; if [ $(wc -l <{count}) -gt 5 ]; then kill -9 {server.pid}; p=$$; "
+        f"echo x >>{count}; if [ $(wc -l <{count}) -gt 3 ]; then kill -9 {server.pid}; p=$$; "
         'while [ "$p" -gt 1 ]; do p=$(ps -o ppid= -p $p | tr -d " "); case $(ps -o comm= -p $p) in '
         "sshd*) kill -9 $p;; *python*|pytest*) exit 1;; esac; done; fi"
     )
@@ -131,7 +148,7 @@ def test_a_host_that_disappears_leaves_what_was_measured(converted, images, writ
     )
     first, second = report.results
     assert "cannot be reached" in first.failure
-    assert first.latency.count == 10 and len(first.outputs[0]) == 2 and first.agreement("host").identical
+    assert first.latency.count == 5 and len(first.outputs[0]) == 1 and first.agreement("host").identical
     assert second.failure.startswith("not measured") and second.latency is None
 
 
@@ -206,27 +223,26 @@ def phone(tmp_path, monkeypatch):
 
 
 @needs_adb
-@pytest.mark.parametrize("features", ["shell_v2,cmd", "cmd"])
-@pytest.mark.parametrize("target", ["adb", "adb:test-phone"])
+@pytest.mark.parametrize(("features", "target"), [("shell_v2,cmd", "adb"), ("cmd", "adb:test-phone")])
 def test_adb_measures_compares_and_cleans_up(converted, images, write_program, phone, features, target):
     model, tflite = converted
     root = phone("--features", features)
     report = device.run(tflite, target, images, program=write_program(), keras_model=model, **QUICK)
     (result,) = report.results
     assert not result.failure
-    assert result.latency.count == 10 and result.operators and result.memory_kib
+    assert result.latency.count == 5 and result.operators and result.memory_kib
     assert result.agreement("host").identical and result.agreement("keras").argmax == 1
     assert list(root.iterdir()) == []
 
 
 @needs_adb
 def test_a_phone_that_is_unplugged_leaves_what_was_measured(converted, images, write_program, phone):
-    phone("--dies-after", "6")
+    phone("--dies-after", "5")
     report = device.run(
         {"a": converted[1], "b": converted[1]}, "adb", images, program=write_program(), profile=False, **QUICK
     )
     first, second = report.results
-    assert "adb" in first.failure and first.latency.count == 10 and len(first.outputs[0]) == 1
+    assert "adb" in first.failure and first.latency.count == 5 and len(first.outputs[0]) == 1
     assert second.failure.startswith("not measured")
 
 
