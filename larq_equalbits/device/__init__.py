@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from larq_equalbits.device import flatbuffer, host, remote
+from larq_equalbits.device import host, remote
 from larq_equalbits.device.adb import Adb
 from larq_equalbits.device.failure import DeviceError, DeviceLostError
-from larq_equalbits.device.flatbuffer import Arrays, Model, Source
+from larq_equalbits.device.models import Arrays, Model, Source, load
 from larq_equalbits.device.report import Agreement, Latency, Operator, Report, Result
 from larq_equalbits.device.shells import Shell
 from larq_equalbits.device.ssh import Ssh
@@ -172,7 +172,7 @@ def run(
         if not isinstance(value, int) or value < least:
             raise invalid(name, value, f"a whole number of at least {least}")
     (images,) = _counts("images", (images,))
-    loaded = flatbuffer.load(models)
+    loaded = load(models)
     everything = [model.samples(inputs) for model in loaded]
     samples = [several[:images] for several in everything]
     known_labels = None if labels is None else np.asarray(labels)

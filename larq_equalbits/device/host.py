@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from larq_equalbits import errors
-from larq_equalbits.device.flatbuffer import Model
+from larq_equalbits.device.models import Model
 from larq_equalbits.device.report import Latency, Result
 from larq_equalbits.errors import InputError
 

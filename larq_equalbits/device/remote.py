@@ -12,7 +12,7 @@ from larq_equalbits.device import benchmark_model, checks, host
 from larq_equalbits.device.adb import Adb
 from larq_equalbits.device.benchmark_model import complaint
 from larq_equalbits.device.failure import DeviceError, DeviceLostError
-from larq_equalbits.device.flatbuffer import Model
+from larq_equalbits.device.models import Model, value_bytes
 from larq_equalbits.device.report import Latency, Result
 from larq_equalbits.device.shells import Finished, Shell
 
@@ -152,7 +152,7 @@ class Bench:
 
     def _outputs(self, index: int, model: Model, samples: Samples, threads: int, result: Result) -> None:
         rows: list[list[np.ndarray]] = []
-        size = sum(tensor.bytes for tensor in model.outputs)
+        size = sum(map(value_bytes, model.outputs))
         for image in range(len(samples)):
             self.plan.progress(
                 f"{self.shell.name}: {model.name}, {threads} threads: image {image + 1} of {len(samples)}"
@@ -203,7 +203,7 @@ def _split(model: Model, stored: bytes) -> list[np.ndarray]:
     for tensor in model.outputs:
         values = np.frombuffer(stored, tensor.dtype, int(np.prod(tensor.shape)), start)
         arrays.append(values.reshape(tensor.shape))
-        start += tensor.bytes
+        start += value_bytes(tensor)
     return arrays
 
 

@@ -13,8 +13,9 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import device
-from larq_equalbits.device import benchmark_model, checks, flatbuffer, shells, table
+from larq_equalbits.device import benchmark_model, checks, models, shells, table
 from larq_equalbits.errors import InputError
+from larq_equalbits.export.flatbuffer import Tensor
 
 pytest.importorskip("larq_compute_engine")
 PROGRAM = Path(__file__).parent.parent / "programs" / "lce_benchmark_model.py"
@@ -107,7 +108,7 @@ def test_several_inputs_and_outputs_keep_their_order_and_names_with_a_colon(writ
         "zebra": generator.normal(size=(4, 4, 4, 1)).astype(np.float32),
         "ant": generator.normal(size=(4, 6)).astype(np.float32),
     }
-    (parsed,) = flatbuffer.load(tflite)
+    (parsed,) = models.load(tflite)
     assert all(":" in tensor.name for tensor in parsed.inputs)
     assert not any(":" in name for name in benchmark_model.layer_names(parsed.inputs))
     (result,) = device.run(
@@ -227,7 +228,7 @@ def test_chart_shows_every_result(converted, images, tmp_path):
         ({"inputs": np.array(["a"])}, "numbers"),
         ({"inputs": None}, "inputs"),
         ({"labels": [1]}, "one label"),
-        ({"models": b"not a model"}, "TFL3"),
+        ({"models": b"not a model"}, "identifier is missing"),
         ({"models": []}, "at least one .tflite"),
         ({"keras_model": {"nobody": None}}, "keyed by the models"),
     ],
@@ -245,11 +246,11 @@ def test_bad_input_is_named(converted, images, write_program, change, words):
 
 
 def test_quantized_tensors_are_encoded_and_decoded():
-    tensor = flatbuffer.Tensor("x", "x", (1, 4), np.dtype(np.int8), 0.5, -1)
+    tensor = Tensor("x", "x", (1, 4), "int8", 0, 0.5, -1)
     stored = tensor.encode(np.array([[-1.0, 0.0, 0.26, 1e6]], np.float32))
     assert stored.dtype == np.int8 and stored.tolist() == [[-3, -1, 0, 127]]
     assert tensor.decode(stored).tolist() == [[-1.0, 0.0, 0.5, 64.0]]
-    assert np.array_equal(tensor.encode(stored), stored) and tensor.bytes == 4
+    assert np.array_equal(tensor.encode(stored), stored) and models.value_bytes(tensor) == 4
 
 
 def elf(machine, loader=b""):
