@@ -1,0 +1,103 @@
+"""What BitLogger costs: the time of a training step with it over that of a step without, and of an observation.
+
+Trains one network on random images, in turns without the logger, with it every epoch and with it every step,
+so that all see the same state of the machine; prints medians and their ratios.
+"""
+
+import itertools
+import json
+import statistics
+import time
+from typing import Any
+
+import click
+
+from larq_equalbits.cli import run_command
+
+
+def _time_steps(model: Any, data: Any, logger: Any) -> tuple[list[float], float]:
+    """The seconds of each step from its beginning to the next one's, and those of the end of the epoch."""
+    import tensorflow as tf
+
+    class Clock(tf.keras.callbacks.Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.begins: list[float] = []
+            self.seconds = 0.0
+
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            self.begins.append(time.perf_counter())
+
+    clock = Clock()
+    loggers = [] if logger is None else [logger]
+    if logger is not None:
+        at_end = logger.on_epoch_end
+
+        def timed(epoch: int, logs: Any = None) -> None:
+            start = time.perf_counter()
+            at_end(epoch, logs)
+            clock.seconds = time.perf_counter() - start
+
+        logger.on_epoch_end = timed
+    model.fit(data, verbose=0, callbacks=[*loggers, clock])
+    # The first steps wait for what fit sets up.
+    steps = [end - begin for begin, end in itertools.pairwise(clock.begins[2:])]
+    return steps, clock.seconds
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--model", "name", default="resnet18", help="A network of the zoo.")
+@click.option("--quantizer", default="bi_half", help="The kernels' quantizer.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, help="Images in a step.")
+@click.option("--size", type=click.IntRange(8), default=32, help="Height and width of the images.")
+@click.option("--steps", type=click.IntRange(4), default=13, help="Steps in a turn.")
+@click.option("--turns", type=click.IntRange(1), default=4, help="How often the three ways take turns.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def main(
+    name: str, quantizer: str, batch_size: int, size: int, steps: int, turns: int, as_json: bool
+) -> None:
+    """Measure the cost of observing the bits in training."""
+    import larq_equalbits
+
+    larq_equalbits.register()
+    import tensorflow as tf
+
+    from larq_equalbits import zoo
+    from larq_equalbits.callbacks import BitLogger
+
+    tf.keras.utils.set_random_seed(0)
+    model = zoo.get(name)(input_shape=(size, size, 3), num_classes=10, quantizer=quantizer)
+    model.compile(tf.keras.optimizers.SGD(0.01, momentum=0.9), "sparse_categorical_crossentropy")
+    images = tf.random.normal((batch_size, size, size, 3))
+    data = tf.data.Dataset.from_tensors((images, tf.zeros(batch_size, tf.int32))).cache().repeat(steps)
+    makers = {"without": lambda: None, "every epoch": BitLogger, "every step": lambda: BitLogger(every=1)}
+    seconds: dict[str, list[float]] = {way: [] for way in makers}
+    ends: dict[str, list[float]] = {way: [] for way in makers}
+    for turn in range(turns + 1):
+        for way, maker in makers.items():
+            measured, end = _time_steps(model, data, maker())
+            # The first turn compiles.
+            if turn:
+                seconds[way] += measured
+                ends[way].append(end)
+    medians = {way: statistics.median(values) for way, values in seconds.items()}
+    result = {
+        "model": name,
+        "quantizer": quantizer,
+        "batch_size": batch_size,
+        "size": size,
+        "seconds_per_step": medians,
+        "ratio": {way: median / medians["without"] for way, median in medians.items()},
+        "seconds_per_epoch_end": statistics.median(ends["every epoch"]),
+    }
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    for way, median in medians.items():
+        ratio = median / medians["without"]
+        click.echo(f"{way:12} {1000 * median:9.1f} ms per step, {ratio:.3f} of a step without")
+    click.echo(f"the end of an epoch took {1000 * result['seconds_per_epoch_end']:.1f} ms longer")
+
+
+if __name__ == "__main__":
+    run_command(main)
