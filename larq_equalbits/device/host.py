@@ -22,15 +22,20 @@ class Host:
         threads: the number of threads.
 
     Raises:
+        InputError: where LCE cannot run the model.
         ImportError: without larq_compute_engine, naming the extra to install.
     """
 
     def __init__(self, model: Model, threads: int = 1) -> None:
         base = errors.require("deploy", "larq_compute_engine.tflite.python.interpreter")
-        # The default kernel is several times slower on x86-64.
-        self._interpreter = base.Interpreter(
-            model.data, num_threads=threads, use_indirect_bgemm=True
-        ).interpreter
+        try:
+            # The default kernel is several times slower on x86-64.
+            wrapped = base.Interpreter(model.data, num_threads=threads, use_indirect_bgemm=True)
+        except RuntimeError as error:
+            raise InputError(
+                f"model {model.name} must be one that LCE can run, but its interpreter: {error}"
+            ) from error
+        self._interpreter = wrapped.interpreter
         self._model = model
 
     def raw(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -1,6 +1,7 @@
 """Models on this machine: the interpreter, a program like lce_benchmark_model, and the report."""
 
 import csv
+import dataclasses
 import io
 import os
 import shlex
@@ -15,7 +16,6 @@ import tensorflow as tf
 from larq_equalbits import device
 from larq_equalbits.device import benchmark_model, checks, models, shells, table
 from larq_equalbits.errors import InputError
-from larq_equalbits.export.flatbuffer import Tensor
 
 pytest.importorskip("larq_compute_engine")
 PROGRAM = Path(__file__).parent.parent / "programs" / "lce_benchmark_model.py"
@@ -245,8 +245,20 @@ def test_bad_input_is_named(converted, images, write_program, change, words):
         device.run(arguments.pop("models"), arguments.pop("target"), arguments.pop("inputs"), **arguments)
 
 
-def test_quantized_tensors_are_encoded_and_decoded():
-    tensor = Tensor("x", "x", (1, 4), "int8", 0, 0.5, -1)
+def test_a_file_that_lce_cannot_run_is_bad_input(images):
+    # An operator of TensorFlow's own stays in the file, and LCE does not know it.
+    function = tf.function(lambda x: tf.raw_ops.Betainc(a=x, b=x, x=x))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function(tf.TensorSpec((1, 8, 8, 1)))]
+    )
+    converter.allow_custom_ops = True
+    with pytest.raises(InputError, match="LCE can run"):
+        device.run(converter.convert(), "local", images, **QUICK)
+
+
+def test_quantized_tensors_are_encoded_and_decoded(converted):
+    tensor = models.load(converted[1])[0].inputs[0]
+    tensor = dataclasses.replace(tensor, shape=(1, 4), dtype="int8", scale=0.5, zero_point=-1)
     stored = tensor.encode(np.array([[-1.0, 0.0, 0.26, 1e6]], np.float32))
     assert stored.dtype == np.int8 and stored.tolist() == [[-3, -1, 0, 127]]
     assert tensor.decode(stored).tolist() == [[-1.0, 0.0, 0.5, 64.0]]
