@@ -17,7 +17,7 @@ __version__ = VERSION
 select_keras_2()
 
 _REGISTERING: tuple[str, ...] = ("quantizers", "constraints", "metrics", "pruning")
-_SUBMODULES = (*_REGISTERING, "kernels", "schedules", "theory", "callbacks", "plots", "report")
+_SUBMODULES = (*_REGISTERING, "export", "kernels", "schedules", "theory", "callbacks", "plots", "report")
 
 
 def register() -> None:

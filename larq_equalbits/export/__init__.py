@@ -1,0 +1,22 @@
+"""From a trained model to a verified .tflite file: freeze, rewrite, convert, audit, verify."""
+
+from larq_equalbits.export.auditing import Audit, audit
+from larq_equalbits.export.conversion import convert, float_size
+from larq_equalbits.export.freezing import freeze
+from larq_equalbits.export.report import ConversionError, ConversionReport, LayerReport, Verification
+from larq_equalbits.export.rewrites import REWRITES
+from larq_equalbits.export.verification import verify
+
+__all__ = [
+    "REWRITES",
+    "Audit",
+    "ConversionError",
+    "ConversionReport",
+    "LayerReport",
+    "Verification",
+    "audit",
+    "convert",
+    "float_size",
+    "freeze",
+    "verify",
+]

@@ -1,0 +1,160 @@
+"""Audit: what a .tflite file is made of, read back from the file itself."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from larq_equalbits.export.flatbuffer import Model, Operator, read_model
+from larq_equalbits.export.interpreter import Source, read_bytes
+from larq_equalbits.export.report import LayerReport, render, table
+
+BINARY_OPERATOR = "LceBconv2d"
+_WEIGHTED = {
+    BINARY_OPERATOR,
+    "CONV_2D",
+    "CONV_3D",
+    "DEPTHWISE_CONV_2D",
+    "FULLY_CONNECTED",
+    "TRANSPOSE_CONV",
+    "CONV_3D_TRANSPOSE",
+    "BATCH_MATMUL",
+}
+_FLOAT_REASONS = {
+    "FULLY_CONNECTED": "dense: LCE has no binary dense operator; as a convolution it would be binary",
+    "DEPTHWISE_CONV_2D": "depthwise (or grouped): LCE has no binary operator for it",
+    "CONV_3D": "3-D: LCE has no binary operator for it",
+    "TRANSPOSE_CONV": "transposed: LCE has no binary operator for it",
+    "CONV_3D_TRANSPOSE": "3-D transposed: LCE has no binary operator for it",
+    "BATCH_MATMUL": "a matrix product of two computed tensors",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """What a file holds.
+
+    Attributes:
+        bytes: the file's size.
+        layers: a row for each operator with weights.
+        operators: how often each operator stands in the file.
+        inputs: name, shape and type of each input.
+        outputs: the same of each output.
+    """
+
+    bytes: int
+    layers: list[LayerReport]
+    operators: dict[str, int]
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as plain values."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """The attributes as JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def __rich__(self) -> Any:
+        """A table of the layers, with the operators below it."""
+        from rich.console import Group
+        from rich.text import Text
+
+        counted = ", ".join(f"{count} {name}" for name, count in self.operators.items())
+        return Group(table(self.layers), Text(f"{self.bytes:,} bytes; operators: {counted}"))
+
+    def __str__(self) -> str:
+        """The same as plain text."""
+        return render(self)
+
+
+def _reason(model: Model, operator: Operator, producers: Mapping[int, Operator]) -> str:
+    if operator.name != "CONV_2D":
+        return _FLOAT_REASONS[operator.name]
+    source = producers.get(operator.inputs[0]) if operator.inputs else None
+    if source is None or source.name != "LceDequantize":
+        return "float input: no input quantizer right before the convolution"
+    kernel = model.tensors[operator.inputs[1]]
+    if kernel.bytes == 0:
+        return "kernel is not a constant: the quantizer was not folded"
+    channels = model.tensors[operator.inputs[0]].shape[-1:]
+    if channels and kernel.shape[-1:] != channels:
+        return "grouped: LCE has no binary operator that runs it"
+    return "kernel not binary: it holds zeros, or filters with more than one magnitude, or a scale of nearly zero"
+
+
+def constant_bytes(model: Model, operator: Operator) -> int:
+    """The size of the operator's constants in bytes."""
+    return sum(model.tensors[index].bytes for index in operator.inputs if index >= 0)
+
+
+def _describe(tensors: list[Any]) -> list[dict[str, Any]]:
+    return [{"name": tensor.key, "shape": list(tensor.shape), "dtype": tensor.dtype} for tensor in tensors]
+
+
+def has_weights(operator: Operator) -> bool:
+    """Whether `operator` multiplies by weights."""
+    return operator.name in _WEIGHTED
+
+
+def scopes(model: Model, operator: Operator) -> list[str]:
+    """The name scopes made by the export that stand in the name of what a float `operator` computes.
+
+    A binary convolution is often named after the quantizer of the next layer, which it computes too.
+    """
+    return re.findall(r"(?:^|[;/])(q\d+)(?=/)", model.tensors[operator.outputs[0]].name)
+
+
+def filters(model: Model, operator: Operator, size: int) -> np.ndarray | None:
+    """The kernel of an LceBconv2d as booleans (out, size), True for -1; None where its filters have another size.
+
+    Args:
+        model: the file.
+        operator: the binary convolution.
+        size: the number of weights of a filter; the file pads each position to whole words of 32 bits.
+    """
+    kernel = model.tensors[operator.inputs[1]]
+    out, height, width, words = kernel.shape
+    channels, rest = divmod(size, height * width)
+    if rest or words != -(-channels // 32):
+        return None
+    bits = np.unpackbits(kernel.data, bitorder="little").reshape(out, height, width, 32 * words)
+    return bits[..., :channels].reshape(out, size).astype(bool)
+
+
+def row(model: Model, operator: Operator) -> LayerReport:
+    """What one operator is, seen from the file alone."""
+    producers = {index: one for one in model.operators for index in one.outputs}
+    binary = operator.name == BINARY_OPERATOR
+    name = model.tensors[operator.outputs[0]].name if operator.outputs else ""
+    return LayerReport(
+        name=name.split(";")[0],
+        operator=operator.name,
+        binary=binary,
+        bytes=constant_bytes(model, operator),
+        reason="" if binary else _reason(model, operator, producers),
+    )
+
+
+def audit(tflite: Source) -> Audit:
+    """Reads a .tflite file back: its operators, its layers, and which of them are binary.
+
+    Nothing of the file is run, so that a damaged one does no harm.
+
+    Args:
+        tflite: path or bytes of the file, of whatever LCE model.
+
+    Raises:
+        InputError: a file that is no .tflite, or a damaged one.
+    """
+    content = read_bytes(tflite)
+    model = read_model(content)
+    operators: dict[str, int] = {}
+    for operator in model.operators:
+        operators[operator.name] = operators.get(operator.name, 0) + 1
+    layers = [row(model, operator) for operator in model.operators if has_weights(operator)]
+    return Audit(len(content), layers, operators, _describe(model.inputs), _describe(model.outputs))

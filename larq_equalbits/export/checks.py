@@ -1,0 +1,63 @@
+"""What cannot be converted is refused before the converter sees it, with what to do instead."""
+
+from typing import Any
+
+import larq
+import tensorflow as tf
+
+from larq_equalbits.errors import InputError
+from larq_equalbits.export import graph
+
+# LCE's own bit-packing: a group that is no multiple of this is not a group of whole words.
+_PACKED_CHANNELS = 32
+
+
+def check(model: Any) -> None:
+    """Refuses a model that LCE cannot convert, or converts to a file that it cannot run.
+
+    Raises:
+        InputError: no Keras model, an unbuilt one, unknown dimensions, mixed precision, grouped binary convolutions,
+            or a padding that has no binary kernel.
+    """
+    if not isinstance(model, tf.keras.Model):
+        raise InputError(
+            f"model must be a Keras 2 model, but got {type(model).__module__}.{type(model).__name__}."
+        )
+    if not model.built or model.save_spec() is None:
+        raise InputError(
+            f"model {model.name!r} must be built with a known input: give its first layer an input_shape, "
+            "or call it on a batch once."
+        )
+    for spec in tf.nest.flatten(model.save_spec()):
+        if isinstance(spec, tf.TensorSpec) and (spec.shape.rank is None or None in spec.shape[1:].as_list()):
+            raise InputError(
+                f"model {model.name!r} must have inputs whose dimensions are all known but the first, "
+                f"but got {spec.shape}: build it with a fixed image size."
+            )
+    for name, layer in graph.leaves(model).items():
+        _check_layer(name, layer)
+
+
+def _check_layer(name: str, layer: Any) -> None:
+    policy = layer.dtype_policy.name if hasattr(layer, "dtype_policy") else "float32"
+    if policy.startswith("mixed"):
+        raise InputError(
+            f"layer {name!r} computes in {policy}, which LCE does not convert: build the model with "
+            'tf.keras.mixed_precision.set_global_policy("float32") and copy the weights '
+            "(new_model.set_weights(model.get_weights()))."
+        )
+    if not isinstance(layer, larq.layers.QuantConv2D) or layer.input_quantizer is None:
+        return
+    if layer.kernel_quantizer is None:
+        return
+    if layer.groups != 1:
+        channels = layer.input_shape[-1] // layer.groups
+        fate = "converts, and then fails at run time" if channels % _PACKED_CHANNELS == 0 else "goes to float"
+        raise InputError(
+            f"layer {name!r} has {layer.groups} groups of {channels} channels, which {fate} in LCE: "
+            "split the channels, convolve each part by a layer of its own, and concatenate."
+        )
+    if layer.padding == "same" and float(tf.keras.backend.get_value(layer.pad_values)) not in (0.0, 1.0):
+        raise InputError(
+            f"layer {name!r} pads with {layer.pad_values}, which makes LCE fall back to float: use pad_values=1 or 0."
+        )

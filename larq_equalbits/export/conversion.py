@@ -1,0 +1,227 @@
+"""From a Keras model to a .tflite file of which every layer is accounted for."""
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from larq.quantized_variable import QuantizedVariable
+
+from larq_equalbits import files
+from larq_equalbits.errors import require
+from larq_equalbits.export import auditing, checks, kernels
+from larq_equalbits.export.flatbuffer import Model, Operator, read_model
+from larq_equalbits.export.lowering import Leaf, lower
+from larq_equalbits.export.report import ConversionError, ConversionReport, LayerReport
+from larq_equalbits.export.rewrites import select
+from larq_equalbits.export.verification import Inputs, verify
+
+
+class _Served(tf.Module):
+    """A model as one function of named inputs, with a batch of one.
+
+    Larq's variables stay out of the module: it holds the plain ones inside them.
+    """
+
+    def __init__(self, model: tf.keras.Model) -> None:
+        super().__init__()
+        self.held = [
+            variable.latent_variable if isinstance(variable, QuantizedVariable) else variable
+            for variable in model.variables
+        ]
+        (structure, *_), _ = model.save_spec(dynamic_batch=False)
+        flat = tf.nest.flatten(structure)
+        names = list(getattr(model, "input_names", None) or [f"input_{i + 1}" for i in range(len(flat))])
+        specs = [tf.TensorSpec([1, *spec.shape[1:]], spec.dtype) for spec in flat]
+
+        def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+            arranged = tf.nest.pack_sequence_as(structure, [inputs[name] for name in names])
+            outputs = tf.nest.flatten(model(arranged, training=False))
+            return dict(zip(output_names(model, len(outputs)), outputs, strict=True))
+
+        self.serve = tf.function(serve).get_concrete_function(**dict(zip(names, specs, strict=True)))
+
+
+def output_names(model: tf.keras.Model, count: int) -> list[str]:
+    """The names of the outputs of `model`, in its order."""
+    names = list(getattr(model, "output_names", None) or [])
+    return names if len(names) == count else [f"output_{i + 1}" for i in range(count)]
+
+
+def _to_bytes(model: tf.keras.Model, io_type: tf.DType) -> bytes:
+    converter = require("deploy", "larq_compute_engine")
+    served = _Served(model)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(served, folder, signatures={"serving_default": served.serve})
+        return converter.convert_saved_model(
+            folder, inference_input_type=io_type, inference_output_type=io_type, target="arm"
+        )
+
+
+def _why_float(leaf: Leaf, from_file: str) -> str:
+    layer = leaf.layer
+    if not leaf.kernels:
+        return "no kernel quantizer: a float layer"
+    if layer.input_quantizer is None:
+        return "no input quantizer: its input is float (1/32)"
+    if getattr(layer, "data_format", "channels_last") == "channels_first":
+        return "channels_first: LCE's binary kernels are channels_last; build the layer with channels_last"
+    for kernel in leaf.kernels.values():
+        if kernel.ndim == 4 and kernels.split(kernel) is None:
+            return kernels.why_not(kernel)
+    return from_file
+
+
+def _expected(leaf: Leaf) -> bool:
+    """Whether LCE has a binary kernel for the layer: one or two constants in -1 and +1, and binary input."""
+    layer = leaf.layer
+    binary_kind = type(layer).__name__ in ("QuantConv2D", "QuantDense", "QuantConv1D", "QuantSeparableConv2D")
+    return bool(leaf.kernels) and binary_kind and getattr(layer, "input_quantizer", None) is not None
+
+
+def _fingerprint(negative: np.ndarray) -> tuple[tuple[int, ...], bytes]:
+    return negative.shape, np.packbits(negative).tobytes()
+
+
+def _binary_kernels(leaf: Leaf) -> list[np.ndarray]:
+    """The kernels (n, out) that the leaf hands to binary convolutions."""
+    if leaf.parts is not None:
+        found = leaf.parts.kernels
+    else:
+        found = [kernel for kernel in leaf.kernels.values() if kernel.ndim == 4]
+    return [kernel.reshape(-1, kernel.shape[-1]) for kernel in found]
+
+
+def _owners(model: Model, leaves: list[Leaf]) -> dict[int, Leaf]:
+    """The leaf of each operator with weights, by the operator's position.
+
+    A binary convolution is known by its bits, everything else by its name scope. Where layers have the same bits
+    they take their convolutions in the order of the model.
+    """
+    waiting: dict[Any, list[Leaf]] = {}
+    for leaf in leaves:
+        for kernel in _binary_kernels(leaf):
+            waiting.setdefault(_fingerprint(kernel.T < 0), []).append(leaf)
+    sizes = sorted({shape[1] for shape, _ in waiting})
+    by_scope = {leaf.scope: leaf for leaf in leaves}
+    owners: dict[int, Leaf] = {}
+    for position, operator in enumerate(model.operators):
+        if operator.name == auditing.BINARY_OPERATOR:
+            found = (auditing.filters(model, operator, size) for size in sizes)
+            candidates = [waiting.get(_fingerprint(bits)) for bits in found if bits is not None]
+            for same_bits in filter(None, candidates):
+                owners[position] = same_bits.pop(0) if len(same_bits) > 1 else same_bits[0]
+        else:
+            scoped = [by_scope[scope] for scope in auditing.scopes(model, operator) if scope in by_scope]
+            # A fused operator carries the scopes of all its layers: the one with a kernel is meant.
+            scoped.sort(key=lambda leaf: (not leaf.kernels, not hasattr(leaf.layer, "kernel")))
+            if scoped:
+                owners[position] = scoped[0]
+    return owners
+
+
+def _rows(model: Model, leaves: list[Leaf]) -> list[LayerReport]:
+    owners = _owners(model, leaves)
+    owned: dict[str, list[Operator]] = {}
+    rows: list[LayerReport] = []
+    for position, operator in enumerate(model.operators):
+        if not auditing.has_weights(operator):
+            continue
+        if position in owners:
+            owned.setdefault(owners[position].name, []).append(operator)
+        else:
+            rows.append(auditing.row(model, operator))
+    for leaf in leaves:
+        if leaf.name in owned:
+            rows.append(_row(model, leaf, owned[leaf.name]))
+        elif leaf.kernels:
+            reason = "its operator could not be found in the file"
+            rows.append(
+                LayerReport(leaf.name, "", False, 0, reason, ", ".join(leaf.rewrite), _expected(leaf))
+            )
+    return rows
+
+
+def _row(model: Model, leaf: Leaf, operators: list[Operator]) -> LayerReport:
+    binary = all(operator.name == auditing.BINARY_OPERATOR for operator in operators)
+    return LayerReport(
+        name=leaf.name,
+        operator=" + ".join(operator.name for operator in operators),
+        binary=binary,
+        bytes=sum(auditing.constant_bytes(model, operator) for operator in operators),
+        reason="" if binary else _why_float(leaf, auditing.row(model, operators[0]).reason),
+        rewrite=", ".join(leaf.rewrite),
+        expected=_expected(leaf),
+    )
+
+
+def convert(
+    model: tf.keras.Model,
+    path: str | os.PathLike[str] | None = None,
+    strict: bool = True,
+    *,
+    verify_on: Inputs | Iterable[Any] | None = None,
+    tolerance: float = 0.0,
+    rewrites: Sequence[str] | None = None,
+) -> ConversionReport:
+    """Converts `model` through Larq Compute Engine, reads the file back, and verifies it.
+
+    Kernels become constants first (whatever their quantizers are made of), layers that LCE has no binary operator for
+    are rewritten exactly, and the file is read back: each layer with weights is accounted for. The caller's model
+    is never touched.
+
+    Args:
+        model: a built Keras 2 model with float32 layers: functional, Sequential, nested or subclassed.
+        path: where to write the file, whole or not at all; None writes none.
+        strict: raise where a layer with binary kernel and input became float.
+        verify_on: inputs to compare Keras and the file on: an array, a mapping from input names to arrays, or a
+            tf.data data set of batches of (inputs, labels).
+        tolerance: the share of inputs, 0 to 1, that may get another largest output than in Keras.
+        rewrites: names among `rewrites.REWRITES` to apply; all by default.
+
+    Returns:
+        The file's bytes, a row for each layer, and the verification.
+
+    Raises:
+        InputError: a model that cannot be converted; the message says why, and what to do.
+        ConversionError: strict, and a layer is float that should be binary; or more outputs differ than `tolerance`
+            allows. Nothing is written then.
+        ImportError: without larq-compute-engine.
+    """
+    chosen = select(rewrites)
+    checks.check(model)
+    with lower(model, chosen) as leaves:
+        content = _to_bytes(model, tf.float32)
+    report = ConversionReport(content, _rows(read_model(content), leaves))
+    failed = [layer for layer in report.layers if layer.expected and not layer.binary]
+    if strict and failed:
+        reasons = "; ".join(
+            f"{layer.name} ({layer.operator or 'missing'}): {layer.reason}" for layer in failed
+        )
+        raise ConversionError(
+            f"these layers should be binary and are not: {reasons}. strict=False converts anyway."
+        )
+    if verify_on is not None:
+        verification = verify(model, content, verify_on)
+        report = ConversionReport(content, report.layers, verification)
+        if verification.argmax_agreement < 1 - tolerance:
+            raise ConversionError(
+                f"the file gives another class than Keras on {1 - verification.argmax_agreement:.2%} of "
+                f"{verification.images} inputs (largest difference {verification.max_abs_diff:.3g}); "
+                f"tolerance allows {tolerance:.2%}."
+            )
+    if path is not None:
+        with files.replacing(path) as temporary:
+            temporary.write_bytes(content)
+    return report
+
+
+def float_size(model: tf.keras.Model) -> int:
+    """The size in bytes of the same network as a float TensorFlow Lite file, by TensorFlow's own converter."""
+    checks.check(model)
+    with lower(model, []):
+        served = _Served(model)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([served.serve], served)
+        return len(converter.convert())

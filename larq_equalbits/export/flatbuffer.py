@@ -1,0 +1,195 @@
+"""A .tflite file as operators and tensors, read by the schema that TensorFlow ships.
+
+A damaged file gets an error and nothing else: every length is held against the size of the file before it is used.
+"""
+
+import dataclasses
+import functools
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from larq_equalbits.errors import InputError
+
+_IDENTIFIER = b"TFL3"
+_NOTHING = np.zeros(0, np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """A tensor of the file.
+
+    Attributes:
+        name: its name.
+        key: the name of the input or output in Keras, from the file's signature; its own name without one.
+        shape: with the batch of 1 in front.
+        dtype: its type in numpy's words; "resource" and the like for what numpy does not know.
+        bytes: the size of its constant, 0 for what is computed.
+        scale: of a quantized tensor: real = scale * (stored - zero_point); 0 where it is not quantized.
+        zero_point: see `scale`.
+        data: the bytes of its constant, a view of the file.
+    """
+
+    name: str
+    key: str
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int
+    scale: float
+    zero_point: int
+    data: np.ndarray = dataclasses.field(repr=False, compare=False)
+
+    def encode(self, values: np.ndarray) -> np.ndarray:
+        """Real `values` as the tensor stores them."""
+        if self.scale and np.issubdtype(values.dtype, np.floating):
+            limits = np.iinfo(self.dtype)
+            values = np.clip(np.round(values / self.scale) + self.zero_point, limits.min, limits.max)
+        return np.ascontiguousarray(values, self.dtype)
+
+    def decode(self, stored: np.ndarray) -> np.ndarray:
+        """The real numbers that `stored` stands for."""
+        if not self.scale:
+            return stored
+        return ((stored.astype(np.float32) - self.zero_point) * self.scale).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Operator:
+    """An operator of the file: its name and the indices of its tensors (-1 for an input that is left out)."""
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A whole file."""
+
+    tensors: list[Tensor]
+    operators: list[Operator]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+def _guarded(read: Callable[[bytes], Model]) -> Callable[[bytes], Model]:
+    @functools.wraps(read)
+    def guarded(content: bytes) -> Model:
+        if len(content) < 8 or content[4:8] != _IDENTIFIER:
+            raise InputError("tflite must be a TensorFlow Lite file, but its identifier is missing.")
+        try:
+            return read(content)
+        except (struct.error, LookupError, ValueError, TypeError, OverflowError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"tflite must be a whole TensorFlow Lite file, but it is damaged or cut short ({error})."
+            ) from error
+
+    return guarded
+
+
+class _Reader:
+    """Vectors of a flatbuffer as lists, none longer than the file allows."""
+
+    def __init__(self, content: bytes):
+        self.size = len(content)
+
+    def each(self, table: Any, name: str) -> list[Any]:
+        return [getattr(table, name)(index) for index in range(self.length(table, name))]
+
+    def length(self, table: Any, name: str, width: int = 4) -> int:
+        length = getattr(table, f"{name}Length")()
+        if length * width > self.size:
+            raise ValueError(f"{name} would hold {length} entries")
+        return length
+
+    def numbers(self, table: Any, name: str) -> tuple[int, ...]:
+        # Without entries the schema's reader answers 0, not an empty array.
+        return tuple(getattr(table, f"{name}AsNumpy")().tolist()) if self.length(table, name) else ()
+
+
+@functools.cache
+def _enumeration(name: str) -> dict[int, str]:
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    members = vars(getattr(schema, name)).items()
+    return {value: key for key, value in members if isinstance(value, int)}
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode("utf-8", "replace")
+
+
+def _operator_names(model: Any, reader: _Reader) -> list[str]:
+    names = _enumeration("BuiltinOperator")
+    result = []
+    for code in reader.each(model, "OperatorCodes"):
+        # Files before schema version 3a keep the code in a field of one byte.
+        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        custom = names.get(builtin) == "CUSTOM"
+        result.append(_text(code.CustomCode()) if custom else names.get(builtin, f"operator {builtin}"))
+    return result
+
+
+def _tensor(tensor: Any, key: str, buffers: list[Any], sizes: list[int], reader: _Reader) -> Tensor:
+    quantization = tensor.Quantization()
+    scaled = quantization is not None and reader.length(quantization, "Scale") > 0
+    zero = scaled and reader.length(quantization, "ZeroPoint", 8) > 0
+    name = _text(tensor.Name())
+    buffer = buffers[tensor.Buffer()]
+    return Tensor(
+        name=name,
+        key=key or name,
+        shape=reader.numbers(tensor, "Shape"),
+        dtype=_enumeration("TensorType")[tensor.Type()].lower(),
+        bytes=sizes[tensor.Buffer()],
+        scale=float(quantization.Scale(0)) if scaled else 0.0,
+        zero_point=int(quantization.ZeroPoint(0)) if zero else 0,
+        data=buffer.DataAsNumpy() if reader.length(buffer, "Data", 1) else _NOTHING,
+    )
+
+
+@_guarded
+def read_model(content: bytes) -> Model:
+    """The operators and tensors of the first graph of a file.
+
+    Raises:
+        InputError: bytes that are no .tflite file, or a damaged one.
+    """
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    reader = _Reader(content)
+    root = schema.Model.GetRootAs(content, 0)
+    if reader.length(root, "Subgraphs") == 0:
+        raise ValueError("it holds no graph")
+    graph = root.Subgraphs(0)
+    sizes = []
+    buffers = reader.each(root, "Buffers")
+    for buffer in buffers:
+        # A buffer beyond 2 GiB lies behind the flatbuffer and is told by its offset and size.
+        sizes.append(reader.length(buffer, "Data", 1) or int(buffer.Size()))
+    keys: dict[int, str] = {}
+    for signature in reader.each(root, "SignatureDefs"):
+        for entry in (*reader.each(signature, "Inputs"), *reader.each(signature, "Outputs")):
+            keys[entry.TensorIndex()] = _text(entry.Name())
+    tensors = [
+        _tensor(tensor, keys.get(index, ""), buffers, sizes, reader)
+        for index, tensor in enumerate(reader.each(graph, "Tensors"))
+    ]
+    names = _operator_names(root, reader)
+    operators = []
+    for operator in reader.each(graph, "Operators"):
+        inputs, outputs = reader.numbers(operator, "Inputs"), reader.numbers(operator, "Outputs")
+        for index in (*inputs, *outputs):
+            if not -1 <= index < len(tensors):
+                raise ValueError(f"an operator names the tensor {index} of {len(tensors)}")
+        operators.append(Operator(names[operator.OpcodeIndex()], inputs, outputs))
+    return Model(
+        tensors,
+        operators,
+        [tensors[index] for index in reader.numbers(graph, "Inputs")],
+        [tensors[index] for index in reader.numbers(graph, "Outputs")],
+    )

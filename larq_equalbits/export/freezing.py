@@ -1,0 +1,37 @@
+"""Freezing: for a while, a model's kernels are the constants that their quantizers give."""
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from larq_equalbits.kernels import QuantizedKernel, quantized_kernels
+
+
+@contextlib.contextmanager
+def freeze(model: tf.keras.layers.Layer) -> Iterator[dict[str, np.ndarray]]:
+    """Within the block, every quantized kernel of `model` computes with a constant.
+
+    Each quantizer is evaluated once and stands aside for its result, so that what is traced in the block holds
+    the kernel as a constant, whatever the quantizer is made of. No weight is touched, and the quantizers come
+    back at the end of the block, after an exception too.
+
+    Yields:
+        the constant of every kernel by its name (see `kernels.quantized_kernels`).
+    """
+    kernels = quantized_kernels(model)
+    values = {kernel.name: kernel.values() for kernel in kernels}
+    quantizers = [kernel.quantizer for kernel in kernels]
+    try:
+        for kernel in kernels:
+            set_constant(kernel, values[kernel.name])
+        yield values
+    finally:
+        for kernel, quantizer in zip(kernels, quantizers, strict=True):
+            kernel.variable.quantizer = quantizer
+
+
+def set_constant(kernel: QuantizedKernel, value: np.ndarray) -> None:
+    """Makes `kernel` compute with `value` until its quantizer is set again."""
+    kernel.variable.quantizer = lambda latent: tf.constant(value)

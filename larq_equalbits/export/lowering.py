@@ -1,0 +1,127 @@
+"""Lowering: for a while, the layers of a model compute in the form that LCE turns into binary operators.
+
+Every leaf layer gets a call of its own: the original one, or what a rewrite puts in its place. Nothing is cloned and
+no weight is touched, so that functional, Sequential, nested, subclassed and shared layers are all treated alike,
+and the model is as it was when the block ends. Each call runs in a name scope of its own, short enough to survive
+the converter, by which the operators of the file find their layers.
+"""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from larq_equalbits.export import freezing, graph
+from larq_equalbits.export.kernels import Parts
+from larq_equalbits.kernels import quantized_kernels
+
+Call = Callable[..., tf.Tensor]
+
+
+@dataclasses.dataclass
+class Leaf:
+    """A layer that is about to be converted.
+
+    Attributes:
+        name: the layer's name with those of the models around it.
+        layer: the Keras layer.
+        scope: the name scope of its operators in the file, unique in the model.
+        kernels: its quantized kernels as constants, by the name of the layer's attribute.
+        call: what it computes; a rewrite replaces it.
+        rewrite: the names of the rewrites that were applied.
+        remake: makes the call again from other kernels, where a rewrite knows how; None elsewhere.
+        parts: the kernels that `call` uses where `remake` is known.
+    """
+
+    name: str
+    layer: tf.keras.layers.Layer
+    scope: str
+    kernels: dict[str, np.ndarray]
+    call: Call
+    rewrite: list[str] = dataclasses.field(default_factory=list)
+    remake: Callable[[Parts], Call] | None = None
+    parts: Parts | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Lowering:
+    """All leaves of a model, and the graph between them.
+
+    Attributes:
+        leaves: in the order of the model, by the identity of their layers.
+        graph: who feeds whom.
+    """
+
+    leaves: dict[int, Leaf]
+    graph: graph.Graph
+
+    def consumer(self, leaf: Leaf) -> Leaf | None:
+        """The leaf that alone takes the output of `leaf`, or None."""
+        layer = self.graph.consumer(leaf.layer)
+        return None if layer is None else self.leaves.get(id(layer))
+
+    def producer(self, leaf: Leaf) -> Leaf | None:
+        """The leaf whose output `leaf` takes, or None."""
+        layer = self.graph.producer(leaf.layer)
+        return None if layer is None else self.leaves.get(id(layer))
+
+
+Rewrite = Callable[[Lowering], None]
+
+
+def identity(inputs: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
+    """The call of a layer whose work another one does, or that changes nothing."""
+    return tf.identity(inputs)
+
+
+def _scoped(leaf: Leaf) -> Call:
+    call = leaf.call
+
+    @functools.wraps(call)
+    def scoped(*args: Any, **kwargs: Any) -> Any:
+        with tf.name_scope(f"{leaf.scope}/"):
+            return call(*args, **kwargs)
+
+    return scoped
+
+
+@contextlib.contextmanager
+def lower(model: tf.keras.Model, rewrites: Sequence[Rewrite]) -> Iterator[list[Leaf]]:
+    """Within the block, `model` computes with constant kernels, in the form that `rewrites` give it.
+
+    Yields:
+        the leaves, each with the rewrites that were applied to it.
+    """
+    layers = graph.leaves(model)
+    attributes = {
+        id(kernel.variable): name
+        for layer in layers.values()
+        for name, value in vars(layer).items()
+        for kernel in quantized_kernels(layer)
+        if value is kernel.variable
+    }
+    owned: dict[int, dict[str, np.ndarray]] = {}
+    for kernel in quantized_kernels(model):
+        owned.setdefault(id(kernel.layer), {})[attributes.get(id(kernel.variable), "kernel")] = (
+            kernel.values()
+        )
+    leaves = {
+        id(layer): Leaf(name, layer, f"q{index}", owned.get(id(layer), {}), layer.call)
+        for index, (name, layer) in enumerate(layers.items())
+    }
+    with freezing.freeze(model):
+        lowering = Lowering(leaves, graph.read(model))
+        for rewrite in rewrites:
+            rewrite(lowering)
+        try:
+            for leaf in leaves.values():
+                # Straight into the instance: Keras tracks what is set the ordinary way.
+                vars(leaf.layer)["call"] = _scoped(leaf)
+            yield list(leaves.values())
+        finally:
+            for leaf in leaves.values():
+                vars(leaf.layer).pop("call", None)

@@ -1,0 +1,29 @@
+"""The rewrites, each exact: one module a rewrite, applied in this order."""
+
+from collections.abc import Mapping, Sequence
+
+from larq_equalbits.errors import invalid
+from larq_equalbits.export.lowering import Rewrite
+from larq_equalbits.export.rewrites import batch_norm, before_sign, convolution, pooling
+
+REWRITES: Mapping[str, Rewrite] = {
+    "before_sign": before_sign.apply,
+    "batch_norm_before_pooling": pooling.apply,
+    "convolution": convolution.apply_convolution,
+    "dense": convolution.apply_dense,
+    "conv1d": convolution.apply_conv1d,
+    "separable": convolution.apply_separable,
+    "ternary_batch_norm": batch_norm.apply,
+}
+
+
+def select(names: Sequence[str] | None) -> list[Rewrite]:
+    """The rewrites called `names`, in their own order; all of them for None.
+
+    Raises:
+        InputError: for a name that is none of them.
+    """
+    for name in names or ():
+        if name not in REWRITES:
+            raise invalid("rewrites", name, f"among {list(REWRITES)}")
+    return [rewrite for name, rewrite in REWRITES.items() if names is None or name in names]

@@ -1,0 +1,43 @@
+"""convolution, MaxPool, BatchNorm becomes convolution, BatchNorm, MaxPool, which LCE fuses and pools in bits.
+
+Exact where every factor of the normalization is positive: an increasing map commutes with a maximum, in floating
+point too.
+"""
+
+from typing import Any
+
+import larq
+import tensorflow as tf
+
+from larq_equalbits.export.lowering import Call, Leaf, Lowering, identity
+from larq_equalbits.export.rewrites.batch_norm import affine, over_channels
+
+
+def _then(first: Call, second: Call) -> Call:
+    def call(inputs: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
+        return second(first(inputs, *args, **kwargs), training=False)
+
+    return call
+
+
+def _swappable(leaf: Leaf, pool: Leaf | None, norm: Leaf | None) -> bool:
+    return (
+        pool is not None
+        and norm is not None
+        and isinstance(leaf.layer, larq.layers.QuantConv2D)
+        and type(pool.layer) is tf.keras.layers.MaxPooling2D
+        and pool.layer.data_format == "channels_last"
+        and over_channels(norm.layer, 4)
+        and bool((affine(norm.layer)[0] > 0).all())
+    )
+
+
+def apply(lowering: Lowering) -> None:
+    """Moves each normalization behind a pooling in front of it."""
+    for leaf in lowering.leaves.values():
+        pool = lowering.consumer(leaf)
+        norm = lowering.consumer(pool) if pool is not None else None
+        if pool is not None and norm is not None and _swappable(leaf, pool, norm):
+            leaf.call, norm.call = _then(leaf.call, norm.call), identity
+            leaf.rewrite.append("batch normalization before pooling")
+            norm.rewrite.append(f"moved before {pool.name}")

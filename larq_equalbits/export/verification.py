@@ -1,0 +1,126 @@
+"""Verification: a file against the Keras model that it was made from, on given inputs."""
+
+import operator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.export.interpreter import Runner, Source, load
+from larq_equalbits.export.report import Verification
+
+Inputs = np.ndarray | Mapping[str, np.ndarray]
+
+_BATCH = 128
+
+
+def _batches(inputs: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
+    """Batches of (inputs, labels or None)."""
+    if isinstance(inputs, tf.data.Dataset):
+        if labels is not None:
+            raise invalid("labels", "labels beside a data set", "part of the data set's batches")
+        for batch in inputs.as_numpy_iterator():
+            yield batch if isinstance(batch, tuple) and len(batch) == 2 else (batch, None)
+        return
+    arrays = tf.nest.map_structure(np.asarray, inputs)
+    sizes = {len(array) for array in tf.nest.flatten(arrays) if array.ndim}
+    if len(sizes) != 1 or 0 in sizes:
+        raise invalid("inputs", f"arrays of the lengths {sorted(sizes)}", "arrays of one length above 0")
+    (size,) = sizes
+    if labels is not None and len(labels) != size:
+        raise invalid("labels", f"{len(labels)} labels", f"one for each of {size} inputs")
+    for start in range(0, size, _BATCH):
+        part = slice(start, start + _BATCH)
+        yield (
+            tf.nest.map_structure(operator.itemgetter(part), arrays),
+            None if labels is None else labels[part],
+        )
+
+
+def _named(model: tf.keras.Model, runner: Runner, batch: Any) -> dict[str, np.ndarray]:
+    """`batch` by the names of the file's inputs, checked."""
+    keys = [tensor.key for tensor in runner.inputs]
+    if isinstance(batch, Mapping):
+        values = dict(batch)
+    else:
+        flat = tf.nest.flatten(batch)
+        names = list(getattr(model, "input_names", None) or [f"input_{i + 1}" for i in range(len(flat))])
+        if len(names) != len(flat):
+            raise invalid("inputs", f"{len(flat)} arrays", f"one array for each of {names}")
+        values = dict(zip(names, flat, strict=True))
+    if set(values) != set(keys):
+        raise invalid("inputs", sorted(values), f"arrays for {keys}")
+    for tensor in runner.inputs:
+        value = values[tensor.key]
+        if value.shape[1:] != tensor.shape[1:]:
+            raise InputError(
+                f"inputs must have the shape (n, {', '.join(map(str, tensor.shape[1:]))}) for {tensor.key!r}, "
+                f"but got {value.shape}."
+            )
+        if not np.issubdtype(value.dtype, np.number):
+            raise invalid("inputs", f"an array of {value.dtype} for {tensor.key!r}", "numbers")
+    return {key: np.asarray(values[key], "float32") for key in keys}
+
+
+def _keras(model: tf.keras.Model, named: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    names = list(getattr(model, "input_names", None) or named)
+    arranged: Any = [named[name] for name in names]
+    (structure, *_), _ = model.save_spec()
+    outputs = model.predict_on_batch(tf.nest.pack_sequence_as(structure, arranged))
+    return [np.asarray(output) for output in tf.nest.flatten(outputs)]
+
+
+def verify(
+    model: tf.keras.Model, tflite: Source, inputs: Inputs | Iterable[Any], labels: Any = None
+) -> Verification:
+    """Runs `inputs` through Keras and through LCE's interpreter, and compares all outputs.
+
+    Args:
+        model: the Keras model.
+        tflite: path or bytes of the file made from it.
+        inputs: an array (n, ...), a mapping from input names to arrays, or a tf.data data set of batches of inputs,
+            or of (inputs, labels).
+        labels: (n,) class numbers, where `inputs` is no data set.
+
+    Returns:
+        The largest difference of any output, and of the first output the share of inputs with the same largest class
+        and both accuracies.
+
+    Raises:
+        InputError: inputs whose names, shapes or types are not the model's; a file that is damaged.
+        ImportError: without larq-compute-engine.
+    """
+    runner = load(tflite)
+    images, agreeing, largest = 0, 0, 0.0
+    labelled, right_keras, right_tflite = 0, 0, 0
+    for batch, truth in _batches(inputs, labels):
+        named = _named(model, runner, batch)
+        expected = _keras(model, named)
+        found = runner.predict(named)
+        keys = [tensor.key for tensor in runner.outputs]
+        names = list(
+            getattr(model, "output_names", None) or [f"output_{i + 1}" for i in range(len(expected))]
+        )
+        answers = [found[name] if name in found else found[keys[i]] for i, name in enumerate(names)]
+        for one, other in zip(expected, answers, strict=True):
+            if one.size:
+                largest = max(largest, float(np.max(np.abs(one - other.reshape(one.shape)))))
+        classes = expected[0].reshape(len(expected[0]), -1).argmax(axis=1)
+        other_classes = answers[0].reshape(len(answers[0]), -1).argmax(axis=1)
+        images += len(classes)
+        agreeing += int((classes == other_classes).sum())
+        if truth is not None:
+            labelled += len(truth)
+            right_keras += int((classes == np.ravel(truth)).sum())
+            right_tflite += int((other_classes == np.ravel(truth)).sum())
+    if images == 0:
+        raise invalid("inputs", "no inputs", "at least one input")
+    return Verification(
+        images=images,
+        max_abs_diff=largest,
+        argmax_agreement=agreeing / images,
+        keras_accuracy=right_keras / labelled if labelled else None,
+        tflite_accuracy=right_tflite / labelled if labelled else None,
+    )
