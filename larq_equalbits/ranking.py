@@ -27,6 +27,9 @@ from larq_equalbits.selection import (
 
 GRANULARITIES = ("filter", "layer")
 
+# Up to so many weights a sort takes less than a millisecond, and no time to compile.
+_SORTED_WEIGHTS = 1 << 16
+
 
 def exact_count(ratio: float, size: int) -> int:
     """ceil(ratio * size), the product taken exactly in decimal: 0.3 of 10 is 3, although 0.3 is not a double.
@@ -65,7 +68,8 @@ def magnitude(x: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(x, integer), integer.max), x.dtype)
 
 
-def _select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+@compiled
+def _compiled_select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """`chosen` at the `count` highest ranks of every column of `values`, `others` elsewhere."""
     cut = cut_key(values, count)
 
@@ -81,14 +85,17 @@ def _select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.T
     )
 
 
-@compiled
-def _mask(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    return _select(values, count, tf.constant(True), tf.constant(False))
+def _sorted_select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    # `argsort` puts the earlier of equal keys first, so the rows are reversed.
+    keys = tf.transpose(order_keys(values)[::-1])
+    descending = tf.argsort(keys, axis=1, direction="DESCENDING", stable=True)
+    rank = tf.transpose(tf.argsort(descending, axis=1, stable=True))[::-1]
+    return tf.where(rank < count, chosen, others)
 
 
-@compiled
-def _codes(values: tf.Tensor, count: tf.Tensor, one: tf.Tensor) -> tf.Tensor:
-    return _select(values, count, one, -one)
+def _choose(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    small = values.shape.num_elements() <= _SORTED_WEIGHTS
+    return (_sorted_select if small else _compiled_select)(values, count, chosen, others)
 
 
 def _columns(x: tf.Tensor, count: Any, granularity: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -112,7 +119,9 @@ def top_mask(x: Any, count: Any, granularity: str = "filter") -> tf.Tensor:
         InputError: for rank 0 or 1, a filter without weights, an unknown granularity.
     """
     x = tf.convert_to_tensor(x)
-    return tf.reshape(_mask(*_columns(x, count, granularity)), x.shape)
+    return tf.reshape(
+        _choose(*_columns(x, count, granularity), tf.constant(True), tf.constant(False)), x.shape
+    )
 
 
 def top_codes(x: Any, count: Any, granularity: str = "filter", dtype: tf.DType | None = None) -> tf.Tensor:
@@ -121,7 +130,8 @@ def top_codes(x: Any, count: Any, granularity: str = "filter", dtype: tf.DType |
     Other arguments and errors are those of `top_mask`.
     """
     x = tf.convert_to_tensor(x)
-    return tf.reshape(_codes(*_columns(x, count, granularity), tf.ones([], dtype or x.dtype)), x.shape)
+    one = tf.ones([], dtype or x.dtype)
+    return tf.reshape(_choose(*_columns(x, count, granularity), one, -one), x.shape)
 
 
 def split_codes(x: Any, low: Any, high: Any, granularity: str = "filter") -> tf.Tensor:
@@ -146,6 +156,12 @@ def split_codes(x: Any, low: Any, high: Any, granularity: str = "filter") -> tf.
 
 
 @compiled
+def _compiled_order_statistics(values: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    # A cut may lie below the key itself, which is the least that is not below the cut.
+    keys = tf.map_fn(lambda count: least_at_least(values, cut_key(values, count)), counts[:, tf.newaxis])
+    return key_values(keys[:, 0], values.dtype)
+
+
 def quantiles(x: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
     """Values of `x`, all of it together, below which the given shares lie, interpolated linearly.
 
@@ -160,10 +176,9 @@ def quantiles(x: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
     place = shares * (size - 1)
     below = tf.floor(place)
     ranks = tf.cast(tf.concat([below, tf.minimum(below + 1, size - 1)], 0), tf.int32)
-    values = tf.reshape(x, [size, 1])
-    # The key itself, where a cut may lie below it: the least key that is not below the cut.
-    keys = tf.map_fn(
-        lambda rank: least_at_least(values, cut_key(values, rank)), (size - ranks)[:, tf.newaxis]
-    )
-    lower, upper = tf.split(key_values(keys[:, 0], x.dtype), 2)
+    if size <= _SORTED_WEIGHTS:
+        both = tf.gather(tf.sort(tf.reshape(x, [size])), ranks)
+    else:
+        both = _compiled_order_statistics(tf.reshape(x, [size, 1]), size - ranks)
+    lower, upper = tf.split(both, 2)
     return lower + (upper - lower) * tf.cast(place - below, x.dtype)

@@ -15,7 +15,7 @@ class Standardized(NamedTuple):
     deviation: tf.Tensor
 
 
-def _widen(kernel: tf.Tensor) -> tf.Tensor:
+def widen(kernel: tf.Tensor) -> tf.Tensor:
     """The exact values in float64; a plain cast would flush the denormal ones to zero."""
     if kernel.dtype == tf.float64:
         return kernel
@@ -28,7 +28,7 @@ def _widen(kernel: tf.Tensor) -> tf.Tensor:
 
 def centre(kernel: tf.Tensor) -> tf.Tensor:
     """The weights minus the mean of their filter, in float64."""
-    wide = _widen(kernel)
+    wide = widen(kernel)
     return wide - tf.reduce_mean(wide, axis=0)
 
 

@@ -21,7 +21,7 @@ class BiHalf(BinaryQuantizer):
     A filter is all weights that share the last index of (height, width, in, out) or (in, out).
 
     Example:
-        >>> print(BiHalf(positive_ratio=0.25)([[0.1], [0.4], [0.3], [0.2]]).numpy().ravel())
+        >>> print(BiHalf(positive_ratio=0.25)(tf.constant([[0.1], [0.4], [0.3], [0.2]])).numpy().ravel())
         [-1.  1. -1. -1.]
 
     Args:

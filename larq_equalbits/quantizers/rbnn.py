@@ -9,6 +9,7 @@ import tensorflow as tf
 from larq_equalbits.compiled import compiled
 from larq_equalbits.quantizers import _standardize
 from larq_equalbits.quantizers._base import EstimatorQuantizer, Scale, register
+from larq_equalbits.ranking import filter_size
 
 _UPDATES = 3
 
@@ -107,6 +108,7 @@ class RBNN(EstimatorQuantizer):
 
     def build(self, input_shape: Any) -> None:
         """Makes the angles and the rotations for a kernel of `input_shape`."""
+        filter_size(input_shape)
         *inner, outputs = tf.TensorShape(input_shape).as_list()
         sides = factors(math.prod(inner))
         self.angle = self.add_weight(

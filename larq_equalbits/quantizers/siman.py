@@ -34,7 +34,7 @@ def optimal_counts(magnitudes: tf.Tensor) -> tf.Tensor:
     Corollary 1 of SiMaN: these k are the 0/1 code with the smallest angle to the magnitudes. The sums run
     in float64.
     """
-    rows = tf.sort(tf.cast(tf.transpose(magnitudes), tf.float64), axis=1, direction="DESCENDING")
+    rows = tf.sort(tf.transpose(_standardize.widen(magnitudes)), axis=1, direction="DESCENDING")
     k = tf.range(1, rows.shape[1] + 1, dtype=tf.float64)
     return tf.argmax(tf.cumsum(rows, axis=1) / tf.sqrt(k), axis=1, output_type=tf.int32) + 1
 
@@ -57,7 +57,7 @@ class SiMaN(BinaryQuantizer):
     A filter is all weights that share the last index of (height, width, in, out) or (in, out).
 
     Example:
-        >>> print(SiMaN()([[-0.5], [0.1], [-0.1], [0.5]]).numpy().ravel())
+        >>> print(SiMaN()(tf.constant([[-0.5], [0.1], [-0.1], [0.5]])).numpy().ravel())
         [ 1. -1. -1.  1.]
 
     Args:

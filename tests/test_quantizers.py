@@ -1,0 +1,247 @@
+import doctest
+import importlib
+from pathlib import Path
+
+import larq as lq
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from larq_equalbits.errors import InputError
+from larq_equalbits.quantizers import RBNN, BiHalf, IRNet, SiMaN
+from larq_equalbits.quantizers.rbnn import factors, fit_rotations
+
+SEEDS = st.integers(0, 2**32 - 1)
+SHAPE = (3, 3, 2, 5)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(Path(__file__).parent / "golden" / "official.npz") as vectors:
+        return [
+            {name.partition("/")[2]: vectors[name] for name in vectors if name.startswith(f"case{i}/")}
+            for i in range(3)
+        ]
+
+
+def draw(seed, shape=SHAPE):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def forward_and_gradient(quantizer, kernel, upstream):
+    kernel = tf.constant(kernel)
+    with tf.GradientTape() as tape:
+        tape.watch(kernel)
+        values = quantizer(kernel)
+    return values.numpy(), tape.gradient(values, kernel, tf.constant(upstream, values.dtype)).numpy()
+
+
+def assert_near(actual, expected, relative=1e-5):
+    np.testing.assert_allclose(actual, expected, rtol=relative, atol=relative * 0.1 * np.abs(expected).max())
+
+
+def test_bi_half_is_the_authors(golden):
+    for case in golden:
+        codes, gradient = forward_and_gradient(lq.quantizers.get("bi_half"), case["kernel"], case["upstream"])
+        np.testing.assert_array_equal(codes, case["half"])
+        np.testing.assert_array_equal(gradient, case["half_grad"])
+
+
+def test_siman_is_the_authors(golden):
+    for case in golden:
+        for kernel in (case["kernel"], case["siman_kernel_after_centering"]):
+            codes, gradient = forward_and_gradient(SiMaN(), kernel, case["upstream"])
+            np.testing.assert_array_equal(codes, case["siman"])
+            assert_near(gradient, case["siman_grad"])
+
+
+def test_ir_net_is_the_authors(golden):
+    for case in golden:
+        values, gradient = forward_and_gradient(IRNet(t=0.1, k=10.0), case["kernel"], case["upstream"])
+        np.testing.assert_array_equal(np.sign(values), case["irnet"])
+        np.testing.assert_array_equal(np.abs(values[0, 0, 0]), case["irnet_scale"])
+        assert_near(gradient, case["irnet_grad_k10_t0.1"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS, st.integers(0, 100))
+def test_bi_half_counts_exactly(seed, percent):
+    kernel = np.round(draw(seed), 1)
+    codes = BiHalf(percent / 100)(kernel).numpy()
+    assert (codes == 1).sum(axis=(0, 1, 2)).tolist() == [-(-percent * 18 // 100)] * 5
+    layer = BiHalf(percent / 100, granularity="layer")(kernel).numpy()
+    assert (layer == 1).sum() == -(-percent * 90 // 100)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS)
+def test_permuting_weights_and_filters_permutes_codes(seed):
+    rng = np.random.default_rng(seed)
+    kernel = draw(seed, (18, 5))
+    rows, columns = rng.permutation(18), rng.permutation(5)
+    for quantizer in (BiHalf(0.3), SiMaN(), SiMaN("optimal")):
+        codes = quantizer(kernel).numpy()
+        np.testing.assert_array_equal(quantizer(kernel[rows]).numpy(), codes[rows])
+        np.testing.assert_array_equal(quantizer(kernel[:, columns]).numpy(), codes[:, columns])
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS, st.sampled_from([np.arctan, np.cbrt, lambda x: 8 * x - 3, lambda x: x * np.float32(2.0**-140)]))
+def test_bi_half_is_invariant_under_an_increasing_map(seed, increasing):
+    kernel = np.random.default_rng(seed).permutation(90).astype(np.float32).reshape(SHAPE) - 40
+    np.testing.assert_array_equal(BiHalf(0.4)(kernel), BiHalf(0.4)(increasing(kernel).astype(np.float32)))
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS, st.sampled_from([1.0, 1e-42, 5e37]))
+def test_siman_optimal_beats_every_other_count(seed, size):
+    kernel = (draw(seed, (11, 3)) * size).astype(np.float32)
+    codes = SiMaN("optimal", standardize=False)(kernel).numpy()
+    magnitudes = -np.sort(-np.abs(kernel.astype(np.float64)), axis=0)
+    objective = np.cumsum(magnitudes, axis=0) / np.sqrt(np.arange(1, 12))[:, None]
+    np.testing.assert_array_equal((codes == 1).sum(axis=0), objective.argmax(axis=0) + 1)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-42, 8e37])
+def test_siman_neither_flushes_nor_overflows(size):
+    kernel = (draw(5, (40, 6)) * size).astype(np.float32)
+    exact = kernel.astype(np.float64)
+    magnitudes = np.abs(exact - exact.mean(axis=0))
+    order = np.argsort(magnitudes, axis=0, kind="stable")
+    codes = SiMaN()(kernel).numpy()
+    assert (np.take_along_axis(codes, order[20:], 0) == 1).all()
+    assert (codes == 1).sum() == 120
+
+
+def test_siman_gradients_that_are_not_the_default():
+    kernel, upstream = draw(0), draw(1)
+    _, identity = forward_and_gradient(SiMaN(gradient="identity"), kernel, upstream)
+    np.testing.assert_array_equal(identity, upstream)
+    _, plain = forward_and_gradient(SiMaN(standardize=False), kernel, upstream)
+    np.testing.assert_array_equal(plain, upstream * np.sign(kernel))
+
+
+def test_scales():
+    kernel = draw(0)
+    np.testing.assert_allclose(np.abs(BiHalf(scale="fan_in")(kernel)), np.sqrt(2 / 18), rtol=1e-6)
+    np.testing.assert_allclose(np.abs(BiHalf(scale=0.25)(kernel)), 0.25)
+    values, gradient = forward_and_gradient(BiHalf(scale="mean_abs"), kernel, np.ones_like(kernel))
+    means = np.broadcast_to(np.abs(kernel).mean(axis=(0, 1, 2)), SHAPE)
+    np.testing.assert_allclose(np.abs(values), means, rtol=1e-6)
+    np.testing.assert_allclose(gradient, means, rtol=1e-6)
+
+
+def test_a_constant_filter_is_no_trouble():
+    kernel = np.full((6, 2), 0.3, np.float32)
+    for name in ("bi_half", "siman", "ir_net", "rbnn"):
+        values, gradient = forward_and_gradient(lq.quantizers.get(name), kernel, np.ones_like(kernel))
+        assert set(np.unique(values)) <= {-1.0, 1.0}
+        assert np.isfinite(gradient).all()
+    assert BiHalf()(kernel).numpy()[:, 0].tolist() == [-1, -1, -1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["bi_half", "siman", "ir_net", "rbnn"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_values_and_gradients_keep_the_type(name, dtype):
+    kernel = tf.cast(draw(0), dtype)
+    quantizer = lq.quantizers.get(name)
+    with tf.GradientTape() as tape:
+        tape.watch(kernel)
+        values = quantizer(kernel)
+    assert values.dtype == tape.gradient(values, kernel).dtype == dtype
+
+
+def test_rotations_stay_orthogonal_and_raise_the_objective():
+    quantizer = RBNN()
+    kernel = draw(0, (3, 3, 4, 8))
+    before = quantizer(kernel).numpy()
+    assert (quantizer.left.shape, quantizer.right.shape) == ((6, 6), (6, 6))
+    quantizer.rotate(kernel)
+    left = quantizer.left.numpy()
+    np.testing.assert_allclose(left @ left.T, np.eye(6), atol=1e-5)
+    assert (quantizer(kernel).numpy() != before).any()
+
+    matrices = np.random.default_rng(0).normal(size=(8, 4, 5))
+    objective = [np.abs(matrices).sum()]
+    rotations = np.eye(4), np.eye(5)
+    for _ in range(4):
+        rotations = fit_rotations(matrices, *rotations, updates=1)
+        objective.append(np.abs(rotations[0].T @ matrices @ rotations[1]).sum())
+    assert (np.diff(objective) >= -1e-9).all()
+
+
+def test_rbnn_without_an_angle_is_the_sign_of_the_standardized_weights():
+    quantizer = RBNN(t=0.5)
+    kernel = draw(0)
+    quantizer.build(kernel.shape)
+    quantizer.angle.assign(tf.zeros_like(quantizer.angle))
+    _, gradient = forward_and_gradient(quantizer, kernel, np.ones_like(kernel))
+    centred = kernel - kernel.mean(axis=(0, 1, 2))
+    np.testing.assert_array_equal(quantizer(kernel), np.where(centred >= 0, 1, -1))
+    np.testing.assert_allclose(gradient.mean(axis=(0, 1, 2)), 0, atol=1e-6)
+
+
+def test_rbnn_learns_its_angle():
+    quantizer = RBNN(t=0.5)
+    quantizer.build(SHAPE)
+    quantizer.angle.assign(tf.ones_like(quantizer.angle))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(quantizer(draw(0)) * draw(1))
+    assert np.abs(tape.gradient(loss, quantizer.angle)).min() > 0
+
+
+@pytest.mark.parametrize(("size", "sides"), [(1, (1, 1)), (7, (1, 7)), (576, (24, 24)), (4608, (64, 72))])
+def test_factors_are_near_each_other(size, sides):
+    assert factors(size) == sides
+
+
+OBJECTS = [
+    BiHalf(0.3, granularity="layer", scale="mean_abs"),
+    BiHalf(scale=0.5),
+    SiMaN(encoding="optimal", gradient="identity", standardize=False, scale="fan_in"),
+    IRNet(t=0.3, k=2.0, scale=None),
+    RBNN(t=0.2, seed=3),
+]
+
+
+@pytest.mark.parametrize("quantizer", OBJECTS, ids=lambda q: q.name)
+def test_configurations_round_trip(quantizer):
+    again = lq.quantizers.get(lq.quantizers.serialize(quantizer))
+    assert type(again) is type(quantizer)
+    assert again.get_config() == quantizer.get_config()
+    assert again.precision == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        *[(lambda r=r: BiHalf(r), "positive_ratio") for r in (-0.1, 1.1, float("nan"), True, "half", None)],
+        (lambda: BiHalf(granularity="channel"), "granularity"),
+        *[(lambda s=s: BiHalf(scale=s), "scale") for s in ("fan_out", 0, -1.0, True, float("nan"), [1])],
+        (lambda: SiMaN(encoding="best"), "encoding"),
+        (lambda: SiMaN(gradient="sign"), "gradient"),
+        (lambda: SiMaN(standardize=1), "standardize"),
+        (lambda: IRNet(t=0), "t"),
+        (lambda: IRNet(k=float("inf")), "k"),
+        (lambda: IRNet(scale="two"), "scale"),
+        (lambda: RBNN(t=-1), "t"),
+    ],
+)
+def test_bad_arguments_are_refused_when_the_object_is_made(make, name):
+    with pytest.raises(InputError, match=f"^{name} must be .*, but got"):
+        make()
+
+
+@pytest.mark.parametrize("name", ["bi_half", "siman", "ir_net", "rbnn"])
+@pytest.mark.parametrize("shape", [(), (3,), (0, 2)])
+def test_a_kernel_without_filters_is_refused(name, shape):
+    with pytest.raises(InputError, match="kernel must have"):
+        lq.quantizers.get(name)(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("module", ["bi_half", "siman"])
+def test_examples_in_the_documentation_run(module):
+    module = importlib.import_module(f"larq_equalbits.quantizers.{module}")
+    assert doctest.testmod(module).failed == 0

@@ -1,0 +1,171 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from larq_equalbits import ranking
+from larq_equalbits.errors import InputError
+
+SHAPES = [(1, 2), (5, 3), (3, 3, 2, 4)]
+TYPES = [np.float16, tf.bfloat16.as_numpy_dtype, np.float32, np.float64]
+SPECIAL = [0.0, -0.0, 1e-45, -1e-45, 1e-40, 1.0, -1.0, 3e38, -3e38, np.inf, -np.inf, np.nan]
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(Path(__file__).parent / "golden" / "official.npz") as vectors:
+        return [
+            {name.partition("/")[2]: vectors[name] for name in vectors if name.startswith(f"case{i}/")}
+            for i in range(3)
+        ]
+
+
+def top_by_sorting(kernel, count, granularity="filter"):
+    columns = kernel.shape[-1] if granularity == "filter" else 1
+    flat = kernel.astype(np.float64).reshape(-1, columns)
+    order = np.argsort(flat, axis=0, kind="stable")
+    mask = np.zeros(flat.shape, bool)
+    np.put_along_axis(mask, order[len(flat) - count :], True, axis=0)
+    return mask.reshape(kernel.shape)
+
+
+kernels = st.sampled_from(SHAPES).flatmap(
+    lambda shape: hnp.arrays(
+        np.float32,
+        shape,
+        elements=st.sampled_from([np.float32(v) for v in SPECIAL]) | st.floats(width=32, allow_nan=True),
+    )
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(kernels, st.floats(0, 1), st.sampled_from(ranking.GRANULARITIES))
+def test_top_mask_is_what_a_stable_sort_gives(kernel, share, granularity):
+    count = round(share * ranking.filter_size(kernel.shape, granularity))
+    np.testing.assert_array_equal(
+        ranking.top_mask(kernel, count, granularity), top_by_sorting(kernel, count, granularity)
+    )
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("size", [1, 2, 15, 16, 33, 200])
+def test_every_type_and_size(dtype, size):
+    rng = np.random.default_rng(size)
+    draws = [rng.normal(size=(size, 6)), np.round(rng.normal(size=(size, 6))), np.zeros((size, 6))]
+    for draw in draws:
+        kernel = draw.astype(dtype)
+        for count in {0, 1, size // 2, size - 1, size}:
+            np.testing.assert_array_equal(ranking.top_mask(kernel, count), top_by_sorting(kernel, count))
+
+
+def test_denormal_weights_of_every_type_rank_by_their_bits():
+    for dtype, bits in [(np.float16, np.uint16), (np.float32, np.uint32), (np.float64, np.uint64)]:
+        kernel = np.random.default_rng(0).permutation(40).astype(bits).view(dtype).reshape(20, 2)
+        kernel[::3] *= -1
+        np.testing.assert_array_equal(ranking.top_mask(kernel, 7), top_by_sorting(kernel, 7))
+
+
+def test_float64_keeps_the_order_that_float32_loses():
+    kernel = 1 + np.random.default_rng(0).permutation(64).reshape(32, 2) * 2.0**-50
+    np.testing.assert_array_equal(ranking.top_mask(kernel, 11), top_by_sorting(kernel, 11))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng, shape: rng.laplace(size=shape),
+        lambda rng, shape: rng.normal(size=shape) + 3 * rng.choice([-1, 1], shape),
+        lambda rng, shape: np.exp(20 * rng.normal(size=shape)),
+        lambda rng, shape: rng.choice([-1.0, 0.0, 1.0], shape),
+        lambda rng, shape: np.clip(rng.normal(size=shape), -0.5, 0.5),
+        lambda rng, shape: rng.standard_cauchy(shape) * 1e30,
+    ],
+    ids=["laplace", "bimodal", "log-normal", "three values", "clipped", "heavy tails"],
+)
+def test_a_poor_estimate_costs_no_exactness(draw):
+    kernel = draw(np.random.default_rng(3), (300, 250)).astype(np.float32)
+    for count in (90, 299):
+        np.testing.assert_array_equal(ranking.top_mask(kernel, count), top_by_sorting(kernel, count))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_large_kernels_are_selected_without_a_sort(dtype):
+    rng = np.random.default_rng(0)
+    for draw in (rng.normal(size=(300, 250)), np.round(rng.normal(size=(300, 250)))):
+        kernel = draw.astype(dtype)
+        for count in (0, 100, 300):
+            np.testing.assert_array_equal(ranking.top_mask(kernel, count), top_by_sorting(kernel, count))
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf, 1e-45, -0.0])
+def test_large_kernels_of_special_values(special):
+    rng = np.random.default_rng(0)
+    kernel = np.where(rng.random((300, 250)) < 0.3, special, rng.choice([-1, 0, 1e-42, 3e38], (300, 250)))
+    kernel = kernel.astype(np.float32)
+    np.testing.assert_array_equal(ranking.top_mask(kernel, 150), top_by_sorting(kernel, 150))
+
+
+def test_a_tall_filter_is_counted_beyond_16_bits():
+    kernel = np.random.default_rng(0).normal(size=(70_001, 2)).astype(np.float32)
+    np.testing.assert_array_equal(ranking.top_mask(kernel, 69_000), top_by_sorting(kernel, 69_000))
+
+
+def test_counts_may_differ_by_filter():
+    kernel = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
+    mask = ranking.top_mask(kernel, tf.constant([0, 4, 9])).numpy()
+    assert mask.sum(axis=0).tolist() == [0, 4, 9]
+
+
+def test_split_codes_are_the_authors(golden):
+    for case in golden:
+        size = case["kernel"][..., 0].size
+        for rate in ("0.3", "0.5", "0.8"):
+            low, below_high = int((1 - float(rate)) / 2 * size), int((1 + float(rate)) / 2 * size)
+            codes = ranking.split_codes(case["kernel"], low, size - below_high)
+            np.testing.assert_array_equal(codes, case[f"halfmask_{rate}"])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "size", "count"),
+    [
+        (0.3, 10, 3),
+        (0.1, 30, 3),
+        (0.7, 10, 7),
+        (0.5, 9, 5),
+        (0, 7, 0),
+        (1, 7, 7),
+        (1e-9, 3, 1),
+        (0.29, 100, 29),
+    ],
+)
+def test_exact_count_is_a_decimal_product(ratio, size, count):
+    assert ranking.exact_count(ratio, size) == count
+
+
+def test_exact_count_of_every_percent():
+    for percent in range(101):
+        for size in (1, 9, 100, 144, 4608):
+            assert ranking.exact_count(percent / 100, size) == -(-percent * size // 100)
+
+
+def test_quantiles_are_those_of_numpy():
+    values = np.random.default_rng(0).normal(size=(3, 3, 7)).astype(np.float32)
+    shares = np.array([0.0, 0.03, 0.15, 0.5, 0.85, 1.0])
+    np.testing.assert_allclose(
+        ranking.quantiles(tf.constant(values), tf.constant(shares)), np.quantile(values, shares), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (0, 3), (3, 0, 2)])
+def test_a_kernel_without_filters_is_refused(shape):
+    with pytest.raises(InputError, match="kernel must have"):
+        ranking.top_mask(np.zeros(shape, np.float32), 0)
+
+
+def test_an_unknown_granularity_is_refused():
+    with pytest.raises(InputError, match="granularity must be one of"):
+        ranking.top_mask(np.zeros((2, 2), np.float32), 1, "channel")
