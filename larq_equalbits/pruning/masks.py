@@ -29,7 +29,7 @@ def check(owner: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 def pack(mask: np.ndarray) -> dict[str, Any]:
     """One bit a weight, as text that fits into JSON."""
-    return {"shape": list(mask.shape), "bits": base64.b64encode(np.packbits(mask)).decode("ascii")}
+    return {"shape": list(mask.shape), "bits": base64.b64encode(np.packbits(mask).tobytes()).decode("ascii")}
 
 
 def unpack(packed: dict[str, Any]) -> np.ndarray:

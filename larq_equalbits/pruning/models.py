@@ -14,28 +14,34 @@ from larq_equalbits.pruning.wrapper import (
     quantizer_arguments,
 )
 
-Layer = tf.keras.layers.Layer
-Replace = Callable[[Layer], Layer | None]
+Replace = Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer | None]
 
 
-def _is_container(layer: Layer) -> bool:
+def _is_container(layer: tf.keras.layers.Layer) -> bool:
     return isinstance(layer, tf.keras.Model)
 
 
-def _clone(model: tf.keras.Model, replace: Replace, pairs: list[tuple[Layer, Layer]]) -> tf.keras.Model:
-    """`model` with the layers for which `replace` answers one replaced; `pairs` gets the copies of the others."""
-    made: dict[int, Layer] = {}
+def _clone(
+    model: tf.keras.Model,
+    replace: Replace,
+    pairs: list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]],
+    made: dict[int, tf.keras.layers.Layer],
+) -> tf.keras.Model:
+    """`model` with the layers for which `replace` answers one replaced; `pairs` gets the copies of the others.
 
-    def clone_layer(layer: Layer) -> Layer:
+    `made` holds what stands for each layer already, so that layers stay shared across nested models.
+    """
+
+    def clone_layer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if id(layer) not in made:
             if _is_container(layer):
-                made[id(layer)] = _clone(layer, replace, pairs)
+                made[id(layer)] = _clone(layer, replace, pairs, made)
             else:
                 replaced = replace(layer)
                 made[id(layer)] = replaced if replaced is not None else _plain(layer)
         return made[id(layer)]
 
-    def _plain(layer: Layer) -> Layer:
+    def _plain(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         copy = type(layer).from_config(layer.get_config())
         pairs.append((layer, copy))
         return copy
@@ -50,7 +56,9 @@ def _clone(model: tf.keras.Model, replace: Replace, pairs: list[tuple[Layer, Lay
     return _clone_subclassed(model, clone_layer)
 
 
-def _clone_subclassed(model: tf.keras.Model, clone_layer: Callable[[Layer], Layer]) -> tf.keras.Model:
+def _clone_subclassed(
+    model: tf.keras.Model, clone_layer: Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer]
+) -> tf.keras.Model:
     try:
         clone = type(model).from_config(model.get_config())
     except Exception as error:
@@ -62,13 +70,17 @@ def _clone_subclassed(model: tf.keras.Model, clone_layer: Callable[[Layer], Laye
     return clone
 
 
-def _replace_attributes(source: Layer, target: Layer, clone_layer: Callable[[Layer], Layer]) -> None:
+def _replace_attributes(
+    source: tf.keras.layers.Layer,
+    target: tf.keras.layers.Layer,
+    clone_layer: Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer],
+) -> None:
     """Gives `target` copies of the layers that `source` holds in attributes, and in lists and dicts there."""
 
     def cloned(value: Any) -> Any:
         if isinstance(value, tf.keras.metrics.Metric):
             return None
-        if isinstance(value, Layer):
+        if isinstance(value, tf.keras.layers.Layer):
             return clone_layer(value)
         if isinstance(value, dict) and any(cloned_kind(item) for item in value.values()):
             return {key: cloned(item) if cloned_kind(item) else item for key, item in value.items()}
@@ -77,7 +89,9 @@ def _replace_attributes(source: Layer, target: Layer, clone_layer: Callable[[Lay
         return None
 
     def cloned_kind(value: Any) -> bool:
-        return isinstance(value, Layer | dict | list | tuple) and not isinstance(value, tf.keras.metrics.Metric)
+        return isinstance(value, tf.keras.layers.Layer | dict | list | tuple) and not isinstance(
+            value, tf.keras.metrics.Metric
+        )
 
     for name, value in list(vars(source).items()):
         if name.startswith(("_self_", "_keras_api", "_obj_")) or name in ("_layers", "_metrics"):
@@ -88,8 +102,8 @@ def _replace_attributes(source: Layer, target: Layer, clone_layer: Callable[[Lay
 
 
 def _rewrite(model: tf.keras.Model, replace: Replace) -> tf.keras.Model:
-    pairs: list[tuple[Layer, Layer]] = []
-    clone = _clone(model, replace, pairs)
+    pairs: list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]] = []
+    clone = _clone(model, replace, pairs, {})
     for layer, copy in pairs:
         if layer.built and layer.weights:
             if not copy.built:
@@ -103,7 +117,7 @@ def _rewrite(model: tf.keras.Model, replace: Replace) -> tf.keras.Model:
     return clone
 
 
-def _layers(model: Layer) -> list[Layer]:
+def _layers(model: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
     return [layer for layer in model._flatten_layers() if not _is_container(layer)]
 
 
@@ -118,9 +132,9 @@ def prune(
 ) -> tf.keras.Model:
     """A copy of `model` in which every Larq layer with a binary kernel is wrapped in `PrunedBinary`.
 
-    The weights are kept and `model` stays as it was. The copy is uncompiled. Sequential, functional and nested models are
-    copied layer by layer; a subclassed one is made anew by its `from_config`, and the layers that it holds in
-    attributes, lists and dicts are replaced by wrapped copies.
+    The weights are kept and `model` stays as it was. The copy is uncompiled. Sequential, functional and nested
+    models are copied layer by layer; a subclassed one is made anew by its `from_config`, and the layers that it
+    holds in attributes, lists and dicts are replaced by wrapped copies.
 
     Args:
         model: a Keras model, best built.
@@ -148,7 +162,7 @@ def prune(
             raise invalid(argument, unknown, f"names of layers with a quantized kernel: {sorted(names)}")
     wrapped: list[PrunedBinary] = []
 
-    def replace(layer: Layer) -> Layer | None:
+    def replace(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
         if layer.name in skip or (chosen and layer.name not in chosen):
             return None
         if not quantizer_arguments(layer) and not is_pruned(layer):
@@ -182,7 +196,9 @@ def strip(model: tf.keras.Model) -> tf.keras.Model:
     if isinstance(model, PrunedBinary):
         return model.stripped()
     if not any(isinstance(layer, PrunedBinary) for layer in _layers(model)):
-        raise InputError(f"model {model.name!r} must have layers in PrunedBinary to strip, but it was never pruned.")
+        raise InputError(
+            f"model {model.name!r} must have layers in PrunedBinary to strip, but it was never pruned."
+        )
     return _rewrite(model, lambda layer: layer.stripped() if isinstance(layer, PrunedBinary) else None)
 
 

@@ -169,7 +169,9 @@ def resolve(sparsity: float | None, schedule: Any) -> tuple[float, Schedule]:
         raise invalid("schedule", schedule, "None, or a Constant, Polynomial or CubicRamp of pruning")
     if sparsity is None:
         if schedule.final is None:
-            raise invalid("sparsity", sparsity, "a number from 0 to below 1, unless the schedule has a final one")
+            raise invalid(
+                "sparsity", sparsity, "a number from 0 to below 1, unless the schedule has a final one"
+            )
         return schedule.final, schedule
     sparsity = check_sparsity("sparsity", sparsity)
     if schedule.final not in (None, sparsity):

@@ -49,7 +49,9 @@ def input_shape_of(layer: tf.keras.layers.Layer) -> tuple[int | None, ...] | Non
     with contextlib.suppress(AttributeError, RuntimeError):
         return layer.input_shape
     spec = layer.input_spec
-    if spec is None or isinstance(layer, tf.keras.layers.LocallyConnected1D | tf.keras.layers.LocallyConnected2D):
+    if spec is None or isinstance(
+        layer, tf.keras.layers.LocallyConnected1D | tf.keras.layers.LocallyConnected2D
+    ):
         return None
     rank = spec.ndim or spec.min_ndim
     shape: list[int | None] = [None] * rank
@@ -105,9 +107,9 @@ class PrunedBinary(tf.keras.layers.Wrapper):
     The schedule runs on the number of updates that an optimizer has applied to this layer, counted in a
     variable of the layer by way of the kernel's constraint, which every optimizer calls once per update. So it is
     the optimizer's step in `fit` and in a loop of one's own, not the number of forward passes: accumulated
-    gradients count once, and a step that loss scaling skips does not count. The count is saved with the layer (.keras, .h5, SavedModel,
-    checkpoints), so that a resumed run goes on where it was, with a new optimizer too. A layer with
-    `trainable=False` stands still. With a constant sparsity nothing is counted.
+    gradients count once, and a step that loss scaling skips does not count. The count is saved with the layer
+    (.keras, .h5, SavedModel, checkpoints), so that a resumed run goes on where it was, with a new optimizer
+    too. A layer with `trainable=False` stands still. With a constant sparsity nothing is counted.
 
     `weights` are those of the wrapped layer, so that `larq.models.summary` counts what is deployed (2 bits a
     weight); `variables`, `get_weights` and whatever saves also hold scores, step and threshold.
@@ -206,8 +208,12 @@ class PrunedBinary(tf.keras.layers.Wrapper):
     def _check_layer(layer: Any, name: str) -> None:
         if not isinstance(layer, tf.keras.layers.Layer) or not quantizer_arguments(layer):
             if isinstance(layer, PrunedBinary):
-                raise InputError(f"layer {name!r} is pruned already: strip it first, or prune the plain layer.")
-            raise InputError(f"layer {name!r} must be a Larq layer with a kernel quantizer, but got {layer!r}.")
+                raise InputError(
+                    f"layer {name!r} is pruned already: strip it first, or prune the plain layer."
+                )
+            raise InputError(
+                f"layer {name!r} must be a Larq layer with a kernel quantizer, but got {layer!r}."
+            )
         if is_pruned(layer):
             raise InputError(f"layer {name!r} is pruned already: its quantizer yields zeros.")
         for argument in quantizer_arguments(layer):
@@ -442,7 +448,9 @@ class PrunedBinary(tf.keras.layers.Wrapper):
         if self.built:
             given = {KERNELS[argument][0]: getattr(self.layer, argument).mask for argument in self._arguments}
         if any(callable(mask) for mask in given.values()):
-            raise InputError(f"criterion of layer {self.name!r}: a callable is saved once the layer is built.")
+            raise InputError(
+                f"criterion of layer {self.name!r}: a callable is saved once the layer is built."
+            )
         return {kernel: masks.pack(masks.check(self.name, m, np.shape(m))) for kernel, m in given.items()}
 
 
@@ -467,7 +475,9 @@ def _by_kernel(name: str, criterion: Any, arguments: tuple[str, ...]) -> dict[st
     kernels = [KERNELS[argument][0] for argument in arguments]
     if not isinstance(criterion, dict):
         if len(kernels) > 1 and not callable(criterion):
-            raise InputError(f"criterion of layer {name!r} must be a dict of masks for {kernels}, but got one array.")
+            raise InputError(
+                f"criterion of layer {name!r} must be a dict of masks for {kernels}, but got one array."
+            )
         return dict.fromkeys(kernels, criterion)
     if sorted(criterion) != sorted(kernels):
         raise InputError(

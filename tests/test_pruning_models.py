@@ -1,0 +1,391 @@
+"""Pruned layers and models: every layer class, every format, schedules, resuming, Larq's summary."""
+
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import data, kernels, pruning
+from larq_equalbits.errors import InputError
+
+layers = larq.layers
+BH = {"kernel_quantizer": "bi_half"}
+SEPARABLE = {"depthwise_quantizer": "bi_half", "pointwise_quantizer": "bi_half"}
+LAYERS = {
+    "dense": (layers.QuantDense(4, **BH), (6,)),
+    "conv1d": (layers.QuantConv1D(4, 3, **BH), (6, 3)),
+    "conv2d": (layers.QuantConv2D(4, 3, padding="same", pad_values=1, **BH), (6, 6, 3)),
+    "conv3d": (layers.QuantConv3D(4, 3, **BH), (4, 4, 4, 2)),
+    "transpose2d": (layers.QuantConv2DTranspose(4, 3, **BH), (4, 4, 3)),
+    "transpose3d": (layers.QuantConv3DTranspose(4, 2, **BH), (3, 3, 3, 2)),
+    "depthwise": (layers.QuantDepthwiseConv2D(3, depthwise_quantizer="bi_half"), (6, 6, 3)),
+    "separable1d": (layers.QuantSeparableConv1D(4, 3, **SEPARABLE), (6, 3)),
+    "separable2d": (layers.QuantSeparableConv2D(4, 3, **SEPARABLE), (6, 6, 3)),
+    "local1d": (layers.QuantLocallyConnected1D(4, 3, **BH), (6, 3)),
+    "local2d": (layers.QuantLocallyConnected2D(4, 3, **BH), (5, 5, 3)),
+}
+
+
+def small(**middle):
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input((8, 8, 3)),
+            layers.QuantConv2D(4, 3, name="a", **BH),
+            tf.keras.layers.BatchNormalization(),
+            layers.QuantConv2D(6, 3, input_quantizer="ste_sign", name="b", **{**BH, **middle}),
+            tf.keras.layers.Flatten(),
+            layers.QuantDense(3, name="c", **BH),
+        ]
+    )
+
+
+def inputs(count=16):
+    random = np.random.default_rng(0)
+    return random.normal(size=(count, 8, 8, 3)).astype("float32"), random.integers(0, 3, count)
+
+
+def fit(model, updates=2, optimizer="sgd"):
+    x, y = inputs(8 * updates)
+    if model.optimizer is None:
+        model.compile(optimizer, tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(x, y, batch_size=8, verbose=0)
+    return model
+
+
+def codes(model):
+    return {kernel.name: kernel.codes() for kernel in kernels.quantized_kernels(model)}
+
+
+def sparsities(model):
+    return {name: float((code == 0).mean()) for name, code in codes(model).items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "granularity"),
+    [
+        pytest.param(name, granularity, marks=[] if granularity == "weight" else pytest.mark.slow)
+        for name in LAYERS
+        for granularity in ("weight", "filter")
+    ],
+)
+def test_every_layer_is_pruned_and_stripped(name, granularity):
+    source, shape = LAYERS[name]
+    model = tf.keras.Sequential([tf.keras.Input(shape), type(source).from_config(source.get_config())])
+    before = [weight.copy() for weight in model.get_weights()]
+    dense = codes(model)
+    pruned = pruning.prune(model, 0.5, "magnitude", granularity)
+    for one, other in zip(before, pruned.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert sorted(codes(pruned)) == sorted(dense)
+    for kernel in kernels.quantized_kernels(pruned):
+        code = kernel.codes()
+        zero = code == 0
+        n = code[..., 0].size
+        if granularity == "weight":
+            assert (zero.reshape(n, -1).sum(0) == n // 2).all()
+            assert np.isin(code.reshape(n, -1).sum(0), (0, 1)).all()
+        else:
+            axes = {"depthwise_kernel": (-2, -1)}.get(
+                kernel.variable.name.split("/")[-1][:-2], (-2,) if "transpose" in name else (-1,)
+            )
+            rest = tuple(i for i in range(code.ndim) if i - code.ndim not in axes)
+            assert (zero.all(rest) == zero.any(rest)).all()
+            assert zero.all(rest).sum() == zero.all(rest).size // 2
+    x = np.random.randn(2, *shape).astype("float32")
+    stripped = pruning.strip(pruned)
+    assert type(stripped.layers[0]) is type(source)
+    np.testing.assert_array_equal(pruned(x), stripped(x))
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+    for kernel in kernels.quantized_kernels(model):
+        np.testing.assert_array_equal(kernel.codes(), dense[kernel.name])
+
+
+def some_mask(kernel):
+    return np.abs(kernel) > np.median(np.abs(kernel))
+
+
+VARIANTS = {
+    "rank": {"sparsity": 0.5},
+    "cubic": {"sparsity": 0.9, "criterion": "magnitude", "schedule": pruning.CubicRamp(0, 8)},
+    "filter": {"sparsity": 0.5, "granularity": "filter"},
+    "score": {"sparsity": 0.7, "criterion": "score", "schedule": pruning.Polynomial(1, 6, power=2)},
+    "mask": {"criterion": some_mask},
+    "network": {"sparsity": 0.6, "criterion": "score", "scope": "network"},
+}
+
+
+QUICK = {("cubic", ".keras"), ("cubic", ""), ("score", ".h5")}
+
+
+@pytest.mark.parametrize(
+    ("variant", "suffix"),
+    [
+        pytest.param(variant, suffix, marks=[] if (variant, suffix) in QUICK else pytest.mark.slow)
+        for variant in VARIANTS
+        for suffix in (".keras", ".h5", "")
+    ],
+)
+def test_every_format_keeps_kernel_step_and_training(variant, suffix, tmp_path):
+    model = fit(pruning.prune(small(), **VARIANTS[variant]))
+    x, y = inputs()
+    path = str(tmp_path / f"model{suffix}")
+    model.save(path)
+    loaded = tf.keras.models.load_model(path)
+    for name, code in codes(model).items():
+        np.testing.assert_array_equal(code, codes(loaded)[name])
+    np.testing.assert_array_equal(model(x), loaded(x))
+    for one in (model, loaded):
+        one.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    for name, code in codes(model).items():
+        np.testing.assert_array_equal(code, codes(loaded)[name])
+    if variant == "cubic":
+        # A SavedModel loses the optimizer's own count, and the schedule goes on all the same.
+        assert loaded.get_layer("a").step.numpy() == 4
+    stripped = pruning.strip(loaded)
+    stripped.save(path)
+    np.testing.assert_array_equal(tf.keras.models.load_model(path)(x), loaded(x))
+    assert not any(isinstance(layer, pruning.PrunedBinary) for layer in stripped.layers)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_configurations_describe_the_layer(variant):
+    model = pruning.prune(small(), **VARIANTS[variant])
+    layer = model.get_layer("b")
+    config = layer.get_config()
+    again = pruning.PrunedBinary.from_config(config)
+    assert again.get_config() == config
+    again.build((None, 6, 6, 4))
+    again.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(codes(again)["b"], codes(layer)["b"])
+
+
+def test_fit_follows_the_schedule_by_the_optimizers_step():
+    schedule = pruning.CubicRamp(1, 7)
+    model = pruning.prune(small(), 0.9, "magnitude", schedule=schedule)
+    for updates in (0, 1, 3, 4):
+        if updates:
+            fit(model, updates)
+        step = int(model.optimizer.iterations) if updates else 0
+        assert int(model.get_layer("a").step) == step
+        target = float(schedule.at(step, 0.9))
+        for layer in model.layers:
+            if isinstance(layer, pruning.PrunedBinary):
+                assert float(layer.current_sparsity()) == target
+        for code in codes(model).values():
+            n = code[..., 0].size
+            assert ((code == 0).reshape(n, -1).sum(0) == int(target * n + 1e-6)).all()
+
+
+def test_accumulated_gradients_count_once():
+    model = pruning.prune(small(kernel_constraint="weight_clip"), 0.9, schedule=pruning.Polynomial(0, 10))
+    optimizer = tf.keras.optimizers.Adam(0.01)
+    x, _ = inputs()
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = sum(tf.reduce_mean(model(x) ** 2) for _ in range(3))
+        optimizer.apply_gradients(
+            zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables, strict=True)
+        )
+
+    for _ in range(2):
+        step()
+    assert int(model.get_layer("b").step) == 2 == int(optimizer.iterations)
+    assert np.abs(model.get_layer("b").kernel.latent_variable).max() <= 1
+
+
+@pytest.mark.parametrize("optimizer", [tf.keras.optimizers.legacy.SGD, larq.optimizers.Bop])
+def test_optimizers_of_the_older_kind_count_too(optimizer):
+    model = pruning.prune(small(), 0.9, schedule=pruning.Polynomial(0, 10))
+    fit(model, 3, optimizer())
+    assert int(model.get_layer("a").step) == 3
+
+
+REPLICAS = """
+import larq, larq_equalbits, numpy as np, tensorflow as tf
+from larq_equalbits import pruning
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    model = tf.keras.Sequential([tf.keras.Input((8,)), larq.layers.QuantDense(4, kernel_quantizer="bi_half")])
+    model = pruning.prune(model, 0.9, "magnitude", schedule=pruning.CubicRamp(0, 8))
+    model.compile("sgd", "mse")
+model.fit(np.random.randn(24, 8), np.random.randn(24, 4), batch_size=8, verbose=0)
+assert [int(value.numpy()) for value in model.layers[0].step.values] == [3, 3]
+"""
+
+
+@pytest.mark.slow
+def test_replicas_count_once_together(run_python):
+    finished = run_python("-c", REPLICAS)
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_checkpoint_restores_the_step(tmp_path):
+    schedule = {"criterion": "magnitude", "schedule": pruning.CubicRamp(0, 8)}
+    model = fit(pruning.prune(small(), 0.9, **schedule), 3)
+    path = tf.train.Checkpoint(model=model).save(str(tmp_path / "checkpoint"))
+    other = pruning.prune(small(), 0.9, **schedule)
+    tf.train.Checkpoint(model=other).restore(path).assert_existing_objects_matched()
+    assert int(other.get_layer("c").step) == 3
+    for name, code in codes(model).items():
+        np.testing.assert_array_equal(code, codes(other)[name])
+    third = pruning.prune(small(), 0.9, **schedule)
+    third.set_weights(model.get_weights())
+    assert int(third.get_layer("c").step) == 3
+
+
+def test_scores_train_while_weights_are_frozen():
+    model = pruning.prune(small(kernel_quantizer="ste_sign"), 0.5, "score")
+    frozen = model.get_layer("b").kernel.numpy()
+    scores = model.get_layer("b").kernel_scores.numpy()
+    fit(model, 2, tf.keras.optimizers.SGD(0.5, weight_decay=0.1))
+    np.testing.assert_array_equal(model.get_layer("b").kernel.numpy(), frozen)
+    assert (model.get_layer("b").kernel_scores.numpy() != scores).mean() > 0.9
+
+
+@pytest.mark.parametrize("criterion", ["score", "magnitude"])
+def test_network_scope_takes_one_threshold_after_every_update(criterion):
+    model = pruning.prune(small(), 0.6, criterion, scope="network", schedule=pruning.Polynomial(0, 4))
+    fit(model, 3)
+    wrapped = [layer for layer in model.layers if isinstance(layer, pruning.PrunedBinary)]
+    importances = np.concatenate([layer.importances()[0].numpy().ravel() for layer in wrapped])
+    threshold = np.sort(importances)[int(0.45 * importances.size)]
+    kept = np.concatenate([codes(layer)[layer.name].ravel() for layer in wrapped]) != 0
+    np.testing.assert_array_equal(kept, importances >= threshold)
+    assert len({round(value, 2) for value in sparsities(model).values()}) > 1
+    clone = tf.keras.models.clone_model(tf.keras.Model(model.inputs, model.outputs))
+    # Raised while Keras traces the step, it comes as an error of the tracing with this message.
+    with pytest.raises(Exception, match="link"):
+        fit(clone)
+
+
+@pytest.mark.parametrize("variant", ["rank", "cubic", "score", "mask"])
+def test_summary_counts_two_bits_and_nothing_else(variant):
+    model, pruned = small(), pruning.prune(small(), **VARIANTS[variant])
+    plain, profile = larq.models.ModelProfile(model), larq.models.ModelProfile(pruned)
+    binary = plain.weight_count(1)
+    assert profile.weight_count(2) == binary and profile.weight_count(1) == 0
+    assert profile.weight_count(32) == plain.weight_count(32)
+    assert profile.memory == plain.memory + binary
+    assert profile.op_count("mac") == plain.op_count("mac")
+    assert profile.op_count("mac", 2) == plain.op_count("mac", 1) > 0
+    stripped = larq.models.ModelProfile(pruning.strip(pruned))
+    assert stripped.memory == profile.memory
+
+
+def test_whole_filters_count_one_bit():
+    profile = larq.models.ModelProfile(pruning.prune(small(), 0.5, granularity="filter"))
+    assert profile.memory == larq.models.ModelProfile(small()).memory
+
+
+@tf.keras.utils.register_keras_serializable("test")
+class Subclassed(tf.keras.Model):
+    def __init__(self, width=4, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.first = layers.QuantConv2D(width, 3, name="first", **BH)
+        self.blocks = [layers.QuantConv2D(width, 3, name=f"block{i}", **BH) for i in range(2)]
+        self.heads = {
+            "norm": tf.keras.layers.BatchNormalization(),
+            "out": layers.QuantDense(3, name="out", **BH),
+        }
+
+    def call(self, x):
+        x = self.first(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.heads["out"](tf.reduce_mean(self.heads["norm"](x), [1, 2]))
+
+    def get_config(self):
+        return {"width": self.width, "name": self.name}
+
+
+def test_subclassed_models():
+    x, _ = inputs()
+    model = Subclassed(5)
+    model(x)
+    pruned = pruning.prune(model, 0.5, skip=("out",))
+    pruned(x)
+    assert list(sparsities(pruned)) == list(sparsities(model))
+    assert [round(value, 1) for value in sparsities(pruned).values()] == [0.5, 0.5, 0.5, 0.0]
+    for one, other in zip(model.get_weights(), pruned.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not any(sparsities(model).values())
+    fit(pruned)
+    np.testing.assert_array_equal(pruning.strip(pruned)(x), pruned(x))
+
+
+def test_nested_and_shared_layers():
+    shared = layers.QuantConv2D(3, 3, padding="same", name="shared", **BH)
+    block_in = tf.keras.Input((8, 8, 3))
+    block = tf.keras.Model(block_in, shared(tf.keras.layers.BatchNormalization()(block_in)), name="block")
+    x = tf.keras.Input((8, 8, 3))
+    y = tf.keras.layers.Add()([block(shared(x)), block(x)])
+    model = tf.keras.Model(x, layers.QuantDense(2, name="out", **BH)(tf.keras.layers.Flatten()(y)))
+    pruned = pruning.prune(model, 0.5)
+    assert len(kernels.quantized_kernels(pruned)) == 2
+    batch = inputs()[0]
+    np.testing.assert_array_equal(pruning.strip(pruned)(batch), pruned(batch))
+    assert len(pruned.get_weights()) == len(model.get_weights())
+
+
+def test_masks_by_layer_name():
+    model = small()
+    mask = (np.random.rand(3, 3, 4, 6) > 0.3).astype(int)
+    pruned = pruning.prune(model, criterion={"b": mask})
+    np.testing.assert_array_equal(codes(pruned)["b"] != 0, mask != 0)
+    assert not isinstance(pruned.get_layer("a"), pruning.PrunedBinary)
+    with pytest.raises(InputError, match="missing"):
+        pruning.prune(model, criterion={"missing": mask})
+
+
+def test_models_that_cannot_be_pruned_or_stripped():
+    with pytest.raises(InputError, match="never pruned"):
+        pruning.strip(small())
+    with pytest.raises(InputError, match=r"'a'.*pruned already"):
+        pruning.prune(pruning.prune(small(), 0.5), 0.5)
+    with pytest.raises(InputError, match="to prune"):
+        pruning.prune(tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Dense(2)]), 0.5)
+    with pytest.raises(InputError, match="skip"):
+        pruning.prune(small(), 0.5, skip=("nothing",))
+
+
+def test_flip_metrics_and_mixed_precision():
+    with larq.context.metrics_scope(["flip_ratio"]):
+        model = small()
+    pruned = fit(pruning.prune(model, 0.5))
+    assert any("flip_ratio" in name for name in pruned.metrics_names)
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        half = fit(pruning.prune(small(), 0.5, "score", schedule=pruning.Polynomial(0, 5)))
+        assert half.get_layer("a").compute_dtype == "bfloat16"
+        assert int(half.get_layer("a").step) == 2
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def test_digits_are_learned_with_half_the_weights(tmp_path):
+    digits = data.load("digits", data_dir=tmp_path, batch_size=64)
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input(digits.input_shape),
+            layers.QuantConv2D(32, 3, use_bias=False, **BH),
+            tf.keras.layers.BatchNormalization(),
+            layers.QuantConv2D(32, 3, input_quantizer="ste_sign", use_bias=False, **BH),
+            tf.keras.layers.BatchNormalization(),
+            tf.keras.layers.Flatten(),
+            tf.keras.layers.Dense(digits.num_classes),
+        ]
+    )
+    pruned = pruning.prune(model, 0.5, schedule=pruning.CubicRamp(0, 60))
+    pruned.compile(
+        tf.keras.optimizers.Adam(0.01),
+        tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    pruned.fit(digits.train, epochs=5, verbose=0)
+    assert all(abs(value - 0.5) < 0.06 for value in sparsities(pruned).values())
+    assert pruned.evaluate(digits.test, verbose=0)[1] > 0.85
