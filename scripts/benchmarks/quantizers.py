@@ -1,0 +1,42 @@
+"""Times quantizers alone, forward, against Larq's ste_sign in one run: medians and their ratio."""
+
+import argparse
+import statistics
+import time
+
+import larq as lq
+import tensorflow as tf
+
+import larq_equalbits  # noqa: F401  registers the aliases
+
+SHAPES = {"3x3x512x512": (3, 3, 512, 512), "16384x256": (16384, 256), "3x3x64x64": (3, 3, 64, 64)}
+
+
+def compiled(alias):
+    quantizer = lq.quantizers.get(alias)
+    return tf.function(lambda kernel: quantizer(kernel), jit_compile=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", choices=SHAPES, default="3x3x512x512", help="kernel (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=50, help="timed calls of each (default %(default)s)")
+    arguments = parser.parse_args()
+    kernel = tf.random.stateless_normal(SHAPES[arguments.shape], [0, 1]) * 0.02
+    functions = {alias: compiled(alias) for alias in ("ste_sign", "bi_half", "siman")}
+    seconds = {alias: [] for alias in functions}
+    for function in functions.values():
+        function(kernel)
+    for _ in range(arguments.repeats):
+        for alias, function in functions.items():
+            start = time.perf_counter()
+            function(kernel).numpy()
+            seconds[alias].append(time.perf_counter() - start)
+    reference = statistics.median(seconds["ste_sign"])
+    for alias, times in seconds.items():
+        median = statistics.median(times)
+        print(f"{alias:10s} {1e3 * median:8.2f} ms  {median / reference:6.2f} of ste_sign")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+import larq as lq
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from larq_equalbits.constraints import EqualBits, MagnitudeClip
+from larq_equalbits.errors import InputError
+from larq_equalbits.quantizers import BiHalf
+
+DRAWS = [
+    lambda kernel: kernel,
+    np.round,
+    np.zeros_like,
+    lambda kernel: kernel * np.float32(1e-42),
+    lambda kernel: kernel * np.float32(5e37),
+    lambda kernel: 1 + kernel * np.float32(1e-7),
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 100), st.sampled_from(DRAWS))
+def test_equal_bits_then_ste_sign_is_bi_half(seed, percent, draw):
+    kernel = draw(np.random.default_rng(seed).normal(size=(3, 3, 2, 5)).astype(np.float32))
+    shifted = EqualBits(percent / 100)(kernel)
+    np.testing.assert_array_equal(lq.quantizers.SteSign()(shifted), BiHalf(percent / 100)(kernel))
+
+
+@pytest.mark.parametrize("percentile", [0.0, 5.0, 15.0])
+def test_magnitude_clip_is_its_formula(percentile):
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 4, 5)).astype(np.float32)
+    centred = kernel - kernel.mean(axis=(0, 1, 2))
+    low, high = np.percentile(np.abs(centred), [percentile, 100 - percentile])
+    expected = np.sign(centred) * np.clip(np.abs(centred), low, high)
+    np.testing.assert_allclose(MagnitudeClip(percentile)(kernel), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("constraint", [EqualBits(0.3), MagnitudeClip(7.0)], ids=lambda c: type(c).__name__)
+def test_configurations_round_trip(constraint):
+    again = tf.keras.constraints.deserialize(tf.keras.constraints.serialize(constraint))
+    assert type(again) is type(constraint)
+    assert again.get_config() == constraint.get_config()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: EqualBits(1.5), lambda: EqualBits(True), lambda: MagnitudeClip(50), lambda: MagnitudeClip(None)],
+)
+def test_bad_arguments_are_refused(make):
+    with pytest.raises(InputError, match="must be a number from 0 to"):
+        make()

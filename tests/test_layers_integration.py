@@ -1,0 +1,142 @@
+import logging
+
+import larq as lq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import schedules
+from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits.quantizers import BiHalf
+
+ALIASES = ["bi_half", "siman", "ir_net", "rbnn"]
+L = lq.layers
+LAYERS = [
+    (lambda q: L.QuantDense(4, kernel_quantizer=q), (6,)),
+    (lambda q: L.QuantConv1D(4, 3, kernel_quantizer=q), (8, 3)),
+    (lambda q: L.QuantConv2D(4, 3, kernel_quantizer=q), (8, 8, 3)),
+    (lambda q: L.QuantConv3D(4, 2, kernel_quantizer=q), (4, 4, 4, 3)),
+    (lambda q: L.QuantDepthwiseConv2D(3, depth_multiplier=2, depthwise_quantizer=q), (8, 8, 3)),
+    (lambda q: L.QuantSeparableConv1D(4, 3, depthwise_quantizer=q, pointwise_quantizer=q), (8, 3)),
+    (lambda q: L.QuantSeparableConv2D(4, 3, depthwise_quantizer=q, pointwise_quantizer=q), (8, 8, 3)),
+    (lambda q: L.QuantConv2DTranspose(4, 3, kernel_quantizer=q), (8, 8, 3)),
+    (lambda q: L.QuantConv3DTranspose(4, 2, kernel_quantizer=q), (4, 4, 4, 3)),
+    (lambda q: L.QuantLocallyConnected1D(4, 3, kernel_quantizer=q), (8, 3)),
+    (lambda q: L.QuantLocallyConnected2D(4, 3, kernel_quantizer=q), (6, 6, 3)),
+]
+
+
+@pytest.fixture
+def starved(caplog):
+    caplog.set_level(logging.WARNING, "larq.layers_base")
+    return lambda: [record for record in caplog.records if "starved" in record.message]
+
+
+@pytest.mark.parametrize(("make", "shape"), LAYERS)
+def test_every_layer_trains_with_exact_bits_and_no_warning(make, shape, starved):
+    model = tf.keras.Sequential([tf.keras.Input(shape), make("bi_half")])
+    model.compile(tf.keras.optimizers.SGD(0.1), "mse")
+    images = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
+    model.fit(images, np.zeros((4, *model.output_shape[1:])), verbose=0)
+    for kernel in quantized_kernels(model):
+        codes = kernel.codes().reshape(-1, kernel.codes().shape[-1])
+        assert ((codes == 1).sum(axis=0) == -(-len(codes) // 2)).all()
+        assert kernel.variable.precision == 1
+    assert not starved()
+
+
+def test_larq_still_warns_of_its_own_quantizers(starved):
+    L.QuantDense(2, kernel_quantizer="bi_half")
+    assert not starved()
+    L.QuantDense(2, kernel_quantizer="ste_sign")
+    assert len(starved()) == 1
+    L.QuantDense(2, kernel_quantizer="ste_sign", kernel_constraint="weight_clip")
+    assert len(starved()) == 1
+
+
+def network(quantizer, constraint="magnitude_clip"):
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input((8, 8, 2)),
+            L.QuantConv2D(4, 3, kernel_quantizer=quantizer, kernel_constraint=constraint, use_bias=False),
+            tf.keras.layers.Flatten(),
+            L.QuantDense(3, kernel_quantizer=quantizer, input_quantizer="ste_sign"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras", ""])
+@pytest.mark.parametrize("alias", ALIASES)
+def test_models_load_without_custom_objects(alias, suffix, tmp_path):
+    model = network(alias)
+    model.compile("sgd", "mse")
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 2)).astype(np.float32)
+    decay = [schedules.ErrorDecay(t_min=0.1)] if alias in ("ir_net", "rbnn") else []
+    model.fit(images, np.zeros((4, 3)), epochs=2, verbose=0, callbacks=[*decay, schedules.PercentileDecay()])
+    model.save(tmp_path / f"model{suffix}")
+    again = tf.keras.models.load_model(tmp_path / f"model{suffix}")
+    np.testing.assert_allclose(again.predict(images, verbose=0), model.predict(images, verbose=0), rtol=1e-5)
+    for before, after in zip(quantized_kernels(model), quantized_kernels(again), strict=True):
+        assert type(after.quantizer) is type(before.quantizer)
+        assert after.quantizer.get_config() == before.quantizer.get_config()
+    assert again.layers[0].kernel_constraint.get_config() == {"percentile": 7.5}
+
+
+@pytest.mark.parametrize("alias", ["bi_half", "siman", "ir_net"])
+def test_summary_shows_one_bit(alias, capsys):
+    model = network(alias)
+    lq.models.summary(model)
+    assert model.layers[0].kernel.precision == 1
+    assert "# 1-bit" in capsys.readouterr().out
+    assert len(model.weights) == 3
+
+
+def test_flip_ratio_reads_true_flips_below_a_scale_of_one():
+    with lq.context.metrics_scope(["flip_ratio"]):
+        model = tf.keras.Sequential(
+            [tf.keras.Input((4,)), L.QuantDense(1, kernel_quantizer=BiHalf(scale=0.1), use_bias=False)]
+        )
+    model.compile(tf.keras.optimizers.SGD(0.0), "mse")
+    layer = model.layers[0]
+    metric = layer.kernel_quantizer.flip_ratio
+    for kernel in ([4, 3, 2, 1], [1, 2, 3, 4], [1, 2, 4, 3]):
+        layer.kernel.latent_variable.assign(np.array(kernel, np.float32)[:, np.newaxis])
+        model(np.ones((1, 4), np.float32))
+    assert metric.result().numpy() == pytest.approx((1.0 + 0.0) / 2)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("policy", ["float64", "mixed_bfloat16", "mixed_float16"])
+def test_policies_and_compilation(policy, jit):
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        model = network("bi_half", constraint="equal_bits")
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    model.compile("sgd", "mse", jit_compile=jit)
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 2))
+    history = model.fit(images, np.zeros((4, 3)), verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_two_replicas_agree():
+    code = """
+import numpy as np, tensorflow as tf, larq as lq, larq_equalbits
+cpus = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    names = ("bi_half", "siman", "ir_net")
+    layers = [lq.layers.QuantDense(6, kernel_quantizer=name, kernel_constraint="magnitude_clip") for name in names]
+    model = tf.keras.Sequential([tf.keras.Input((6,)), *layers])
+    model.compile("sgd", "mse")
+from larq_equalbits import schedules
+decay = [schedules.ErrorDecay(t_min=0.1), schedules.PercentileDecay()]
+model.fit(np.random.normal(size=(8, 6)), np.zeros((8, 6)), batch_size=4, epochs=2, verbose=0, callbacks=decay)
+from larq_equalbits.kernels import quantized_kernels
+assert (quantized_kernels(model)[0].codes() == 1).sum() == 18
+"""
+    import subprocess
+    import sys
+
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
