@@ -115,7 +115,8 @@ class Recorder(tf.keras.callbacks.Callback):
         monitor: key of `logs` whose highest value makes a model the best one.
         stateful: callbacks with ``get_state()`` and ``set_state(state)``, whose states (JSON) are kept.
         rate: the learning rate as a function of the optimizer's step, for the history.
-        writes: False for all but one of several machines; they take part in collecting the values.
+        scratch: where to write instead, for all but one of several machines: reading a variable that is
+            averaged over the machines takes all of them, so that they have to save too, and throw it away.
     """
 
     def __init__(
@@ -125,14 +126,14 @@ class Recorder(tf.keras.callbacks.Callback):
         monitor: str,
         stateful: Sequence[Any] = (),
         rate: Callable[[Any], Any] | None = None,
-        writes: bool = True,
+        scratch: Path | None = None,
     ) -> None:
         super().__init__()
         self._supports_tf_logs = True
         self.folder = folder
         self.monitor = monitor
         self.rate = rate
-        self.writes = writes
+        self._target = scratch or folder
         self._stateful = list(stateful)
         self.state = checkpoint.State(epoch=0, settings=settings.to_json())
 
@@ -164,25 +165,24 @@ class Recorder(tf.keras.callbacks.Callback):
             best=(value, epoch) if better else self.state.best,
             callbacks=[callback.get_state() for callback in self._stateful],
         )
-        variables = checkpoint.variables(self.model)
-        values = [variable.numpy() for variable in variables]
-        if self.writes:
-            try:
-                self._write(better, state, values, [variable.name for variable in variables])
-            except OSError as error:
-                raise OSError(
-                    error.errno,
-                    f"epoch {epoch + 1} could not be saved in {self.folder}: {error.strerror or error}; "
-                    f"{epoch} finished epochs are safe there, to be resumed",
-                ) from error
+        try:
+            self._write(better, state)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"epoch {epoch + 1} could not be saved in {self._target}: {error.strerror or error}; {epoch} "
+                "finished epochs are safe there, to be resumed",
+            ) from error
         self.state = state
 
-    def _write(self, better: bool, state: checkpoint.State, values: list[Any], names: list[str]) -> None:
-        save_model(self.model, self.folder / LAST)
+    def _write(self, better: bool, state: checkpoint.State) -> None:
+        save_model(self.model, self._target / LAST)
         if better:
-            save_model(self.model, self.folder / BEST)
-        files.write_text(self.folder / HISTORY, history_csv(state.history))
-        checkpoint.save(self.folder / STATE, values, names, state)
+            save_model(self.model, self._target / BEST)
+        files.write_text(self._target / HISTORY, history_csv(state.history))
+        variables = checkpoint.variables(self.model)
+        values = [variable.numpy() for variable in variables]
+        checkpoint.save(self._target / STATE, values, [variable.name for variable in variables], state)
 
 
 def history_csv(rows: Sequence[dict[str, float]]) -> str:

@@ -4,22 +4,21 @@ import contextlib
 import importlib.util
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework import config as framework_config
 
-from larq_equalbits import data, decay, distribution, files, learning_rates, recipes, recording
+from larq_equalbits import assembly, data, decay, distribution, files, learning_rates, recipes, recording
 from larq_equalbits.callbacks import BitLogger
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.errors import InputError
 from larq_equalbits.recording import Recorder, Run
 from larq_equalbits.settings import Settings
 
 __all__ = ["Run", "Settings", "train"]
-
-Builder = Callable[..., tf.keras.Model]
 
 
 def train(
@@ -28,7 +27,7 @@ def train(
     *,
     resume: bool = False,
     verbose: int = 1,
-    build: Builder | None = None,
+    build: assembly.Builder | None = None,
     callbacks: Sequence[tf.keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
     download: bool = False,
@@ -70,7 +69,7 @@ def train(
     if resume:
         _check_same(settings, folder)
     strategy = strategy or tf.distribute.get_strategy()
-    with _surroundings(settings):
+    with _surroundings(settings), tempfile.TemporaryDirectory() as scratch:
         images = data.load(
             settings.dataset,
             batch_size=plan.batch_size,
@@ -84,14 +83,14 @@ def train(
         # The data must not decide how the weights start.
         tf.keras.utils.set_random_seed(settings.seed)
         with strategy.scope():
-            model = _build(settings, plan, images, build)
+            model = assembly.build(settings, plan, images, build)
             rate = _schedule(plan, images.steps_per_epoch)
             _compile(model, plan, rate)
         chief = distribution.is_chief(strategy)
         own = _callbacks(plan, model, folder, chief)
         stateful = [callback for callback in (*own, *callbacks) if hasattr(callback, "get_state")]
         monitor = "accuracy" if images.validation is None else "val_accuracy"
-        recorder = Recorder(folder, settings, monitor, stateful, rate, chief)
+        recorder = Recorder(folder, settings, monitor, stateful, rate, None if chief else Path(scratch))
         if chief:
             recording.clear(folder, everything=not resume)
             if not resume:
@@ -145,67 +144,6 @@ def _surroundings(settings: Settings) -> Iterator[None]:
             tf.keras.backend.experimental.disable_tf_random_generator()
         if settings.deterministic and not deterministic:
             framework_config.disable_op_determinism()
-
-
-def _build(
-    settings: Settings, plan: recipes.Recipe, images: data.Data, build: Builder | None
-) -> tf.keras.Model:
-    if build is None:
-        from larq_equalbits import zoo
-
-        build = zoo.get(settings.model)
-    try:
-        model = build(
-            input_shape=images.input_shape,
-            num_classes=images.num_classes,
-            quantizer=quantizer(plan.quantizer, settings.quantizer_options),
-            binarize_activations=settings.binarize_activations,
-            **settings.model_options,
-        )
-    except TypeError as error:
-        raise InputError(f"model_options must suit the network {settings.model!r}, but {error}.") from error
-    if tuple(model.output_shape[1:]) != (images.num_classes,):
-        raise InputError(
-            f"model must have {images.num_classes} outputs for the classes of {images.name}, but "
-            f"{model.name!r} has the output shape {model.output_shape}."
-        )
-    if tuple(model.input_shape[1:]) != images.input_shape:
-        raise InputError(
-            f"model must take images of shape {images.input_shape} as in {images.name}, but {model.name!r} "
-            f"takes {model.input_shape[1:]}."
-        )
-    return model
-
-
-def quantizer(name: str, options: dict[str, Any]) -> Any:
-    """The kernel quantizer of an alias: the alias itself, or an object where there are `options`.
-
-    Raises:
-        InputError: an unknown alias, or options that it does not have.
-    """
-    import larq
-
-    try:
-        made = larq.quantizers.get({"class_name": name, "config": dict(options)})
-    except InputError:
-        raise
-    except (ValueError, TypeError, AttributeError) as error:
-        if options and _is_known(name):
-            raise InputError(f"quantizer_options must suit {name!r}, but {error}.") from error
-        raise invalid(
-            "quantizer", name, "the alias of a quantizer, such as bi_half, siman or ste_sign"
-        ) from error
-    return made if options else name
-
-
-def _is_known(name: str) -> bool:
-    import larq
-
-    try:
-        larq.quantizers.get(name)
-    except (ValueError, TypeError, AttributeError):
-        return False
-    return True
 
 
 def _schedule(plan: recipes.Recipe, steps: int) -> tf.keras.optimizers.schedules.LearningRateSchedule:

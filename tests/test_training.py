@@ -13,6 +13,7 @@ from tensorflow.python.framework.config import is_op_determinism_enabled
 
 from larq_equalbits import checkpoint, training
 from larq_equalbits.errors import InputError
+from larq_equalbits.kernels import quantized_kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = Path(__file__).parent / "programs" / "train_small.py"
@@ -184,3 +185,67 @@ def test_kill_9_while_saving_loses_one_epoch(unbroken, tmp_path):
     run = training.train(settings(), tmp_path, build=build, verbose=0, resume=True)
     assert_same_files(unbroken.folder, run.folder)
     assert not list(tmp_path.rglob(".*.*"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "quantizer"),
+    [("equal-bits", "bi_half"), ("siman", "siman"), ("ir-net", "ir_net"), ("mpt", "ste_sign")],
+)
+def test_each_recipe_trains_the_zoos_conv2(tmp_path, recipe, quantizer):
+    chosen = training.Settings(recipe=recipe, epochs=1, model_options={"width": 0.1})
+    run = training.train(chosen, tmp_path, verbose=0)
+    assert np.isfinite(run.history["loss"]).all()
+    model = run.load_model()
+    kernels = quantized_kernels(model)
+    assert kernels
+    constraints = {type(kernel.variable.constraint).__name__ for kernel in kernels}
+    assert ("MagnitudeClip" in constraints) == (recipe == "siman")
+    zeros = np.mean([np.mean(kernel.codes() == 0) for kernel in kernels])
+    assert zeros == pytest.approx(0.5 if recipe == "mpt" else 0.0, abs=0.02)
+
+
+def test_a_full_disk_loses_nothing(unbroken, tmp_path):
+    stopped = small_program(tmp_path, "--fill-disk-in-epoch", 1)
+    output = stopped.communicate(timeout=120)[0]
+    assert stopped.returncode == 1
+    assert f"epoch 2 could not be saved in {tmp_path}: File too large; 1 finished epochs are safe" in output
+    assert checkpoint.read_state(tmp_path / "checkpoint" / "state.npz").epoch == 1
+    assert training.Run.load(tmp_path).load_model()
+    run = training.train(settings(), tmp_path, build=build, verbose=0, resume=True)
+    assert_same_files(unbroken.folder, run.folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": "conv3"}, "model must be one of"),
+        ({"dataset": "mnist"}, "dataset must be one of"),
+        ({"quantizer": "bihalf"}, "quantizer must be"),
+        ({"quantizer": "bi_half", "quantizer_options": {"positive_ratio": 2}}, "positive_ratio"),
+        (
+            {"quantizer": "bi_half", "quantizer_options": {"ratio": 0.5}},
+            "quantizer_options must suit 'bi_half'",
+        ),
+        ({"model": "conv2", "model_options": {"depth": 3}}, "model_options must suit the network 'conv2'"),
+        ({"constraint": "tight", "model": "conv2"}, "constraint must be"),
+    ],
+)
+def test_bad_settings_leave_nothing(tmp_path, changes, words):
+    with pytest.raises(InputError, match=words):
+        training.train(training.Settings(**changes), tmp_path / "out", verbose=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_count_that_contradicts_the_data_is_refused(tmp_path):
+    def twelve(*, num_classes, **arguments):
+        return build(num_classes=12, **arguments)
+
+    with pytest.raises(InputError, match="model must have 10 outputs for the classes of digits"):
+        training.train(settings(), tmp_path / "out", build=twelve, verbose=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_cannot_be_written_is_an_os_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        training.train(settings(epochs=1), tmp_path / "file" / "run", build=build, verbose=0)

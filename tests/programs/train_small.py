@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import resource
 import signal
 
 import larq_equalbits  # noqa: F401  (selects Keras 2 before TensorFlow is imported)
@@ -49,6 +50,18 @@ class Kill(tf.keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Fill(tf.keras.callbacks.Callback):
+    """Lets no file grow beyond 4 KB from the given epoch (from 0) on, as a full disk does."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.full = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.full:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+
 def die_while_saving(number):
     """Makes the `number`-th checkpoint end after some bytes, with the process."""
     saved = []
@@ -69,6 +82,7 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--kill-in-epoch", type=int)
     parser.add_argument("--kill-while-saving", type=int)
+    parser.add_argument("--fill-disk-in-epoch", type=int)
     parser.add_argument("--strategy")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--no-dropout", action="store_true")
@@ -77,14 +91,16 @@ def main():
     strategy = distribution.strategy(arguments.strategy)
     if arguments.kill_while_saving:
         die_while_saving(arguments.kill_while_saving)
-    killer = [] if arguments.kill_in_epoch is None else [Kill(arguments.kill_in_epoch)]
+    saboteurs = [] if arguments.kill_in_epoch is None else [Kill(arguments.kill_in_epoch)]
+    if arguments.fill_disk_in_epoch is not None:
+        saboteurs.append(Fill(arguments.fill_disk_in_epoch))
     changes = {"model_options": {"dropout": 0.0}} if arguments.no_dropout else {}
     training.train(
         settings(epochs=arguments.epochs, **changes),
         arguments.folder,
         build=build,
         verbose=0,
-        callbacks=killer,
+        callbacks=saboteurs,
         strategy=strategy,
         resume=arguments.resume,
     )

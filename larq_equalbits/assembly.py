@@ -1,0 +1,117 @@
+"""Puts a run's network together: the zoo's builder, the quantizer, constraints and learned scores."""
+
+from collections.abc import Callable
+from typing import Any
+
+import larq
+import tensorflow as tf
+
+from larq_equalbits import data, recipes
+from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.settings import Settings
+
+Builder = Callable[..., tf.keras.Model]
+
+
+def build(
+    settings: Settings, plan: recipes.Recipe, images: data.Data, builder: Builder | None
+) -> tf.keras.Model:
+    """The network of a run, not yet compiled.
+
+    Args:
+        settings: name the network and its options.
+        plan: of the recipe, the quantizer, the constraint of binary kernels and MPT's sparsity are used.
+        images: the network has to take these and to tell their classes apart.
+        builder: in place of the zoo's.
+
+    Raises:
+        InputError: an unknown network or quantizer, options that they do not have, or a network that does not
+            fit the images.
+    """
+    if builder is None:
+        from larq_equalbits import zoo
+
+        builder = zoo.get(settings.model)
+    try:
+        model = builder(
+            input_shape=images.input_shape,
+            num_classes=images.num_classes,
+            quantizer=quantizer(plan.quantizer, settings.quantizer_options),
+            binarize_activations=settings.binarize_activations,
+            **settings.model_options,
+        )
+    except TypeError as error:
+        raise InputError(f"model_options must suit the network {settings.model!r}, but {error}.") from error
+    if tuple(model.output_shape[1:]) != (images.num_classes,):
+        raise InputError(
+            f"model must have {images.num_classes} outputs for the classes of {images.name}, but "
+            f"{model.name!r} has the output shape {model.output_shape}."
+        )
+    if tuple(model.input_shape[1:]) != images.input_shape:
+        raise InputError(
+            f"model must take images of shape {images.input_shape} as in {images.name}, but {model.name!r} "
+            f"takes {model.input_shape[1:]}."
+        )
+    if plan.constraint is not None:
+        model = constrained(model, plan.constraint)
+    if plan.score_sparsity is not None:
+        from larq_equalbits import pruning
+
+        model = pruning.prune(model, plan.score_sparsity, "score")
+    return model
+
+
+def quantizer(name: str, options: dict[str, Any]) -> Any:
+    """The kernel quantizer of an alias: the alias itself, or an object where there are `options`.
+
+    Raises:
+        InputError: an unknown alias, or options that it does not have.
+    """
+    try:
+        made = larq.quantizers.get({"class_name": name, "config": dict(options)})
+    except InputError:
+        raise
+    except (ValueError, TypeError, AttributeError) as error:
+        if options and _is_known(name):
+            raise InputError(f"quantizer_options must suit {name!r}, but {error}.") from error
+        raise invalid(
+            "quantizer", name, "the alias of a quantizer, such as bi_half, siman or ste_sign"
+        ) from error
+    return made if options else name
+
+
+def _is_known(name: str) -> bool:
+    try:
+        larq.quantizers.get(name)
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def constrained(model: tf.keras.Model, constraint: str) -> tf.keras.Model:
+    """A copy of `model`, its weights drawn anew, with a constraint on every quantized kernel.
+
+    Args:
+        model: a functional or Sequential network, nested ones too.
+        constraint: alias of a Keras constraint.
+
+    Raises:
+        InputError: an unknown constraint.
+    """
+    try:
+        tf.keras.constraints.get(constraint)
+    except ValueError as error:
+        raise invalid(
+            "constraint", constraint, "the alias of a constraint, such as magnitude_clip"
+        ) from error
+
+    def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+        if isinstance(layer, tf.keras.Model):
+            return tf.keras.models.clone_model(layer, clone_function=clone)
+        config = layer.get_config()
+        for kernel in ("kernel", "depthwise", "pointwise"):
+            if config.get(f"{kernel}_quantizer") is not None:
+                config[f"{kernel}_constraint"] = constraint
+        return type(layer).from_config(config)
+
+    return tf.keras.models.clone_model(model, clone_function=clone)

@@ -1,0 +1,94 @@
+import larq as lq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import decay
+from larq_equalbits.errors import InputError
+
+L2 = 0.01
+
+
+@pytest.fixture
+def model():
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input((6,)),
+            lq.layers.QuantDense(5, kernel_quantizer="bi_half", name="binary"),
+            tf.keras.layers.BatchNormalization(name="norm"),
+            lq.layers.QuantDense(4, kernel_quantizer="rbnn", input_quantizer="ste_sign", name="learned"),
+            tf.keras.layers.Dense(3, name="classifier"),
+        ]
+    )
+
+
+def reaching(model, optimizer):
+    """The gradient that the optimizer works with, for a gradient of 1: how far a plain step goes."""
+    optimizer.build(model.trainable_variables)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    optimizer.apply_gradients([(tf.ones_like(variable), variable) for variable in model.trainable_variables])
+    return {
+        variable.name: (old, old - variable.numpy())
+        for variable, old in zip(model.trainable_variables, before, strict=True)
+    }
+
+
+BINARY = {"binary/kernel:0", "learned/kernel:0"}
+
+
+@pytest.mark.parametrize("policy", decay.POLICIES)
+def test_the_gradient_that_reaches_each_variable(model, policy):
+    names = [variable.name for variable in decay.spared(model, policy)]
+    # A rate of 1 without momentum moves each variable by what reaches it.
+    reached = reaching(model, decay.SGD(1.0, l2=L2, spared=names))
+    assert set(reached) >= BINARY
+    for name, (value, gradient) in reached.items():
+        spared = policy == "none" or (policy == "siman" and (name in BINARY or "rbnn" in name))
+        expected = 1 + (0 if spared else L2) * value
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6, err_msg=f"{policy} {name}")
+
+
+def test_siman_spares_what_a_quantizer_learns(model):
+    learned = {variable.name for variable in model.get_layer("learned").kernel_quantizer.trainable_variables}
+    assert learned
+    spared = {variable.name for variable in decay.spared(model, "siman")}
+    assert spared == BINARY | learned
+
+
+def test_momentum_sees_the_decayed_gradient():
+    variable = tf.Variable([2.0])
+    optimizer = decay.SGD(0.1, momentum=0.9, l2=0.5)
+    velocity, expected = 0.0, 2.0
+    for _ in range(3):
+        optimizer.apply_gradients([(tf.constant([1.0]), variable)])
+        velocity = 0.9 * velocity + (1.0 + 0.5 * expected)
+        expected -= 0.1 * velocity
+    np.testing.assert_allclose(variable.numpy(), [expected], rtol=1e-6)
+
+
+def test_adam_sees_the_decayed_gradient():
+    plain, decayed = tf.Variable([1.0, -2.0]), tf.Variable([1.0, -2.0])
+    one, other = tf.keras.optimizers.Adam(0.1), decay.Adam(0.1, l2=0.5)
+    for _ in range(3):
+        one.apply_gradients([(0.3 + 0.5 * plain, plain)])
+        other.apply_gradients([(tf.constant([0.3, 0.3]), decayed)])
+    np.testing.assert_allclose(plain.numpy(), decayed.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [decay.SGD, decay.Adam])
+def test_optimizers_survive_their_configuration(kind):
+    optimizer = kind(0.1, l2=0.25, spared=["a:0"])
+    again = tf.keras.optimizers.deserialize(tf.keras.optimizers.serialize(optimizer))
+    assert type(again) is kind
+    assert (again.l2, again.spared) == (0.25, {"a:0"})
+
+
+@pytest.mark.parametrize("l2", [-1, float("nan"), float("inf"), "1", True])
+def test_bad_decay_is_named(l2):
+    with pytest.raises(InputError, match="l2"):
+        decay.SGD(0.1, l2=l2)
+
+
+def test_an_unknown_policy_is_named(model):
+    with pytest.raises(InputError, match="decay must be one of equal_bits, siman, none"):
+        decay.spared(model, "most")

@@ -1,0 +1,152 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from programs.train_small import build, settings
+
+from larq_equalbits import checkpoint, distribution, training
+from larq_equalbits.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = ROOT / "tests" / "programs" / "train_small.py"
+PLAIN = {"model_options": {"dropout": 0.0}}
+
+
+def free_ports(count):
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
+
+
+def start_worker(folder, workers, index, *arguments):
+    cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+    with (folder.parent / f"worker{index}.log").open("a") as log:
+        return subprocess.Popen(
+            [
+                sys.executable,
+                PROGRAM,
+                folder,
+                "--strategy",
+                "multiworker",
+                "--no-dropout",
+                *map(str, arguments),
+            ],
+            env={
+                **os.environ,
+                "TF_CONFIG": json.dumps(cluster),
+                "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+            },
+            stdout=log,
+            stderr=log,
+        )
+
+
+def logs(folder):
+    return "\n".join(path.read_text()[-3000:] for path in sorted(folder.parent.glob("worker*.log")))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    return training.train(settings(**PLAIN), folder, build=build, verbose=0)
+
+
+def assert_close(one, other):
+    mine, others = (run.load_model().get_weights() for run in (one, other))
+    for value, its in zip(mine, others, strict=True):
+        np.testing.assert_allclose(value, its, rtol=1e-4, atol=1e-5)
+
+
+def test_two_workers_train_to_the_weights_of_one_process(alone, tmp_path):
+    folder = tmp_path / "run"
+    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    processes = [start_worker(folder, workers, index) for index in range(2)]
+    codes = [process.wait(timeout=200) for process in processes]
+    assert codes == [0, 0], logs(folder)
+    assert_close(training.Run.load(folder), alone)
+
+
+@pytest.mark.parametrize(
+    ("name", "environment", "words"),
+    [
+        ("many", {}, "strategy must be one of mirrored, multiworker"),
+        ("multiworker", {}, "TF_CONFIG must be the cluster"),
+        ("multiworker", {"TF_CONFIG": "{"}, "TF_CONFIG must be"),
+        (
+            "multiworker",
+            {
+                "TF_CONFIG": json.dumps(
+                    {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}
+                )
+            },
+            "TF_CONFIG must be",
+        ),
+    ],
+)
+def test_a_bad_cluster_is_named(monkeypatch, name, environment, words):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    with pytest.raises(InputError, match=words):
+        distribution.strategy(name)
+
+
+def test_mirrored_replicas_train_as_one(alone, tmp_path):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    run = training.train(settings(**PLAIN), tmp_path, build=build, verbose=0, strategy=strategy)
+    assert_close(run, alone)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_and_comes_back_resumes(tmp_path):
+    folder = tmp_path / "run"
+    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    options = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--epochs", "40", "--quiet"]
+
+    def start(index, *more):
+        cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        program = Path(sys.executable).parent / "larq-equalbits"
+        with (tmp_path / f"worker{index}.log").open("a") as log:
+            return subprocess.Popen(
+                [program, "train", "--strategy", "multiworker", "--out", folder, *options, *more],
+                env={**os.environ, "TF_CONFIG": json.dumps(cluster)},
+                stdout=log,
+                stderr=log,
+            )
+
+    processes = [start(0), start(1)]
+    try:
+        deadline = time.monotonic() + 200
+        while saved_epochs(folder) < 2 and time.monotonic() < deadline:
+            assert [process.poll() for process in processes] == [None, None], logs(folder)
+            time.sleep(0.2)
+        processes[1].send_signal(signal.SIGKILL)
+        processes[1].wait()
+        at_death = saved_epochs(folder)
+        assert 2 <= at_death < 40, logs(folder)
+        time.sleep(2)
+        processes[1] = start(1, "--resume")
+        codes = [process.wait(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert codes == [0, 0], logs(folder)
+    assert "another worker was lost" in (tmp_path / "worker0.log").read_text()
+    run = training.Run.load(folder)
+    assert len(run.history["loss"]) == 40
+    assert "test_accuracy" in run.results
+
+
+def saved_epochs(folder):
+    path = folder / "checkpoint" / "state.npz"
+    return checkpoint.read_state(path).epoch if path.exists() else 0

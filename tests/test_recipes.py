@@ -1,0 +1,135 @@
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import recipes, training
+from larq_equalbits.errors import InputError
+from larq_equalbits.learning_rates import ConstantRate, CosineDecay, StepDecay
+
+
+def test_equal_bits_is_as_published():
+    recipe = recipes.get("equal-bits")
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.momentum) == (350, 128, 0.1, 0.9)
+    assert (recipe.weight_decay, recipe.decay) == (5e-4, "equal_bits")
+    assert (recipe.schedule, recipe.milestones, recipe.factor) == ("step", (150, 250, 320), 0.1)
+    large = recipes.get("equal-bits", dataset="imagenet2012")
+    assert (large.epochs, large.batch_size, large.weight_decay) == (100, 256, 1e-4)
+    assert large.milestones == (30, 60, 80, 95)
+
+
+def test_siman_is_as_published():
+    recipe = recipes.get("siman")
+    assert (recipe.quantizer, recipe.epochs, recipe.batch_size, recipe.warmup_epochs) == (
+        "siman",
+        400,
+        256,
+        5,
+    )
+    assert (recipe.decay, recipe.schedule, recipe.percentile) == ("siman", "cosine", 15)
+    large = recipes.get("siman", dataset="imagenet2012")
+    assert (large.epochs, large.batch_size, large.weight_decay, large.warmup_epochs) == (150, 512, 1e-4, 0)
+
+
+def test_ir_net_depends_on_the_network():
+    assert recipes.get("ir-net").estimator == (1e-3, 10)
+    vgg = recipes.get("ir-net", model="vgg_small")
+    assert (vgg.learning_rate, vgg.epochs, vgg.estimator) == (0.007, 300, (1e-1, 10))
+
+
+def test_mpt_depends_on_the_activations():
+    assert recipes.get("mpt").optimizer == "adam"
+    assert recipes.get("mpt", binarize_activations=False).optimizer == "sgd"
+
+
+def test_an_unknown_recipe_is_named():
+    with pytest.raises(InputError, match="recipe must be one of equal-bits, siman, ir-net, mpt"):
+        recipes.get("best")
+
+
+def test_milestones_move_with_the_epochs():
+    plan = training.Settings(epochs=35).plan()
+    assert plan.milestones == pytest.approx((15, 25, 32))
+    assert training.Settings(epochs=35, milestones=(3,)).plan().milestones == (3,)
+    assert training.Settings(recipe="siman", epochs=40).plan().warmup_epochs == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("recipe", recipes.NAMES)
+def test_settings_survive_json(recipe):
+    settings = training.Settings(recipe=recipe, epochs=7, quantizer_options={"positive_ratio": 0.3})
+    again = training.Settings.from_json(settings.to_json())
+    assert again.plan() == settings.plan()
+    assert settings.differences(again) == []
+    assert again.differences(settings.replace(seed=3, data_dir="elsewhere")) == ["seed: 0 against 3"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"recipe": "none"}, "recipe"),
+        ({"epochs": 0}, "epochs must be an integer of at least 1"),
+        ({"epochs": 2.5}, "epochs"),
+        ({"batch_size": -1}, "batch_size"),
+        ({"seed": -1}, "seed"),
+        ({"optimizer": "lamb"}, "optimizer must be one of sgd, adam"),
+        ({"schedule": "linear"}, "schedule must be one of constant, step, cosine"),
+        ({"decay": "l1"}, "decay"),
+        ({"precision": "float16"}, "precision must be one of float32, mixed_bfloat16"),
+        ({"learning_rate": -0.1}, "learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"weight_decay": -1}, "weight_decay"),
+        ({"momentum": 1}, "momentum"),
+        ({"epochs": 3, "warmup_epochs": 3}, "warmup_epochs must be fewer than the 3 epochs"),
+    ],
+)
+def test_bad_settings_are_named(fields, words):
+    with pytest.raises(InputError, match=words):
+        training.Settings(**fields).plan()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"colour": "red"}'])
+def test_settings_that_are_none_are_refused(tmp_path, text):
+    path = tmp_path / "settings.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"settings\.json: settings must be the JSON that a run wrote"):
+        training.Settings.load(path)
+
+
+def rates(schedule, steps):
+    return [float(schedule(step)) for step in steps]
+
+
+def test_schedules_follow_their_formulas():
+    np.testing.assert_allclose(rates(ConstantRate(0.2, 4), [0, 1, 3, 4, 9]), [0.05, 0.1, 0.2, 0.2, 0.2])
+    np.testing.assert_allclose(
+        rates(StepDecay(1.0, [5, 8], 0.1), [0, 4, 5, 7, 8, 100]), [1, 1, 0.1, 0.1, 0.01, 0.01], rtol=1e-6
+    )
+    cosine = CosineDecay(1.0, 12, 2)
+    expected = [0.5, 1.0, *((1 + math.cos(math.pi * step / 10)) / 2 for step in range(11)), 0]
+    np.testing.assert_allclose(rates(cosine, [0, 1, *range(2, 13), 20]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "schedule", [ConstantRate(0.2, 4), StepDecay(1, [5, 8], 0.2, 2), CosineDecay(0.3, 9, 1)]
+)
+def test_schedules_survive_serialization_inside_an_optimizer(schedule):
+    optimizer = tf.keras.optimizers.SGD(schedule)
+    again = tf.keras.optimizers.deserialize(tf.keras.optimizers.serialize(optimizer))
+    steps = range(12)
+    assert rates(again._learning_rate, steps) == rates(schedule, steps)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: ConstantRate(-1), "peak"),
+        (lambda: ConstantRate(0.1, -1), "warmup_steps"),
+        (lambda: StepDecay(0.1, [3, 2]), "milestones"),
+        (lambda: StepDecay(0.1, [3], 0), "factor"),
+        (lambda: CosineDecay(0.1, 5, 5), "total_steps must be more than the 5 steps of warm-up"),
+    ],
+)
+def test_bad_schedules_are_named(make, words):
+    with pytest.raises(InputError, match=words):
+        make()
