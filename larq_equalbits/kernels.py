@@ -51,7 +51,7 @@ def _walk(layer: tf.keras.layers.Layer, path: tuple[str, ...], found: dict[int, 
             found.setdefault(id(variable.latent_variable), QuantizedKernel("/".join(label), layer, variable))
     for child in layer._flatten_layers(recursive=False, include_self=False):
         # A wrapper that took the name of what it wraps is one layer to whoever reads a log.
-        same = getattr(layer, "layer", None) is child and child.name == layer.name
+        same = child.name == layer.name and child is getattr(layer, "layer", None)
         _walk(child, path if same else (*path, child.name), found)
 
 
