@@ -4,10 +4,11 @@ import argparse
 import statistics
 import time
 
+import larq_equalbits  # isort: skip  # selects Keras 2 before Larq is imported
 import larq as lq
 import tensorflow as tf
 
-import larq_equalbits  # noqa: F401  registers the aliases
+assert larq_equalbits.__version__
 
 SHAPES = {"3x3x512x512": (3, 3, 512, 512), "16384x256": (16384, 256), "3x3x64x64": (3, 3, 64, 64)}
 
