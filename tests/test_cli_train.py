@@ -1,0 +1,73 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from larq_equalbits.cli import program
+from larq_equalbits.errors import InputError
+
+PROGRAM = Path(sys.executable).parent / "larq-equalbits"
+QUICK = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--epochs", "1", "--quiet"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(program, ["train", *map(str, arguments)], catch_exceptions=False)
+
+
+def test_it_trains_refuses_to_replace_and_resumes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run(*QUICK, "--name", "first", "--json")
+    assert done.exit_code == 0
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert results["folder"] == "runs/first"
+    assert 0 <= results["test_accuracy"] <= 1
+    with pytest.raises(InputError, match="add --resume to go on with it, or --overwrite to replace it"):
+        run(*QUICK, "--name", "first")
+    with pytest.raises(InputError, match="epochs: 1 against 2"):
+        run("--name", "first", "--resume", "--epochs", 2, "--quiet")
+    again = run("--name", "first", "--resume", "--quiet", "--json")
+    assert json.loads(again.stdout.splitlines()[-1]) == results
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "conv3"], "model must be one of"),
+        (["--dataset", "mnist"], "dataset must be one of"),
+        (["--quantizer", "bihalf"], "quantizer must be"),
+        (["--recipe", "best"], "recipe must be one of"),
+        (["--epochs", "0"], "epochs must be"),
+        (["--strategy", "many"], "strategy must be one of"),
+        (["--milestones", "a,b"], "--milestones must be numbers"),
+        (["--quantizer-option", "0.3"], "--quantizer-option must be NAME=VALUE"),
+        (["--name", "a/b"], "--name must be a plain name"),
+        (["--resume", "--name", "none"], "there is no runs/none/settings.json"),
+    ],
+)
+def test_bad_input_leaves_nothing(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=words):
+        run(*arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input_is_one_line_and_exit_status_2(tmp_path):
+    command = [
+        PROGRAM,
+        "train",
+        "--dataset",
+        "cifar10",
+        "--data-dir",
+        tmp_path / "empty",
+        "--out",
+        tmp_path / "run",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("larq-equalbits: data_dir must hold cifar10 prepared by tensorflow-datasets")
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
