@@ -1,15 +1,45 @@
-"""The papers' networks, built from plain Larq layers."""
-
-from collections.abc import Callable
-
-import tensorflow as tf
+"""The papers' networks, built from plain Larq layers: every builder takes the same keyword arguments."""
 
 from larq_equalbits.errors import invalid
-from larq_equalbits.zoo.conv import conv2
+from larq_equalbits.zoo.blocks import Builder
+from larq_equalbits.zoo.conv import conv2, conv4, conv6, conv8
+from larq_equalbits.zoo.inception import inception_v3
+from larq_equalbits.zoo.resnet import resnet18, resnet20, resnet34
+from larq_equalbits.zoo.shufflenet import shufflenet
+from larq_equalbits.zoo.vgg import vgg16, vgg_small
 
-_BUILDERS: dict[str, Callable[..., tf.keras.Model]] = {builder.__name__: builder for builder in (conv2,)}
+_BUILDERS: dict[str, Builder] = {
+    builder.__name__: builder
+    for builder in (
+        conv2,
+        conv4,
+        conv6,
+        conv8,
+        vgg_small,
+        vgg16,
+        resnet18,
+        resnet20,
+        resnet34,
+        inception_v3,
+        shufflenet,
+    )
+}
 
-__all__ = ["get", "list_models", *_BUILDERS]
+__all__ = [
+    "conv2",
+    "conv4",
+    "conv6",
+    "conv8",
+    "get",
+    "inception_v3",
+    "list_models",
+    "resnet18",
+    "resnet20",
+    "resnet34",
+    "shufflenet",
+    "vgg16",
+    "vgg_small",
+]
 
 
 def list_models() -> list[str]:
@@ -17,7 +47,7 @@ def list_models() -> list[str]:
     return list(_BUILDERS)
 
 
-def get(name: str) -> Callable[..., tf.keras.Model]:
+def get(name: str) -> Builder:
     """The builder of the network called `name`.
 
     Raises:

@@ -1,6 +1,8 @@
 """What all networks of the zoo share: how a layer becomes binary, and how its arguments are checked."""
 
 import dataclasses
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import larq
@@ -8,6 +10,8 @@ import tensorflow as tf
 
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.quantizers._base import BinaryQuantizer
+
+Builder = Callable[..., tf.keras.Model]
 
 
 def check_arguments(input_shape: Any, num_classes: Any, width: Any, least: int) -> tuple[int, int, int]:
@@ -55,58 +59,42 @@ def resolve_quantizer(quantizer: Any, argument: str = "quantizer") -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """How the binary layers of a network are made.
+    """How the layers of a network are made.
 
     Attributes:
+        num_classes: of the classifier.
         quantizer: of the kernels, None for a float network.
         input_quantizer: of the activations, None for float activations.
         kernel_regularizer: of every kernel, binary or not.
         width: factor of the number of filters.
+        binarize_first_last: whether the first and the last layer have binary kernels too.
     """
 
+    num_classes: int
     quantizer: Any
     input_quantizer: Any
-    kernel_regularizer: Any = None
-    width: float = 1.0
-
-    @classmethod
-    def of(
-        cls, quantizer: Any, binarize_activations: bool, input_quantizer: Any, kernel_regularizer: Any, width: float
-    ) -> "Style":
-        """Checks the arguments of a network's builder."""
-        if binarize_activations and quantizer is None:
-            raise InputError(
-                "binarize_activations must be False where quantizer is None: binary activations with float kernels "
-                "have no fast kernel anywhere."
-            )
-        activations = resolve_quantizer(input_quantizer, "input_quantizer") if binarize_activations else None
-        return cls(resolve_quantizer(quantizer), activations, kernel_regularizer, width)
+    kernel_regularizer: Any
+    width: float
+    binarize_first_last: bool
 
     def filters(self, count: int) -> int:
         """`count` filters times the width, at least one."""
         return max(1, round(count * self.width))
 
-    def _copy(self, quantizer: Any) -> Any:
-        # One object in several layers would share its name, its metrics and its state.
-        if isinstance(quantizer, tf.keras.layers.Layer):
-            return type(quantizer).from_config(quantizer.get_config())
-        return quantizer
-
-    def kernel(self) -> dict[str, Any]:
-        """The arguments of a Larq layer that concern its kernel."""
+    def _kernel(self) -> dict[str, Any]:
         # Weights outside [-1, 1] get no gradient from a clipped estimator, so that they are kept inside.
         clipped = self.quantizer is not None and not isinstance(self.quantizer, BinaryQuantizer)
         return {
-            "kernel_quantizer": self._copy(self.quantizer),
+            "kernel_quantizer": _copy(self.quantizer),
             "kernel_constraint": "weight_clip" if clipped else None,
             "kernel_regularizer": self.kernel_regularizer,
             "use_bias": False,
         }
 
-    def convolution(self, filters: int, size: int, *, strides: int = 1, name: str | None = None) -> Any:
-        """A convolution whose output has the input's size divided by `strides`.
+    def convolution(self, x: Any, filters: int, size: Any, name: str, *, strides: int = 1) -> Any:
+        """A convolution by a binary kernel, with an output of the input's size divided by `strides`.
 
-        Binary activations are padded with +1, which is a code: zeros would be a third symbol, that keeps LCE
+        Binary activations are padded with +1, which is a code: zeros would be a third symbol, which keeps LCE
         from passing packed bits from one convolution to the next.
         """
         return larq.layers.QuantConv2D(
@@ -115,19 +103,38 @@ class Style:
             strides=strides,
             padding="same",
             pad_values=0.0 if self.input_quantizer is None else 1.0,
-            input_quantizer=self._copy(self.input_quantizer),
+            input_quantizer=_copy(self.input_quantizer),
             name=name,
-            **self.kernel(),
-        )
+            **self._kernel(),
+        )(x)
 
-    def dense(self, units: int, name: str | None = None) -> Any:
-        """A dense layer with a binary kernel and, where activations are binary, binary input."""
-        return larq.layers.QuantDense(
-            units, input_quantizer=self._copy(self.input_quantizer), name=name, **self.kernel()
-        )
+    def unit(self, x: Any, filters: int, size: Any, name: str, *, strides: int = 1) -> Any:
+        """convolution, normalization, and where activations are float a ReLU."""
+        return self._activate(self.convolution(x, filters, size, name, strides=strides), name)
 
-    def float_convolution(self, filters: int, size: int, *, strides: int = 1, name: str | None = None) -> Any:
-        """A float convolution, for the first layer and for shortcuts."""
+    def first(self, x: Any, filters: int, size: Any, name: str, *, strides: int = 1) -> Any:
+        """The unit that takes the image, whose convolution is float, or binary with float input."""
+        if self.binarize_first_last:
+            kernel = self._kernel()
+            layer = larq.layers.QuantConv2D(
+                filters, size, strides=strides, padding="same", name=name, **kernel
+            )
+            return self._activate(layer(x), name)
+        return self._activate(self.float_convolution(x, filters, size, name, strides=strides), name)
+
+    def dense_unit(self, x: Any, units: int, name: str) -> Any:
+        """The same with a dense layer."""
+        layer = larq.layers.QuantDense(
+            units, input_quantizer=_copy(self.input_quantizer), name=name, **self._kernel()
+        )
+        return self._activate(layer(x), name)
+
+    def _activate(self, x: Any, name: str) -> Any:
+        x = tf.keras.layers.BatchNormalization(name=f"{name}_norm")(x)
+        return x if self.input_quantizer is not None else tf.keras.layers.ReLU(name=f"{name}_relu")(x)
+
+    def float_convolution(self, x: Any, filters: int, size: Any, name: str, *, strides: int = 1) -> Any:
+        """A convolution by a float kernel, for the first layer and for shortcuts."""
         return tf.keras.layers.Conv2D(
             filters,
             size,
@@ -136,11 +143,89 @@ class Style:
             use_bias=False,
             kernel_regularizer=self.kernel_regularizer,
             name=name,
-        )
+        )(x)
 
-    def classifier(self, num_classes: int) -> list[tf.keras.layers.Layer]:
-        """The float layer that ends a network, and its softmax (float32 under mixed precision too)."""
-        return [
-            tf.keras.layers.Dense(num_classes, kernel_regularizer=self.kernel_regularizer, name="classifier"),
-            tf.keras.layers.Activation("softmax", dtype="float32", name="probabilities"),
-        ]
+    def classify(self, x: Any) -> Any:
+        """The probabilities of the classes, float32 under mixed precision too."""
+        if self.binarize_first_last:
+            layer = larq.layers.QuantDense(
+                self.num_classes,
+                input_quantizer=_copy(self.input_quantizer),
+                name="classifier",
+                **self._kernel(),
+            )
+            # Sums of -1 and +1 are too large for a softmax to learn from.
+            x = tf.keras.layers.BatchNormalization(name="classifier_norm")(layer(x))
+        else:
+            regularizer = self.kernel_regularizer
+            x = tf.keras.layers.Dense(self.num_classes, kernel_regularizer=regularizer, name="classifier")(x)
+        return tf.keras.layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+
+
+def _copy(quantizer: Any) -> Any:
+    # One object in several layers would share its name, its metrics and its state.
+    if isinstance(quantizer, tf.keras.layers.Layer):
+        return type(quantizer).from_config(quantizer.get_config())
+    return quantizer
+
+
+_ARGUMENTS = """
+
+Args:
+    input_shape: (height, width, channels) of an image, {least} pixels or more each way.
+    num_classes: number of classes, 2 or more.
+    quantizer: of the kernels, by name or as an object (each layer gets its own copy); None for a float network.
+    binarize_activations: False for binary weights with float activations (1/32).
+    input_quantizer: of binary activations.
+    kernel_regularizer: of every kernel.
+    width: factor of the number of filters.
+    binarize_first_last: give the first and the last layer binary kernels too, as multi-prize tickets do.
+
+Returns:
+    A functional Keras model from images to probabilities.
+
+Raises:
+    InputError: an argument that is not as said, an unknown quantizer.
+"""
+
+
+def network(least: int) -> Callable[[Callable[[Any, Style], Any]], Builder]:
+    """Makes a builder of the function that turns an image and a `Style` into probabilities.
+
+    Args:
+        least: the smallest height and width in pixels that the network can take.
+    """
+
+    def decorate(body: Callable[[Any, Style], Any]) -> Builder:
+        def build(
+            *,
+            input_shape: tuple[int, int, int],
+            num_classes: int,
+            quantizer: Any = "bi_half",
+            binarize_activations: bool = True,
+            input_quantizer: Any = "ste_sign",
+            kernel_regularizer: Any = None,
+            width: float = 1.0,
+            binarize_first_last: bool = False,
+        ) -> tf.keras.Model:
+            shape = check_arguments(input_shape, num_classes, width, least)
+            kernels = resolve_quantizer(quantizer)
+            if binarize_activations and kernels is None:
+                raise InputError(
+                    "binarize_activations must be False where quantizer is None: binary activations with float "
+                    "kernels have no fast kernel anywhere."
+                )
+            activations = (
+                resolve_quantizer(input_quantizer, "input_quantizer") if binarize_activations else None
+            )
+            regularizer = tf.keras.regularizers.get(kernel_regularizer)
+            style = Style(num_classes, kernels, activations, regularizer, width, binarize_first_last)
+            image = tf.keras.Input(shape, name="image")
+            return tf.keras.Model(image, body(image, style), name=body.__name__)
+
+        build.__name__ = build.__qualname__ = body.__name__
+        build.__module__ = body.__module__
+        build.__doc__ = inspect.cleandoc(body.__doc__ or "") + _ARGUMENTS.format(least=least)
+        return build
+
+    return decorate
