@@ -114,7 +114,7 @@ VARIANTS = {
 }
 
 
-QUICK = {("cubic", ".keras"), ("cubic", ""), ("score", ".h5")}
+QUICK = {("cubic", ".keras"), ("cubic", ""), ("network", ".h5")}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import larq
 import tensorflow as tf
 
 from larq_equalbits.errors import InputError, invalid
@@ -230,6 +231,8 @@ def link(model: tf.keras.Model) -> None:
     update()
 
 
+# HDF5 files are read by the bare name of the class.
+@larq.utils.register_keras_custom_object
 @tf.keras.utils.register_keras_serializable("larq_equalbits")
 class NetworkPruned(tf.keras.Model):
     """A functional model whose pruned layers choose together, also after loading."""
