@@ -187,6 +187,7 @@ def test_kill_9_while_saving_loses_one_epoch(unbroken, tmp_path):
     assert not list(tmp_path.rglob(".*.*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "quantizer"),
     [("equal-bits", "bi_half"), ("siman", "siman"), ("ir-net", "ir_net"), ("mpt", "ste_sign")],
