@@ -16,8 +16,23 @@ __version__ = VERSION
 
 select_keras_2()
 
-_REGISTERING: tuple[str, ...] = ("quantizers", "constraints", "metrics", "pruning")
-_SUBMODULES = (*_REGISTERING, "export", "kernels", "schedules", "theory", "callbacks", "plots", "report")
+_REGISTERING: tuple[str, ...] = ("quantizers", "constraints", "metrics", "pruning", "decay", "learning_rates")
+_SUBMODULES = (
+    *_REGISTERING,
+    "callbacks",
+    "data",
+    "device",
+    "export",
+    "kernels",
+    "plots",
+    "ranking",
+    "recipes",
+    "report",
+    "schedules",
+    "theory",
+    "training",
+    "zoo",
+)
 
 
 def register() -> None:

@@ -116,6 +116,7 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     augment: str | None = None,
     validation_fraction: float = 0.1,
+    train_images: int | None = None,
     download: bool = False,
 ) -> Data:
     """Opens a data set.
@@ -134,6 +135,7 @@ def load(
             papers do with this set ("none" for digits).
         validation_fraction: share of the training images to hold out, from 0 to below 1: the same number of
             each class (imagenet2012: the last images of the files), always the same ones.
+        train_images: how many of the images that are not held out to train on, the first ones; None for all.
         download: whether to download and prepare what `data_dir` lacks.
 
     Raises:
@@ -159,10 +161,23 @@ def load(
     else:
         builder = prepared.open_builder(name, data_dir, download)
     make = _in_memory if spec.in_memory else _streamed
-    data = make(name, spec, builder, batch_size, seed, augment, validation_fraction)
+    data = make(name, spec, builder, batch_size, seed, augment, validation_fraction, train_images)
     if data.num_classes != len(data.labels):
         raise InputError(f"{name} must have {data.num_classes} class names, but has {len(data.labels)}.")
     return data
+
+
+def _limit(train_images: int | None, available: int) -> int:
+    """How many images to train on."""
+    if train_images is None:
+        return available
+    if (
+        isinstance(train_images, bool)
+        or not isinstance(train_images, int)
+        or not 1 <= train_images <= available
+    ):
+        raise invalid("train_images", train_images, f"None or an integer from 1 to {available}")
+    return train_images
 
 
 def _check_batch(batch_size: int, num_train: int) -> None:
@@ -180,12 +195,19 @@ def _held_out(labels: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def _in_memory(
-    name: str, spec: _Spec, builder: Any, batch_size: int, seed: int, augment: str, fraction: float
+    name: str,
+    spec: _Spec,
+    builder: Any,
+    batch_size: int,
+    seed: int,
+    augment: str,
+    fraction: float,
+    limit: int | None,
 ) -> Data:
     images, labels = prepared.read_all(builder, "train")
     held = _held_out(labels, fraction)
-    train_images, train_labels = (tf.constant(part[~held]) for part in (images, labels))
-    count = len(train_labels)
+    count = _limit(limit, int((~held).sum()))
+    train_images, train_labels = (tf.constant(part[~held][:count]) for part in (images, labels))
     _check_batch(batch_size, count)
 
     def batch(indices: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -229,11 +251,18 @@ def _in_memory(
 
 
 def _streamed(
-    name: str, spec: _Spec, builder: Any, batch_size: int, seed: int, augment: str, fraction: float
+    name: str,
+    spec: _Spec,
+    builder: Any,
+    batch_size: int,
+    seed: int,
+    augment: str,
+    fraction: float,
+    limit: int | None,
 ) -> Data:
     total = builder.info.splits["train"].num_examples
     num_validation = round(fraction * total)
-    count = total - num_validation
+    count = _limit(limit, total - num_validation)
     _check_batch(batch_size, count)
 
     def read(split: str) -> tf.data.Dataset:
@@ -277,7 +306,7 @@ def _streamed(
         num_train=count,
         num_validation=num_validation,
         num_test=builder.info.splits[spec.test_split].num_examples,
-        validation=fixed(f"train[{count}:]") if num_validation else None,
+        validation=fixed(f"train[{total - num_validation}:]") if num_validation else None,
         test=fixed(spec.test_split),
         _epoch=epoch,
         _seed=seed,

@@ -30,6 +30,7 @@ class Settings:
         quantizer_options: arguments of the quantizer, e.g. ``{"positive_ratio": 0.3}``.
         model_options: further arguments of the zoo's builder.
         augment: as for `data.load`.
+        train_images: as for `data.load`; a smaller number makes a quick run.
         validation_fraction: as for `data.load`; with 0 the best model is chosen by training accuracy.
         precision: "float32" or "mixed_bfloat16", the Keras policy.
         deterministic: whether the run repeats bit for bit on the same machine.
@@ -49,6 +50,7 @@ class Settings:
     model_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     augment: str | None = None
     validation_fraction: float = 0.1
+    train_images: int | None = None
     precision: str = "float32"
     deterministic: bool = True
     quantizer: str | None = None

@@ -78,6 +78,7 @@ def train(
             data_dir=settings.data_dir,
             augment=settings.augment,
             validation_fraction=settings.validation_fraction,
+            train_images=settings.train_images,
             download=download,
         )
         distribution.check_batch(plan.batch_size, strategy)

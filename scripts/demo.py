@@ -72,7 +72,13 @@ def main(
     from larq_equalbits import data, export, plots, training
 
     settings = training.Settings(
-        model=model, dataset=dataset, data_dir=data_dir, quantizer=quantizer, epochs=epochs, seed=seed
+        model=model,
+        dataset=dataset,
+        data_dir=data_dir,
+        quantizer=quantizer,
+        epochs=epochs,
+        batch_size=32,
+        seed=seed,
     )
     click.echo(f"Training {model} on {dataset} with {quantizer}")
     run = training.train(settings, out)

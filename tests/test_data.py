@@ -159,3 +159,18 @@ def test_a_damaged_folder_is_refused(tmp_path, damage):
     ) as caught:
         data.load("cifar10", data_dir=tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_train_images_limits_the_training_set_alone():
+    some, everything = data.load("digits", train_images=200), data.load("digits")
+    assert (some.num_train, some.num_validation, some.num_test) == (
+        200,
+        everything.num_validation,
+        everything.num_test,
+    )
+
+
+@pytest.mark.parametrize("count", [0, -1, 10**6, 1.5, True])
+def test_a_wrong_number_of_train_images_is_refused(count):
+    with pytest.raises(ValueError, match="train_images"):
+        data.load("digits", train_images=count)

@@ -82,6 +82,7 @@ def _numbers(_: click.Context, parameter: click.Parameter, text: str | None) -> 
 @click.option(
     "--validation-fraction", type=float, help="Share of the training images held out.  [default: 0.1]"
 )
+@click.option("--train-images", type=int, help="Train on the first so many images only, for a quick run.")
 @click.option("--seed", type=int, help="Of weights, order and augmentation.  [default: 0]")
 @click.option("--precision", metavar="POLICY", help="float32 or mixed_bfloat16.  [default: float32]")
 @click.option("--nondeterministic", is_flag=True, help="Give up repeating bit for bit.")
