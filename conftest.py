@@ -11,6 +11,9 @@ from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
 
+# Selects Keras 2 before any test or any page imports TensorFlow.
+import larq_equalbits  # noqa: F401
+
 ROOT = Path(__file__).parent
 
 
