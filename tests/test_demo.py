@@ -1,0 +1,72 @@
+import csv
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from larq_equalbits.errors import InputError
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "demo.py"
+
+
+@pytest.fixture(scope="module")
+def demo():
+    specification = importlib.util.spec_from_file_location("demo", SCRIPT)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_demo_trains_ships_and_reports(demo, tmp_path):
+    out = tmp_path / "demo"
+    result = CliRunner().invoke(demo.main, ["--out", str(out), "--epochs", "2"], catch_exceptions=False)
+    assert result.exit_code == 0
+
+    report = json.loads((out / "report.json").read_text())
+    assert report["model"] == "conv2"
+    assert report["dataset"] == "digits"
+    assert report["quantizer"] == "bi_half"
+    assert report["argmax_agreement"] == 1.0
+    assert report["max_abs_diff"] < 1e-3
+    assert report["keras_accuracy"] == report["tflite_accuracy"] > 0.3
+    assert report["tflite_bytes"] == (out / "model.tflite").stat().st_size
+    assert report["float_bytes"] > 15 * report["tflite_bytes"]
+    binary = {layer["name"]: layer for layer in report["layers"] if layer["binary"]}
+    assert set(binary) == set(report["bits"]) == {"conv1_2", "dense1", "dense2"}
+    assert all(layer["operator"] == "LceBconv2d" for layer in binary.values())
+    assert all(layer["reason"] for layer in report["layers"] if not layer["binary"])
+    assert all(
+        bits["bit_entropy"] == 1.0 and bits["positive_ratio"] == 0.5 for bits in report["bits"].values()
+    )
+
+    with (out / "history.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 2
+    assert (out / "bits.png").stat().st_size > 10_000
+    assert (out / "model.keras").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "conv3"], "conv3"),
+        (["--dataset", "letters"], "letters"),
+        (["--quantizer", "bi_quarter"], "bi_quarter"),
+        (["--dataset", "cifar10", "--data-dir", "nowhere"], "cifar10"),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_written(demo, tmp_path, arguments, message):
+    result = CliRunner().invoke(demo.main, ["--out", str(tmp_path / "demo"), *arguments])
+    assert isinstance(result.exception, InputError)
+    assert message in str(result.exception)
+    assert "\n" not in str(result.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_ends_with_status_2(run_python, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = run_python(SCRIPT, "--out", tmp_path / "file" / "demo", "--epochs", "1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "file").read_text() == "mine"
