@@ -18,7 +18,10 @@ _LOCAL = ("data_dir",)
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """A training run, ready to be repeated; a field of the recipe that is None is taken from the recipe.
+    """A training run, ready to be repeated.
+
+    The fields from `quantizer` on are those of `recipes.Recipe`; one that is None is taken from the recipe. Where
+    only `epochs` differs from the recipe, milestones and warm-up keep their share of the training.
 
     Attributes:
         model: a network of the zoo.
@@ -34,10 +37,6 @@ class Settings:
         validation_fraction: as for `data.load`; with 0 the best model is chosen by training accuracy.
         precision: "float32" or "mixed_bfloat16", the Keras policy.
         deterministic: whether the run repeats bit for bit on the same machine.
-        quantizer, epochs, batch_size, optimizer, learning_rate, momentum, weight_decay, decay, schedule,
-            milestones, factor, warmup_epochs, constraint, estimator, percentile, score_sparsity: as in
-            `recipes.Recipe`. Where only `epochs` differs from the recipe, milestones and warm-up keep their
-            share of the training.
     """
 
     model: str = "conv2"
