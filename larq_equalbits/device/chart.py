@@ -1,10 +1,15 @@
 """One picture of accuracy, latency and size."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 from larq_equalbits import errors, files
-from larq_equalbits.device.report import Report
 from larq_equalbits.errors import InputError
+
+if TYPE_CHECKING:
+    from larq_equalbits.device.report import Report
 
 
 def draw(report: Report, path: str | os.PathLike[str]) -> None:

@@ -92,6 +92,14 @@ def constant_bytes(model: Model, operator: Operator) -> int:
     return sum(model.tensors[index].bytes for index in operator.inputs if index >= 0)
 
 
+def kernel_size(model: Model, operator: Operator) -> int:
+    """The number of weights in the operator's largest constant."""
+    shapes = [
+        model.tensors[index].shape for index in operator.inputs if index >= 0 and model.tensors[index].bytes
+    ]
+    return max((int(np.prod(shape)) for shape in shapes), default=0)
+
+
 def _describe(tensors: list[Any]) -> list[dict[str, Any]]:
     return [{"name": tensor.key, "shape": list(tensor.shape), "dtype": tensor.dtype} for tensor in tensors]
 

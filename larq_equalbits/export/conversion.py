@@ -97,8 +97,9 @@ def _binary_kernels(leaf: Leaf) -> list[np.ndarray]:
 def _owners(model: Model, leaves: list[Leaf]) -> dict[int, Leaf]:
     """The leaf of each operator with weights, by the operator's position.
 
-    A binary convolution is known by its bits, everything else by its name scope. Where layers have the same bits
-    they take their convolutions in the order of the model.
+    A binary convolution is known by its bits, everything else by its name scope, and what computes an output of the
+    model (which carries the output's name) by the number of its weights. Where layers are alike they take their
+    operators in the order of the model.
     """
     waiting: dict[Any, list[Leaf]] = {}
     for leaf in leaves:
@@ -107,19 +108,33 @@ def _owners(model: Model, leaves: list[Leaf]) -> dict[int, Leaf]:
     sizes = sorted({shape[1] for shape, _ in waiting})
     by_scope = {leaf.scope: leaf for leaf in leaves}
     owners: dict[int, Leaf] = {}
+    nameless = []
     for position, operator in enumerate(model.operators):
         if operator.name == auditing.BINARY_OPERATOR:
             found = (auditing.filters(model, operator, size) for size in sizes)
             candidates = [waiting.get(_fingerprint(bits)) for bits in found if bits is not None]
             for same_bits in filter(None, candidates):
                 owners[position] = same_bits.pop(0) if len(same_bits) > 1 else same_bits[0]
-        else:
+        elif auditing.has_weights(operator):
             scoped = [by_scope[scope] for scope in auditing.scopes(model, operator) if scope in by_scope]
             # A fused operator carries the scopes of all its layers: the one with a kernel is meant.
             scoped.sort(key=lambda leaf: (not leaf.kernels, not hasattr(leaf.layer, "kernel")))
             if scoped:
                 owners[position] = scoped[0]
+            else:
+                nameless.append(position)
+    for position in nameless:
+        weights = auditing.kernel_size(model, model.operators[position])
+        taken = {id(leaf) for leaf in owners.values()}
+        alike = [leaf for leaf in leaves if id(leaf) not in taken and _kernel_size(leaf) == weights]
+        if alike:
+            owners[position] = alike[0]
     return owners
+
+
+def _kernel_size(leaf: Leaf) -> int | None:
+    kernel = getattr(leaf.layer, "kernel", None)
+    return None if kernel is None else int(np.prod(kernel.shape))
 
 
 def _rows(model: Model, leaves: list[Leaf]) -> list[LayerReport]:
