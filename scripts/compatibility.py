@@ -3,11 +3,12 @@
 import tempfile
 from pathlib import Path
 
+import larq_equalbits  # isort: skip (selects Keras 2 before Larq loads TensorFlow)
+
 import larq
 import numpy as np
 import tensorflow as tf
 
-import larq_equalbits
 from larq_equalbits import export
 from larq_equalbits.callbacks import BitLogger
 
