@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits import augmentation, prepared
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.errors import InputError, invalid, require
 
 _EPOCHS_WITHOUT_END = 2**31
-_SHUFFLE_BUFFER = 16_384
+_SHUFFLE_BUFFER = 8_192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,13 +265,18 @@ def _streamed(
     count = _limit(limit, total - num_validation)
     _check_batch(batch_size, count)
 
+    tfds = require("data", "tensorflow_datasets")
+    decode = builder.info.features["image"].decode_example
+
     def read(split: str) -> tf.data.Dataset:
+        # Encoded images take a fraction of the memory in the buffer that shuffles them.
+        skip = {"image": tfds.decode.SkipDecoding()}
         with prepared.explained(name, builder.data_dir):
-            return builder.as_dataset(split=split, shuffle_files=False, as_supervised=True)
+            return builder.as_dataset(split=split, shuffle_files=False, as_supervised=True, decoders=skip)
 
     def fixed(split: str) -> tf.data.Dataset:
         images = read(split).map(
-            lambda x, y: (augmentation.central_crop(x), tf.cast(y, tf.int32)), tf.data.AUTOTUNE
+            lambda x, y: (augmentation.central_crop(decode(x)), tf.cast(y, tf.int32)), tf.data.AUTOTUNE
         )
         batches = images.batch(batch_size)
         normalized = batches.map(lambda x, y: (augmentation.normalize(x, spec.mean, spec.std), y))
@@ -280,19 +285,24 @@ def _streamed(
     examples = read(f"train[:{count}]")
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        key = augmentation.seed_pair(seed, number)
-        buffer = min(_SHUFFLE_BUFFER, count)
-        shuffled = examples.shuffle(buffer, seed=key[0], reshuffle_each_iteration=False)
+        def shuffled(block: tf.Tensor, part: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+            images, labels = part
+            key = augmentation.seed_pair(seed, number, block)
+            order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(labels)), key)
+            return tf.gather(images, order), tf.gather(labels, order)
 
         def change(index: tf.Tensor, example: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-            image, label = example
+            image, label = decode(example[0]), example[1]
             if augment == "none":
                 image = augmentation.central_crop(image)
             else:
                 image = augmentation.random_resized_crop(image, augmentation.seed_pair(seed, number, index))
             return augmentation.normalize(image, spec.mean, spec.std), tf.cast(label, tf.int32)
 
-        changed = shuffled.enumerate().map(change, tf.data.AUTOTUNE)
+        # A shuffle by a seed that is a tensor: block by block, because `Dataset.shuffle` takes numbers alone.
+        blocks = examples.batch(min(_SHUFFLE_BUFFER, count)).enumerate().map(shuffled)
+        mixed = blocks.unbatch()
+        changed = mixed.enumerate().map(change, tf.data.AUTOTUNE)
         return changed.batch(batch_size, drop_remainder=True)
 
     return Data(

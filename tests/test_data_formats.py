@@ -1,0 +1,91 @@
+"""CIFAR-100 and ImageNet, which are too large to carry: small sets of the same format, written by tfds itself."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from larq_equalbits import data
+
+
+class Cifar100(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    VERSION = tfds.core.Version("3.0.2")
+    SPLITS = (("train", 400), ("test", 50))
+    CLASSES = 100
+
+    def _info(self):
+        features = tfds.features.FeaturesDict(
+            {"image": self.image(), "label": tfds.features.ClassLabel(num_classes=self.CLASSES)}
+        )
+        return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=("image", "label"))
+
+    def image(self):
+        return tfds.features.Image(shape=(32, 32, 3))
+
+    def _split_generators(self, dl_manager):
+        return {name: self._generate_examples(name, count) for name, count in self.SPLITS}
+
+    def size(self, generator):
+        return 32, 32
+
+    def _generate_examples(self, split, count):
+        generator = np.random.default_rng(count)
+        for index in range(count):
+            image = generator.integers(0, 256, (*self.size(generator), 3), dtype=np.uint8)
+            yield f"{split}{index}", {"image": image, "label": index % self.CLASSES}
+
+
+class Imagenet2012(Cifar100, skip_registration=True):
+    VERSION = tfds.core.Version("5.1.0")
+    SPLITS = (("train", 40), ("validation", 10))
+    CLASSES = 1000
+
+    def image(self):
+        return tfds.features.Image(encoding_format="jpeg")
+
+    def size(self, generator):
+        return int(generator.integers(200, 400)), int(generator.integers(200, 400))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tfds")
+    for builder in (Cifar100, Imagenet2012):
+        builder(data_dir=path).download_and_prepare()
+    return path
+
+
+def test_cifar100_has_a_hundred_classes_and_cifars_augmentation(folder):
+    images = data.load("cifar100", data_dir=folder, batch_size=32)
+    assert (images.input_shape, images.num_classes, len(images.labels)) == ((32, 32, 3), 100, 100)
+    assert (images.num_train + images.num_validation, images.num_test) == (400, 50)
+    batch, labels = next(iter(images.train))
+    assert batch.shape == (32, 32, 32, 3)
+    assert batch.dtype == tf.float32
+    assert labels.dtype == tf.int32
+    assert sum(len(labels) for _, labels in images.test) == 50
+
+
+def test_imagenet_is_streamed_cropped_and_repeatable(folder):
+    def first_batch(epoch):
+        images = data.load("imagenet2012", data_dir=folder, batch_size=8, seed=3)
+        return images, next(iter(images.epochs(epoch)))
+
+    images, (batch, labels) = first_batch(0)
+    assert (images.input_shape, images.num_classes) == ((224, 224, 3), 1000)
+    assert (images.num_train, images.num_validation, images.num_test) == (36, 4, 10)
+    assert batch.shape == (8, 224, 224, 3)
+    _, (again, again_labels) = first_batch(0)
+    np.testing.assert_array_equal(batch, again)
+    np.testing.assert_array_equal(labels, again_labels)
+    _, (later, _) = first_batch(1)
+    assert np.any(later != batch)
+    for split, count in ((images.validation, 4), (images.test, 10)):
+        shapes = [(len(batch), batch.shape[1:]) for batch, _ in split]
+        assert sum(size for size, _ in shapes) == count
+        assert {tuple(shape) for _, shape in shapes} == {(224, 224, 3)}
+
+
+def test_imagenet_takes_a_limited_number_of_training_images(folder):
+    images = data.load("imagenet2012", data_dir=folder, batch_size=4, train_images=12)
+    assert (images.num_train, images.num_validation) == (12, 4)
