@@ -9,6 +9,10 @@ class InputError(ValueError):
     """Bad input: the message names the argument, what was received and what would be right."""
 
 
+class WorkError(RuntimeError):
+    """Work that failed although its input was fine: the message says what failed, and what can be done."""
+
+
 def invalid(argument: str, received: Any, expected: str) -> InputError:
     """The error for an `argument` that is not as `expected`, ready to be raised."""
     return InputError(f"{argument} must be {expected}, but got {received!r}.")

@@ -11,14 +11,18 @@ from typing import Any
 import click
 
 import larq_equalbits
-from larq_equalbits.errors import InputError
+from larq_equalbits.cli.quiet import be_verbose, quiet
+from larq_equalbits.errors import InputError, WorkError
 from larq_equalbits.version import VERSION
 
 COMMANDS: dict[str, str] = {
-    "train": "Train a network of the zoo by a paper's recipe.",
-    "device": "Run converted models on a device: latency, memory, operators, outputs.",
+    "train": "Train a binary network by a paper's recipe.",
+    "convert": "Convert a run or a model to a verified .tflite.",
+    "inspect": "Show what a .tflite file is made of, and what is binary in it.",
+    "verify": "Compare a .tflite with its Keras model on real images.",
+    "report": "Write a self-contained page about a run.",
+    "device": "Run converted models here, on a Raspberry Pi or on a phone.",
     "doctor": "Check the installation: versions, Keras choice, converter, interpreter.",
-    "report": "Write one page about a run: its layers, its bits, its settings.",
 }
 
 
@@ -27,10 +31,18 @@ def _registering(callback: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(callback)
     def registered(*args: Any, **kwargs: Any) -> Any:
-        larq_equalbits.register()
+        with quiet():
+            larq_equalbits.register()
+            _start_devices()
         return callback(*args, **kwargs)
 
     return registered
+
+
+def _start_devices() -> None:
+    import tensorflow as tf
+
+    tf.config.list_logical_devices()
 
 
 class _LazyGroup(click.Group):
@@ -67,17 +79,25 @@ def program(verbose: bool) -> None:
     Exit status: 0 done, 1 the work failed (the message says how), 2 bad input.
     Shell completion: eval "$(_LARQ_EQUALBITS_COMPLETE=bash_source larq-equalbits)"
     """
-    if not verbose:
+    if verbose:
+        be_verbose()
+    else:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def run_command(command: click.Command) -> None:
-    """Runs `command` on the program's arguments: bad input gives one line on standard error, exit status 2."""
+    """Runs `command` on the program's arguments.
+
+    Bad input gives one line on standard error and exit status 2, work that failed the same with status 1.
+    """
     try:
         command()
     except (InputError, OSError, ImportError) as error:
         click.echo(f"{Path(sys.argv[0]).name}: {error}", err=True)
         sys.exit(2)
+    except WorkError as error:
+        click.echo(f"{Path(sys.argv[0]).name}: {error}", err=True)
+        sys.exit(1)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """From a trained model to a verified .tflite file: freeze, rewrite, convert, audit, verify."""
 
 from larq_equalbits.export.auditing import Audit, audit
-from larq_equalbits.export.conversion import convert, float_size
+from larq_equalbits.export.conversion import convert, float_size, save, verified
 from larq_equalbits.export.freezing import freeze
 from larq_equalbits.export.report import ConversionError, ConversionReport, LayerReport, Verification
 from larq_equalbits.export.rewrites import REWRITES
@@ -18,5 +18,7 @@ __all__ = [
     "convert",
     "float_size",
     "freeze",
+    "save",
+    "verified",
     "verify",
 ]

@@ -24,7 +24,6 @@ _WEIGHTED = {
     "BATCH_MATMUL",
 }
 _FLOAT_REASONS = {
-    "FULLY_CONNECTED": "dense: LCE has no binary dense operator; as a convolution it would be binary",
     "DEPTHWISE_CONV_2D": "depthwise (or grouped): LCE has no binary operator for it",
     "CONV_3D": "3-D: LCE has no binary operator for it",
     "TRANSPOSE_CONV": "transposed: LCE has no binary operator for it",
@@ -73,11 +72,13 @@ class Audit:
 
 
 def _reason(model: Model, operator: Operator, producers: Mapping[int, Operator]) -> str:
-    if operator.name != "CONV_2D":
+    if operator.name in _FLOAT_REASONS:
         return _FLOAT_REASONS[operator.name]
     source = producers.get(operator.inputs[0]) if operator.inputs else None
     if source is None or source.name != "LceDequantize":
-        return "float input: no input quantizer right before the convolution"
+        return "float input: no input quantizer right before it"
+    if operator.name == "FULLY_CONNECTED":
+        return "dense: LCE has no binary dense operator, but would have one for it as a convolution"
     kernel = model.tensors[operator.inputs[1]]
     if kernel.bytes == 0:
         return "kernel is not a constant: the quantizer was not folded"
@@ -114,7 +115,7 @@ def scopes(model: Model, operator: Operator) -> list[str]:
 
     A binary convolution is often named after the quantizer of the next layer, which it computes too.
     """
-    return re.findall(r"(?:^|[;/])(q\d+)(?=/)", model.tensors[operator.outputs[0]].name)
+    return re.findall(r"(?:^|[;/])(q\d+_[A-Za-z0-9_]*)(?=/)", model.tensors[operator.outputs[0]].name)
 
 
 def filters(model: Model, operator: Operator, size: int) -> np.ndarray | None:
@@ -140,7 +141,7 @@ def row(model: Model, operator: Operator) -> LayerReport:
     binary = operator.name == BINARY_OPERATOR
     name = model.tensors[operator.outputs[0]].name if operator.outputs else ""
     return LayerReport(
-        name=name.split(";")[0],
+        name=re.sub(r"^q\d+_", "", name.split(";")[0]),
         operator=operator.name,
         binary=binary,
         bytes=constant_bytes(model, operator),

@@ -1,8 +1,10 @@
 """From a Keras model to a .tflite file of which every layer is accounted for."""
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from larq.quantized_variable import QuantizedVariable
 
 from larq_equalbits import files
 from larq_equalbits.errors import require
-from larq_equalbits.export import auditing, checks, kernels
+from larq_equalbits.export import auditing, checks, kernels, sidecar
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.lowering import Leaf, lower
 from larq_equalbits.export.report import ConversionError, ConversionReport, LayerReport
@@ -219,18 +221,36 @@ def convert(
             f"these layers should be binary and are not: {reasons}. strict=False converts anyway."
         )
     if verify_on is not None:
-        verification = verify(model, content, verify_on)
-        report = ConversionReport(content, report.layers, verification)
-        if verification.argmax_agreement < 1 - tolerance:
-            raise ConversionError(
-                f"the file gives another class than Keras on {1 - verification.argmax_agreement:.2%} of "
-                f"{verification.images} inputs (largest difference {verification.max_abs_diff:.3g}); "
-                f"tolerance allows {tolerance:.2%}."
-            )
+        report = verified(model, report, verify_on, tolerance)
     if path is not None:
         with files.replacing(path) as temporary:
             temporary.write_bytes(content)
     return report
+
+
+def verified(
+    model: tf.keras.Model, report: ConversionReport, inputs: Inputs | Iterable[Any], tolerance: float = 0.0
+) -> ConversionReport:
+    """`report` with the verification of its file on `inputs`; see `convert` for both arguments.
+
+    Raises:
+        ConversionError: more inputs than the tolerance allows get another class than in Keras.
+    """
+    verification = verify(model, report.tflite, inputs)
+    if verification.argmax_agreement < 1 - tolerance:
+        raise ConversionError(
+            f"the file gives another class than Keras on {1 - verification.argmax_agreement:.2%} of "
+            f"{verification.images} inputs (largest difference {verification.max_abs_diff:.3g}); "
+            f"tolerance allows {tolerance:.2%}."
+        )
+    return dataclasses.replace(report, verification=verification)
+
+
+def save(report: ConversionReport, path: str | os.PathLike[str], images: Any = None) -> None:
+    """Writes the file to `path`, and `sidecar.describe(report, images)` beside it with the suffix .json."""
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(report.tflite)
+    sidecar.write(Path(path).with_suffix(".json"), report, images)
 
 
 def float_size(model: tf.keras.Model) -> int:

@@ -9,6 +9,7 @@ the converter, by which the operators of the file find their layers.
 import contextlib
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -78,6 +79,11 @@ def identity(inputs: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
     return tf.identity(inputs)
 
 
+def _scope(index: int, layer: tf.keras.layers.Layer) -> str:
+    # The converter cuts names, so that the number comes first and the layer's own name only helps a reader.
+    return f"q{index}_" + re.sub(r"[^A-Za-z0-9_]", "_", layer.name)[:16]
+
+
 def _scoped(leaf: Leaf) -> Call:
     call = leaf.call
 
@@ -110,7 +116,7 @@ def lower(model: tf.keras.Model, rewrites: Sequence[Rewrite]) -> Iterator[list[L
             kernel.values()
         )
     leaves = {
-        id(layer): Leaf(name, layer, f"q{index}", owned.get(id(layer), {}), layer.call)
+        id(layer): Leaf(name, layer, _scope(index, layer), owned.get(id(layer), {}), layer.call)
         for index, (name, layer) in enumerate(layers.items())
     }
     with freezing.freeze(model):

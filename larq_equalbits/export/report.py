@@ -4,10 +4,10 @@ import dataclasses
 import json
 from typing import Any
 
-from larq_equalbits.errors import InputError
+from larq_equalbits.errors import InputError, WorkError
 
 
-class ConversionError(RuntimeError):
+class ConversionError(WorkError):
     """A model that was converted, but not to what was asked for: a float layer, or outputs that differ."""
 
 

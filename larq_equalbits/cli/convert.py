@@ -1,0 +1,88 @@
+"""`larq-equalbits convert`: a run or a model becomes a verified .tflite."""
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command("convert")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The file to write.  [default: model.tflite in the run]"
+)
+@click.option("--best", is_flag=True, help="Take the run's best model, not its last.")
+@click.option(
+    "--dataset", metavar="NAME", help="Verify on the test split of this data set.  [default: the run's]"
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of tensorflow-datasets' data.")
+@click.option("--no-verify", is_flag=True, help="Do not compare with Keras.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of the images that may get another class than in Keras.",
+)
+@click.option(
+    "--no-strict", is_flag=True, help="Write the file even if a layer that should be binary is float."
+)
+@click.option(
+    "--without", multiple=True, metavar="REWRITE", help="Switch a rewrite off; several with one each."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(
+    source: Path,
+    out: Path | None,
+    best: bool,
+    dataset: str | None,
+    data_dir: Path | None,
+    no_verify: bool,
+    tolerance: float,
+    no_strict: bool,
+    without: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Convert SOURCE, a run folder or a saved Keras model, to a .tflite for LCE.
+
+    The file is read back: each layer is accounted for, and one that should be binary and is not fails the
+    conversion. Every image of the test split is compared with Keras. Beside the file goes a .json with the
+    normalisation, the labels, the versions, the file's hash and the report.
+
+    \b
+    Examples:
+      larq-equalbits convert runs/first
+      larq-equalbits convert model.keras --out model.tflite --dataset cifar10
+    """
+    from rich.console import Console
+
+    from larq_equalbits import export
+    from larq_equalbits.cli.quiet import quiet
+    from larq_equalbits.cli.sources import open_source
+    from larq_equalbits.errors import invalid
+    from larq_equalbits.export import sidecar
+
+    for name in without:
+        if name not in export.REWRITES:
+            raise invalid("--without", name, f"one of {', '.join(export.REWRITES)}")
+    opened = open_source(source, best=best)
+    images = opened.images(dataset, data_dir)
+    target = out or opened.folder / "model.tflite"
+    console = Console(stderr=True)
+    with console.status("Converting"), quiet():
+        report = export.convert(
+            opened.model,
+            strict=not no_strict,
+            rewrites=[name for name in export.REWRITES if name not in without],
+        )
+    if images is not None and not no_verify:
+        with console.status(f"Comparing {images.num_test} images with Keras"), quiet():
+            report = export.verified(opened.model, report, images.test, tolerance)
+    export.save(report, target, images)
+    if as_json:
+        click.echo(json.dumps({"tflite": str(target), **sidecar.describe(report, images)}))
+        return
+    Console().print(report)
+    if report.verification is None:
+        click.echo("Not compared with Keras: name a data set with --dataset.")
+    click.echo(f"Written to {target} and {target.with_suffix('.json')}")

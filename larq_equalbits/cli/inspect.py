@@ -1,0 +1,28 @@
+"""`larq-equalbits inspect`: what a .tflite file is made of."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def command(file: Path, as_json: bool) -> None:
+    """Show the layers of FILE, any .tflite that LCE made: which are binary, and why the others are not.
+
+    The file is only read, never run.
+
+    \b
+    Example:
+      larq-equalbits inspect runs/first/model.tflite
+    """
+    from rich.console import Console
+
+    from larq_equalbits import export
+
+    audit = export.audit(file)
+    if as_json:
+        click.echo(audit.to_json())
+    else:
+        Console().print(audit)
