@@ -41,3 +41,11 @@ pytest_collect_file = Sybil(
     fixtures=["documentation_folder"],
     path=str(ROOT),
 ).pytest()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """The blocks of a page share what they write, so that they run in one process."""
+    for item in items:
+        if item.path.suffix == ".md":
+            item.add_marker(pytest.mark.xdist_group(item.path.name))

@@ -57,3 +57,11 @@ def write_program(tmp_path):
 def folders():
     """The folders of runs on this machine that exist now."""
     return lambda root="/tmp": set(Path(root).glob(shells.FOLDER_PREFIX + "*"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """These tests look at the folders that runs leave in /tmp, so that no two of them run at once."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group("device"))
