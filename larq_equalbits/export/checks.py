@@ -51,7 +51,7 @@ def _check_layer(name: str, layer: Any) -> None:
     if layer.kernel_quantizer is None:
         return
     if layer.groups != 1:
-        channels = layer.input_shape[-1] // layer.groups
+        channels = layer.kernel.shape[2]
         fate = "converts, and then fails at run time" if channels % _PACKED_CHANNELS == 0 else "goes to float"
         raise InputError(
             f"layer {name!r} has {layer.groups} groups of {channels} channels, which {fate} in LCE: "

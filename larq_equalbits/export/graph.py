@@ -4,6 +4,8 @@ import dataclasses
 
 import tensorflow as tf
 
+from larq_equalbits.pruning import PrunedBinary
+
 
 def leaves(model: tf.keras.layers.Layer, path: tuple[str, ...] = ()) -> dict[str, tf.keras.layers.Layer]:
     """The layers of `model` that hold no other layer but quantizers, by their names joined by "/", each once."""
@@ -75,15 +77,15 @@ def read(model: tf.keras.layers.Layer) -> Graph:
         outputs = {id(tensor) for tensor in tf.nest.flatten(network.outputs)}
         for nodes in network._nodes_by_depth.values():
             for node in nodes:
-                layer = node.layer
-                calls = [one for one in layer._inbound_nodes if one in nodes or _belongs(one, network)]
+                layer = _computing(node.layer)
+                calls = [one for one in node.layer._inbound_nodes if _belongs(one, network)]
                 if len(calls) > 1:
                     shared.add(id(layer))
                 parents = list(tf.nest.flatten(node.parent_nodes))
                 for parent in parents:
-                    consumers.setdefault(id(parent.layer), []).append(layer)
+                    consumers.setdefault(id(_computing(parent.layer)), []).append(layer)
                 if len(parents) == 1:
-                    producers[id(layer)] = parents[0].layer
+                    producers[id(layer)] = _computing(parents[0].layer)
                 if any(id(tensor) in outputs for tensor in tf.nest.flatten(node.outputs)):
                     # Leaving the model counts as a consumer that is not a layer.
                     consumers.setdefault(id(layer), []).extend([layer, layer])
@@ -91,6 +93,11 @@ def read(model: tf.keras.layers.Layer) -> Graph:
         consumers.pop(identity, None)
         producers.pop(identity, None)
     return Graph(consumers, producers)
+
+
+def _computing(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+    """The layer inside a pruning wrapper, which computes what the wrapper does."""
+    return layer.layer if isinstance(layer, PrunedBinary) else layer
 
 
 def _belongs(node: object, network: tf.keras.Model) -> bool:

@@ -29,7 +29,7 @@ def _fold(leaf: Leaf, norm: Leaf) -> bool:
     linear = getattr(layer, "activation", None) in (None, tf.keras.activations.linear)
     if leaf.remake is None or parts is None or len(parts.kernels) != 2 or not linear:
         return False
-    if not over_channels(norm.layer, len(layer.output_shape)):
+    if not over_channels(norm.layer, len(norm.layer.input_shape)):
         return False
     factor, offset = affine(norm.layer)
     scales = np.abs(factor) * np.abs(parts.kernels[0]).reshape(-1, factor.size).max(axis=0)

@@ -1,0 +1,260 @@
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import export, pruning, zoo
+from larq_equalbits.errors import InputError
+
+
+@tf.keras.utils.register_keras_serializable("tests")
+class LoopQuantizer(larq.quantizers.Quantizer):
+    """A quantizer of a user's own, with a loop that no converter folds."""
+
+    precision = 1
+
+    def call(self, inputs):
+        _, total = tf.while_loop(lambda i, _: i < 3, lambda i, x: (i + 1, x * 2), (0, inputs))
+        return larq.quantizers.SteSign()(total)
+
+
+@tf.keras.utils.register_keras_serializable("tests")
+class ManyLevels(larq.quantizers.Quantizer):
+    """A quantizer of precision 1 whose values have several magnitudes."""
+
+    precision = 1
+
+    def call(self, inputs):
+        return tf.sign(inputs) * (1 + tf.round(10 * tf.abs(inputs)))
+
+
+def _operators(report):
+    return export.audit(report.tflite).operators
+
+
+def test_a_kernel_above_the_converters_folding_limit_is_binary(convolution):
+    model = tf.keras.Sequential([tf.keras.Input((3, 3, 512)), convolution(512, name="c")])
+    report = export.convert(model, verify_on=np.random.default_rng(0).normal(size=(1, 3, 3, 512)))
+    assert report.verification.max_abs_diff == 0
+    assert len(report.tflite) < 320_000
+
+
+@pytest.mark.parametrize(
+    "quantizer", ["ste_sign", "approx_sign", "swish_sign", "siman", "ir_net", "rbnn", "loop"]
+)
+def test_any_quantizer_is_frozen(convolution, images, quantizer):
+    kernel_quantizer = LoopQuantizer() if quantizer == "loop" else quantizer
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer=kernel_quantizer)])
+    report = export.convert(model, verify_on=images)
+    assert _operators(report) == {"LceQuantize": 1, "LceBconv2d": 1}
+
+
+def test_the_callers_model_is_untouched_also_after_a_failure(convolution, images, monkeypatch):
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer="siman")])
+    model.compile("adam", "mse")
+    model.fit(images, np.zeros((6, 6, 6, 8)), verbose=0)
+    weights = [weight.copy() for weight in model.get_weights()]
+    state = [variable.numpy() for variable in model.optimizer.variables]
+    quantizer, before = model.layers[0].kernel.quantizer, model.predict(images, verbose=0)
+    export.convert(model)
+
+    def fails(*arguments):
+        raise RuntimeError("the converter fails")
+
+    monkeypatch.setattr("larq_equalbits.export.conversion._to_bytes", fails)
+    with pytest.raises(RuntimeError, match="the converter fails"):
+        export.convert(model)
+    assert model.layers[0].kernel.quantizer is quantizer
+    assert "call" not in vars(model.layers[0])
+    for one, other in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(state, model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one, other.numpy())
+    np.testing.assert_array_equal(model.predict(images, verbose=0), before)
+
+
+def test_nested_and_shared_layers(convolution, images):
+    inner = tf.keras.Sequential(
+        [tf.keras.Input((8, 8, 32)), convolution(32, padding="same", pad_values=1, name="shared")],
+        name="inner",
+    )
+    inputs = tf.keras.Input((8, 8, 32))
+    model = tf.keras.Model(inputs, inner(inner(inputs)))
+    report = export.convert(model, verify_on=images)
+    assert report.verification.max_abs_diff == 0
+    assert _operators(report)["LceBconv2d"] == 2
+    assert [layer.name for layer in report.layers] == ["inner/shared"]
+
+
+def test_a_subclassed_model(convolution, images):
+    class Mine(tf.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = convolution(name="first")
+            self.dense = larq.layers.QuantDense(
+                4, input_quantizer="ste_sign", kernel_quantizer="bi_half", use_bias=False, name="second"
+            )
+
+        def call(self, inputs):
+            return self.dense(tf.keras.layers.Flatten()(self.first(inputs)))
+
+    model = Mine()
+    model(images)
+    report = export.convert(model, verify_on=images)
+    assert report.verification.max_abs_diff == 0
+    assert _operators(report)["LceBconv2d"] == 2
+    assert all(layer.binary for layer in report.layers)
+
+
+def test_several_inputs_and_outputs_keep_their_names(convolution):
+    zebra, apple = tf.keras.Input((6, 6, 32), name="zebra"), tf.keras.Input((5, 5, 32), name="apple")
+    first = convolution(4, name="z")(zebra)
+    second = convolution(3, name="a")(apple)
+    outputs = [
+        tf.keras.layers.Lambda(tf.identity, name=name)(x) for name, x in (("two", first), ("one", second))
+    ]
+    model = tf.keras.Model([zebra, apple], outputs)
+    generator = np.random.default_rng(0)
+    inputs = {"zebra": generator.normal(size=(3, 6, 6, 32)), "apple": generator.normal(size=(3, 5, 5, 32))}
+    report = export.convert(model, verify_on=inputs)
+    assert report.verification.max_abs_diff == 0
+    audit = export.audit(report.tflite)
+    assert {entry["name"] for entry in audit.inputs} == {"zebra", "apple"}
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved_model"])
+def test_a_loaded_model_converts(convolution, images, tmp_path, name):
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="c")])
+    model.save(tmp_path / name)
+    report = export.convert(tf.keras.models.load_model(tmp_path / name), verify_on=images)
+    assert report.layers[0].binary
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.5, 0.9, 1 - 1 / 288])
+@pytest.mark.parametrize("options", [{}, {"padding": "same", "pad_values": 1.0}, {"padding": "same"}])
+def test_pruned_kernels_equal_keras(convolution, images, sparsity, options):
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="p", **options)])
+    pruned = pruning.prune(model, sparsity)
+    for one in (pruned, pruning.strip(pruned)):
+        report = export.convert(one, verify_on=images)
+        assert report.verification.max_abs_diff == 0
+        assert all(layer.binary for layer in report.layers)
+        assert not {"CONV_2D", "DEPTHWISE_CONV_2D"} & set(_operators(report))
+
+
+def test_a_normalization_behind_a_pruned_layer_is_folded(convolution, images):
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input((8, 8, 32)),
+            convolution(16, padding="same", pad_values=1, name="p"),
+            tf.keras.layers.BatchNormalization(name="n"),
+            convolution(name="next"),
+        ]
+    )
+    report = export.convert(pruning.prune(model, 0.5))
+    assert _operators(report)["LceBconv2d"] == 4
+    assert "MUL" not in _operators(report)
+
+
+def test_one_binary_kernel_and_two_compare_in_size(convolution):
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 256)), convolution(256, name="c")])
+    one = len(export.convert(model).tflite)
+    two = len(export.convert(pruning.prune(model, 0.5)).tflite)
+    assert two <= 2.05 * one
+
+
+def _mixed():
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        return zoo.conv2(input_shape=(8, 8, 1), num_classes=3, width=0.1)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def _grouped():
+    layer = larq.layers.QuantConv2D(8, 3, groups=2, input_quantizer="ste_sign", kernel_quantizer="bi_half")
+    return tf.keras.Sequential([tf.keras.Input((8, 8, 64)), layer])
+
+
+def _padded():
+    layer = larq.layers.QuantConv2D(
+        8, 3, padding="same", pad_values=-1.0, input_quantizer="ste_sign", kernel_quantizer="bi_half"
+    )
+    return tf.keras.Sequential([tf.keras.Input((8, 8, 32)), layer])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: "model", "Keras 2 model"),
+        (lambda: tf.keras.Sequential([tf.keras.layers.Dense(2)]), "built"),
+        (
+            lambda: tf.keras.Sequential([tf.keras.Input((None, None, 3)), tf.keras.layers.Conv2D(2, 3)]),
+            "known",
+        ),
+        (_mixed, "mixed_bfloat16"),
+        (_grouped, "groups"),
+        (_padded, "pad_values"),
+    ],
+)
+def test_bad_models_are_refused(make, words):
+    with pytest.raises(InputError, match=words):
+        export.convert(make())
+
+
+def test_nothing_is_written_when_the_conversion_fails(convolution, tmp_path):
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer=ManyLevels())])
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"mine")
+    with pytest.raises(export.ConversionError, match="not binary"):
+        export.convert(model, path)
+    assert path.read_bytes() == b"mine"
+
+
+def test_each_float_layer_has_its_reason(convolution):
+    inputs = tf.keras.Input((8, 8, 32))
+    x = larq.layers.QuantConv2D(32, 3, kernel_quantizer="bi_half", name="no_input")(inputs)
+    x = larq.layers.QuantDepthwiseConv2D(
+        3, input_quantizer="ste_sign", depthwise_quantizer="bi_half", name="depthwise"
+    )(x)
+    x = tf.keras.layers.Conv2D(4, 1, name="float")(x)
+    report = export.convert(tf.keras.Model(inputs, x))
+    reasons = {layer.name: layer.reason for layer in report.layers}
+    assert "no input quantizer" in reasons["no_input"]
+    assert "depthwise" in reasons["depthwise"]
+    assert "no kernel quantizer" in reasons["float"]
+
+
+def test_a_report_survives_json(convolution, images):
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="c")])
+    report = export.convert(model, verify_on=images)
+    assert export.ConversionReport.from_json(report.to_json(), report.tflite) == report
+    assert "LceBconv2d" in str(report)
+    with pytest.raises(InputError, match="tflite"):
+        export.ConversionReport.from_json(report.to_json(), b"other")
+    with pytest.raises(InputError, match="text"):
+        export.ConversionReport.from_json("{}", report.tflite)
+
+
+def test_freezing_holds_for_the_block_alone(convolution, images):
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="c")])
+    with export.freeze(model) as constants:
+        assert set(np.unique(constants["c"])) == {-1, 1}
+        frozen = model(images)
+    np.testing.assert_array_equal(frozen, model(images))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        (np.zeros((2, 7, 8, 32)), "shape"),
+        (np.zeros((0, 8, 8, 32)), "inputs"),
+        (np.full((2, 8, 8, 32), "a"), "numbers"),
+        ({"other": np.zeros((2, 8, 8, 32))}, "inputs"),
+    ],
+)
+def test_wrong_inputs_are_named(convolution, inputs, words):
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="c")])
+    tflite = export.convert(model).tflite
+    with pytest.raises(InputError, match=words):
+        export.verify(model, tflite, inputs)

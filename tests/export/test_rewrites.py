@@ -1,0 +1,215 @@
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import export
+from larq_equalbits.export.kernels import split
+from larq_equalbits.quantizers import BiHalf
+
+SMALL = 2e-4
+
+
+def _rows(report):
+    return {layer.name: layer for layer in report.layers}
+
+
+def _with_kernel(layer, shape, change):
+    """`layer` as a model whose kernel is what `change` makes of codes in -1 and +1."""
+    model = tf.keras.Sequential([tf.keras.Input(shape), layer])
+    codes = np.random.default_rng(3).choice([-1.0, 1.0], layer.kernel.shape).astype("float32")
+    layer.kernel.assign(change(codes))
+    return model
+
+
+def test_a_plain_binary_convolution_needs_no_rewrite(convolution, exact, images):
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="c")])
+    report, operators = exact(model, images)
+    assert operators == {"LceQuantize": 1, "LceBconv2d": 1}
+    assert _rows(report)["c"].rewrite == ""
+
+
+def test_a_dense_layer_becomes_a_convolution(exact):
+    dense = larq.layers.QuantDense(10, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="d")
+    model = tf.keras.Sequential([tf.keras.Input((96,)), dense])
+    report, operators = exact(model, np.random.default_rng(0).normal(size=(5, 96)))
+    assert operators["LceBconv2d"] == 1
+    assert "FULLY_CONNECTED" not in operators
+    assert _rows(report)["d"].rewrite == "dense as convolution"
+
+
+def test_a_dense_layer_behind_a_flatten_keeps_packed_bits(convolution, exact, images):
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input((8, 8, 32)),
+            convolution(32, padding="same", pad_values=1, name="c"),
+            tf.keras.layers.BatchNormalization(),
+            tf.keras.layers.Flatten(),
+            larq.layers.QuantDense(10, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="d"),
+        ]
+    )
+    report, operators = exact(model, images)
+    assert operators["LceBconv2d"] == 2
+    assert operators["LceQuantize"] == 1
+    assert _rows(report)["d"].bytes < 8 * 8 * 32 * 10 / 8 + 200
+
+
+def test_a_dense_layer_on_sequences_keeps_its_shape(exact):
+    dense = larq.layers.QuantDense(4, input_quantizer="ste_sign", kernel_quantizer="bi_half")
+    model = tf.keras.Sequential([tf.keras.Input((5, 64)), dense])
+    _, operators = exact(model, np.random.default_rng(0).normal(size=(3, 5, 64)))
+    assert operators["LceBconv2d"] == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"padding": "same", "pad_values": 1.0}, {"strides": 2}, {"dilation_rate": 2}]
+)
+def test_a_one_dimensional_convolution_becomes_a_flat_one(exact, options):
+    layer = larq.layers.QuantConv1D(
+        8, 3, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="c", use_bias=False, **options
+    )
+    model = tf.keras.Sequential([tf.keras.Input((16, 32)), layer])
+    report, operators = exact(model, np.random.default_rng(0).normal(size=(4, 16, 32)))
+    assert operators["LceBconv2d"] == 1
+    assert _rows(report)["c"].rewrite == "conv1d as convolution"
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_a_separable_convolution_becomes_one(exact, images, padding):
+    layer = larq.layers.QuantSeparableConv2D(
+        8,
+        3,
+        padding=padding,
+        input_quantizer="ste_sign",
+        depthwise_quantizer="bi_half",
+        pointwise_quantizer="bi_half",
+        name="s",
+        use_bias=False,
+    )
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), layer])
+    report, operators = exact(model, images)
+    assert operators["LceBconv2d"] == 1
+    assert "DEPTHWISE_CONV_2D" not in operators
+    assert _rows(report)["s"].rewrite == "separable as one convolution"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"padding": "same", "pad_values": 1.0},
+        {"padding": "same"},
+        {"strides": 2},
+        {"dilation_rate": 2},
+    ],
+)
+def test_zeros_make_two_binary_kernels(convolution, exact, images, options):
+    layer = convolution(kernel_quantizer="ste_tern", name="t", **options)
+    zeros = np.random.default_rng(4).random((3, 3, 32, 8)) < 0.4
+    model = _with_kernel(layer, (8, 8, 32), lambda codes: np.where(zeros, 0, codes))
+    report, operators = exact(model, images)
+    assert operators == {"LceQuantize": 1, "LceBconv2d": 2, "ADD": 1}
+    assert _rows(report)["t"].operator == "LceBconv2d + LceBconv2d"
+    assert _rows(report)["t"].binary
+
+
+def test_a_normalization_goes_into_both_kernels(convolution, exact, images):
+    layer = convolution(kernel_quantizer="ste_tern", name="t")
+    zeros = np.random.default_rng(4).random((3, 3, 32, 8)) < 0.4
+    model = _with_kernel(layer, (8, 8, 32), lambda codes: np.where(zeros, 0, codes))
+    model.add(tf.keras.layers.BatchNormalization(name="n"))
+    report, operators = exact(model, images, atol=SMALL)
+    assert operators == {"LceQuantize": 1, "LceBconv2d": 2, "ADD": 1}
+    assert "batch normalization folded" in _rows(report)["t"].rewrite
+    _, apart = exact(model, images, atol=SMALL, rewrites=["convolution"])
+    assert apart["MUL"] == 1
+
+
+def test_zero_filters_become_a_mask(convolution, exact, images):
+    layer = convolution(kernel_quantizer="ste_tern", name="t")
+    model = _with_kernel(
+        layer, (8, 8, 32), lambda codes: codes * np.array([1, 0, 1, 1, 0, 1, 1, 1], "float32")
+    )
+    report, operators = exact(model, images)
+    assert operators == {"LceQuantize": 1, "LceBconv2d": 1}
+    assert "zero filters" in _rows(report)["t"].rewrite
+
+
+def test_normalization_and_pooling_change_places(convolution, exact, images):
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input((8, 8, 32)),
+            convolution(32, padding="same", pad_values=1, name="c"),
+            tf.keras.layers.MaxPooling2D(),
+            tf.keras.layers.BatchNormalization(),
+            convolution(name="next"),
+        ]
+    )
+    report, operators = exact(model, images)
+    assert operators == {"LceQuantize": 1, "LceBconv2d": 2, "LceBMaxPool2d": 1}
+    assert "batch normalization before pooling" in _rows(report)["c"].rewrite
+
+
+def test_a_negative_factor_keeps_the_order(convolution, images):
+    norm = tf.keras.layers.BatchNormalization()
+    model = tf.keras.Sequential(
+        [tf.keras.Input((8, 8, 32)), convolution(padding="same"), tf.keras.layers.MaxPooling2D(), norm]
+    )
+    norm.gamma.assign([-1.0] + [1.0] * 7)
+    report = export.convert(model, verify_on=images)
+    assert report.verification.max_abs_diff < SMALL
+    assert not any(layer.rewrite for layer in report.layers)
+
+
+def test_what_cannot_change_a_sign_goes_away(convolution, exact, images):
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input((8, 8, 32)),
+            tf.keras.layers.Activation(larq.activations.hard_tanh),
+            tf.keras.layers.Rescaling(0.25),
+            convolution(name="c"),
+        ]
+    )
+    _, operators = exact(model, images)
+    assert "MUL" not in operators
+    _, kept = exact(model, images, rewrites=[])
+    assert kept["LceBconv2d"] == 1
+
+
+def test_every_rewrite_can_be_switched_off(images):
+    dense = larq.layers.QuantDense(10, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="d")
+    model = tf.keras.Sequential([tf.keras.Input((96,)), dense])
+    with pytest.raises(export.ConversionError, match="d \\(FULLY_CONNECTED\\)"):
+        export.convert(model, rewrites=[])
+    report = export.convert(model, rewrites=[], strict=False)
+    assert not report.layers[0].binary
+    assert "dense" in report.layers[0].reason
+    with pytest.raises(ValueError, match="rewrites"):
+        export.convert(model, rewrites=["nothing"])
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0, "fan_in", "mean_abs"])
+def test_a_scale_folds(convolution, exact, images, scale):
+    model = tf.keras.Sequential(
+        [tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer=BiHalf(scale=scale), name="c")]
+    )
+    _, operators = exact(model, images, atol=1e-2 if scale == 100 else SMALL)
+    assert operators == {"LceQuantize": 1, "LceBconv2d": 1}
+
+
+def test_a_kernel_of_several_magnitudes_has_no_parts():
+    kernel = np.ones((1, 1, 4, 1), "float32")
+    kernel[0, 0, 0, 0] = 2
+    assert split(kernel) is None
+    assert split(np.full((1, 1, 4, 1), 1e-9, "float32")) is None
+
+
+def test_the_parts_of_a_kernel_add_up():
+    generator = np.random.default_rng(0)
+    scales = np.array([0.5, 2.0, 1.0], "float32")
+    kernel = generator.choice([-1.0, 0.0, 1.0], (3, 3, 5, 3)).astype("float32") * scales
+    parts = split(kernel)
+    assert parts.form == "two binary kernels"
+    np.testing.assert_array_equal(sum(parts.kernels), kernel)
+    for part in parts.kernels:
+        np.testing.assert_array_equal(np.abs(part), np.broadcast_to(scales / 2, part.shape))
