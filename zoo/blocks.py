@@ -2,16 +2,25 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from numbers import Integral
 from typing import Any
 
 import larq
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError, invalid
-from larq_equalbits.quantizers._base import BinaryQuantizer
+from larq_equalbits.errors import invalid
 
 Builder = Callable[..., tf.keras.Model]
+
+_CLIPPED = (
+    larq.quantizers.SteSign,
+    larq.quantizers.ApproxSign,
+    larq.quantizers.SwishSign,
+    larq.quantizers.MagnitudeAwareSign,
+    larq.quantizers.SteTern,
+    larq.quantizers.SteHeaviside,
+)
 
 
 def check_arguments(input_shape: Any, num_classes: Any, width: Any, least: int) -> tuple[int, int, int]:
@@ -26,10 +35,12 @@ def check_arguments(input_shape: Any, num_classes: Any, width: Any, least: int) 
     Raises:
         InputError: for any of them that is not as said.
     """
-    try:
-        height, wide, channels = (int(size) for size in input_shape)
-    except (TypeError, ValueError):
-        raise invalid("input_shape", input_shape, "(height, width, channels), all known") from None
+    sizes = tuple(input_shape) if isinstance(input_shape, Iterable) else ()
+    if len(sizes) != 3 or not all(
+        isinstance(size, Integral) and not isinstance(size, bool) for size in sizes
+    ):
+        raise invalid("input_shape", input_shape, "(height, width, channels), all known")
+    height, wide, channels = map(int, sizes)
     if min(height, wide) < least or channels < 1:
         raise invalid("input_shape", input_shape, f"at least {least}x{least} pixels with a channel or more")
     if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
@@ -83,7 +94,9 @@ class Style:
 
     def _kernel(self) -> dict[str, Any]:
         # Weights outside [-1, 1] get no gradient from a clipped estimator, so that they are kept inside.
-        clipped = self.quantizer is not None and not isinstance(self.quantizer, BinaryQuantizer)
+        clipped = (
+            isinstance(self.quantizer, _CLIPPED) and getattr(self.quantizer, "clip_value", 1.0) is not None
+        )
         return {
             "kernel_quantizer": _copy(self.quantizer),
             "kernel_constraint": "weight_clip" if clipped else None,
@@ -174,7 +187,8 @@ _ARGUMENTS = """
 Args:
     input_shape: (height, width, channels) of an image, {least} pixels or more each way.
     num_classes: number of classes, 2 or more.
-    quantizer: of the kernels, by name or as an object (each layer gets its own copy); None for a float network.
+    quantizer: of the kernels, by name or as an object (each layer gets its own copy); None for the float twin of the
+        network, whose activations are float too.
     binarize_activations: False for binary weights with float activations (1/32).
     input_quantizer: of binary activations.
     kernel_regularizer: of every kernel.
@@ -210,14 +224,9 @@ def network(least: int) -> Callable[[Callable[[Any, Style], Any]], Builder]:
         ) -> tf.keras.Model:
             shape = check_arguments(input_shape, num_classes, width, least)
             kernels = resolve_quantizer(quantizer)
-            if binarize_activations and kernels is None:
-                raise InputError(
-                    "binarize_activations must be False where quantizer is None: binary activations with float "
-                    "kernels have no fast kernel anywhere."
-                )
-            activations = (
-                resolve_quantizer(input_quantizer, "input_quantizer") if binarize_activations else None
-            )
+            # Binary activations with float kernels have no fast kernel anywhere.
+            binary_input = binarize_activations and kernels is not None
+            activations = resolve_quantizer(input_quantizer, "input_quantizer") if binary_input else None
             regularizer = tf.keras.regularizers.get(kernel_regularizer)
             style = Style(num_classes, kernels, activations, regularizer, width, binarize_first_last)
             image = tf.keras.Input(shape, name="image")

@@ -1,0 +1,124 @@
+import inspect
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import export, zoo
+from larq_equalbits.errors import InputError
+from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits.quantizers import BiHalf
+
+# Kernel weights without those of normalizations, by the papers' code; the small networks in full.
+WEIGHTS = {"conv2": 4_300_992, "conv4": 2_425_024, "conv6": 2_261_184, "conv8": 5_275_840}
+PARAMETERS = {"vgg_small": 4.66e6, "resnet18": 11.2e6, "resnet20": 0.27e6, "resnet34": 21.3e6}
+FAST = ("conv2", "vgg_small", "resnet20")
+EVERY = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in zoo.list_models()]
+
+
+def _small(name, **options):
+    return zoo.get(name)(**{"input_shape": (32, 32, 3), "num_classes": 10, "width": 0.25, **options})
+
+
+def test_every_builder_takes_the_same_keyword_arguments():
+    signatures = {str(inspect.signature(zoo.get(name))) for name in zoo.list_models()}
+    assert len(signatures) == 1
+    for name in zoo.list_models():
+        parameters = inspect.signature(zoo.get(name)).parameters.values()
+        assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
+        assert zoo.get(name) is getattr(zoo, name)
+        assert "Raises:" in zoo.get(name).__doc__
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_the_conv_networks_have_the_papers_weights(name):
+    model = zoo.get(name)(input_shape=(32, 32, 3), num_classes=10)
+    kernels = [weight for weight in model.trainable_weights if weight.shape.rank > 1]
+    assert sum(int(np.prod(kernel.shape)) for kernel in kernels) == WEIGHTS[name]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_number_of_parameters_is_the_papers(name):
+    model = zoo.get(name)(input_shape=(32, 32, 3), num_classes=10)
+    assert model.count_params() == pytest.approx(PARAMETERS[name], rel=0.02)
+
+
+@pytest.mark.parametrize("binarize_activations", [True, False])
+@pytest.mark.parametrize("name", EVERY)
+def test_a_network_answers_saves_and_loads(name, binarize_activations, tmp_path):
+    model = _small(name, binarize_activations=binarize_activations)
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    answers = model.predict(images, verbose=0)
+    assert answers.shape == (2, 10)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
+    assert quantized_kernels(model)
+    model.save(tmp_path / "model.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), answers)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_binary_layer_converts_to_a_binary_convolution(name):
+    model = _small(name)
+    images = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype("float32")
+    report = export.convert(model, verify_on=images)
+    rows = {layer.name: layer for layer in report.layers}
+    for kernel in quantized_kernels(model):
+        assert rows[kernel.name].operator == "LceBconv2d"
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
+def test_large_images_get_imagenets_stem(name):
+    model = zoo.get(name)(input_shape=(224, 224, 3), num_classes=1000, width=0.1)
+    assert model.get_layer("stem").kernel_size == (7, 7)
+    assert model.get_layer("mean").input_shape[1:3] == (7, 7)
+
+
+def test_a_quantizer_by_name_as_an_object_or_none():
+    by_name = zoo.conv2(input_shape=(8, 8, 1), num_classes=3, quantizer="siman")
+    assert {type(kernel.quantizer).__name__ for kernel in quantized_kernels(by_name)} == {"SiMaN"}
+    quantizer = BiHalf(positive_ratio=0.3)
+    by_object = zoo.conv2(input_shape=(8, 8, 1), num_classes=3, quantizer=quantizer)
+    quantizers = [kernel.quantizer for kernel in quantized_kernels(by_object)]
+    assert [one.positive_ratio for one in quantizers] == [0.3] * 3
+    assert len({id(one) for one in (*quantizers, quantizer)}) == 4
+    float_twin = zoo.conv2(input_shape=(8, 8, 1), num_classes=3, quantizer=None)
+    assert not quantized_kernels(float_twin)
+    assert float_twin.get_layer("conv1_2").input_quantizer is None
+
+
+@pytest.mark.parametrize(("quantizer", "clipped"), [("ste_sign", True), ("bi_half", False), ("siman", False)])
+def test_only_a_clipped_gradient_needs_clipped_weights(quantizer, clipped):
+    model = zoo.conv2(input_shape=(8, 8, 1), num_classes=3, quantizer=quantizer)
+    assert (model.get_layer("conv1_2").kernel_constraint is not None) is clipped
+
+
+def test_first_and_last_layer_can_be_binary_too():
+    model = zoo.conv2(input_shape=(8, 8, 1), num_classes=3, binarize_first_last=True)
+    names = [kernel.name for kernel in quantized_kernels(model)]
+    assert names == ["conv1_1", "conv1_2", "dense1", "dense2", "classifier"]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"input_shape": (1, 1, 3)}, "input_shape"),
+        ({"input_shape": (8.7, 8, 3)}, "input_shape"),
+        ({"input_shape": (None, None, 3)}, "input_shape"),
+        ({"input_shape": 8}, "input_shape"),
+        ({"num_classes": 1}, "num_classes"),
+        ({"num_classes": 2.5}, "num_classes"),
+        ({"quantizer": "bi_quarter"}, "bi_half"),
+        ({"input_quantizer": "bi_quarter"}, "input_quantizer"),
+        ({"width": 0}, "width"),
+        ({"width": float("nan")}, "width"),
+    ],
+)
+def test_bad_arguments_are_named(options, word):
+    with pytest.raises(InputError, match=word):
+        zoo.conv2(**{"input_shape": (8, 8, 1), "num_classes": 3, **options})
+
+
+def test_an_unknown_network_is_answered_with_the_known_ones():
+    with pytest.raises(InputError, match="resnet18"):
+        zoo.get("resnet19")
