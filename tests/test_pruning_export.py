@@ -1,0 +1,126 @@
+"""Exported pruned models: what Keras computes, by binary convolutions alone, at twice the size of one at most."""
+
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import export, pruning
+
+pytest.importorskip("larq_compute_engine")
+
+layers = larq.layers
+BINARY = {"input_quantizer": "ste_sign", "kernel_quantizer": "bi_half", "use_bias": False}
+CHANNELS, FILTERS = 32, 8
+WEIGHTS = 9 * CHANNELS
+
+
+def convolution(**arguments):
+    return layers.QuantConv2D(FILTERS, 3, **{**BINARY, "padding": "same", "pad_values": 1, **arguments})
+
+
+def model_of(*stack, shape=(6, 6, CHANNELS)):
+    return tf.keras.Sequential([tf.keras.Input(shape), *stack])
+
+
+def exported(model, shape=(6, 6, CHANNELS)):
+    """The report; asserts that the file computes what Keras does, and by binary convolutions alone."""
+    inputs = np.random.default_rng(1).normal(size=(3, *shape)).astype("float32")
+    report = export.convert(model, verify_on=inputs)
+    assert report.layers and all(row.binary for row in report.layers)
+    for row in report.layers:
+        assert set(row.operator.split(" + ")) == {"LceBconv2d"}
+    return report
+
+
+@pytest.mark.parametrize("sparsity", [0, 0.1, 0.5, 0.9, 1 - 1 / WEIGHTS])
+@pytest.mark.parametrize("pad_values", [0, 1])
+def test_one_convolution_is_exact(sparsity, pad_values):
+    model = pruning.prune(model_of(convolution(pad_values=pad_values)), sparsity, "magnitude")
+    report = exported(model)
+    assert report.verification.max_abs_diff == 0
+    assert report.layers[0].operator == ("LceBconv2d + LceBconv2d" if sparsity else "LceBconv2d")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"padding": "valid"}, {"strides": 2}, {"dilation_rate": 2}],
+    ids=lambda given: next(iter(given)),
+)
+def test_geometry_is_kept(arguments):
+    report = exported(pruning.prune(model_of(convolution(**arguments)), 0.5))
+    assert report.verification.max_abs_diff == 0
+
+
+def some_mask(kernel):
+    return np.abs(kernel) > np.median(np.abs(kernel))
+
+
+@pytest.mark.parametrize("strip", [False, True])
+@pytest.mark.parametrize("criterion", ["rank", "magnitude", "score", some_mask])
+def test_every_criterion_wrapped_and_stripped(criterion, strip):
+    model = pruning.prune(model_of(convolution()), 0.5, criterion)
+    report = exported(pruning.strip(model) if strip else model)
+    # The scale of "score" is no power of two: the sum of two halves is rounded.
+    limit = 1e-4 if criterion == "score" else 0
+    assert report.verification.max_abs_diff <= limit
+    assert report.layers[0].operator == "LceBconv2d + LceBconv2d"
+
+
+@pytest.mark.parametrize("criterion", ["rank", "magnitude"])
+def test_whole_filters_stay_one_convolution(criterion):
+    report = exported(pruning.prune(model_of(convolution()), 0.5, criterion, "filter"))
+    assert report.verification.max_abs_diff == 0
+    assert report.layers[0].operator == "LceBconv2d"
+
+
+SEPARABLE = {
+    "input_quantizer": "ste_sign",
+    "depthwise_quantizer": "bi_half",
+    "pointwise_quantizer": "bi_half",
+    "use_bias": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (layers.QuantDense(FILTERS, **BINARY), (64,)),
+        (layers.QuantConv1D(FILTERS, 3, **BINARY), (8, CHANNELS)),
+    ],
+    ids=["dense", "conv1d"],
+)
+def test_other_layers_are_exact(layer, shape):
+    report = exported(pruning.prune(model_of(layer, shape=shape), 0.5), shape)
+    assert report.verification.max_abs_diff == 0
+    assert report.layers[0].operator == "LceBconv2d + LceBconv2d"
+
+
+def test_separable_is_exact():
+    model = pruning.prune(model_of(layers.QuantSeparableConv2D(FILTERS, 3, **SEPARABLE)), 0.5)
+    inputs = np.random.default_rng(1).normal(size=(3, 6, 6, CHANNELS)).astype("float32")
+    report = export.convert(model, strict=False, verify_on=inputs)
+    assert report.verification.max_abs_diff == 0
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_batch_norm_leaves_one_add(strip):
+    norm = tf.keras.layers.BatchNormalization
+    model = model_of(convolution(), norm())
+    random = np.random.default_rng(0)
+    model.layers[1].set_weights(
+        [random.uniform(0.5, 2, FILTERS), *random.normal(size=(2, FILTERS)), random.uniform(0.5, 2, FILTERS)]
+    )
+    model = pruning.prune(model, 0.5)
+    report = exported(pruning.strip(model) if strip else model)
+    assert report.verification.max_abs_diff < 1e-4
+    operators = export.audit(report.tflite).operators
+    assert operators["ADD"] == 1 and operators["LceBconv2d"] == 2 and "MUL" not in operators
+
+
+def test_size_is_at_most_twice_one_convolution():
+    model = model_of(layers.QuantConv2D(128, 3, **BINARY), shape=(6, 6, 128))
+    one = len(exported(model, (6, 6, 128)).tflite)
+    two = len(exported(pruning.prune(model, 0.5), (6, 6, 128)).tflite)
+    # A small constant for the second operator's entry and the Add.
+    assert two <= 2.05 * one + 1024
