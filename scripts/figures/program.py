@@ -7,16 +7,19 @@ paper whether it held here, what was measured, and what the paper reports.
 import csv
 import dataclasses
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 import larq_equalbits
-from larq_equalbits import files
+from larq_equalbits import files, training
 from larq_equalbits.cli import run_command
+from larq_equalbits.errors import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +41,67 @@ class Claim:
     why: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """The trained networks of a figure, shared with the other figures through one folder.
+
+    Attributes:
+        preset: "quick" or "paper".
+        runs: folder of the runs; one that is there with the same settings is taken or resumed.
+        data_dir: the tfds folder of the data, None for the default of `data.load`.
+        overrides: settings that replace those of the preset, e.g. {"epochs": 1}; "width" for the network's.
+    """
+
+    preset: str
+    runs: Path
+    data_dir: Path | None
+    overrides: Mapping[str, Any]
+
+    @property
+    def quick(self) -> bool:
+        """Whether this is the preset for minutes on two cores."""
+        return self.preset == "quick"
+
+    def run(self, fields: Mapping[str, Any], variant: str = "", build: Any = None) -> Any:
+        """The finished run of `training.Settings(**fields)`: CIFAR-10 by default.
+
+        The quick preset trains a quarter of the width on 5,000 images for 4 epochs where `fields` leave it open.
+        `variant` tells runs of equal settings apart whose `build` differs.
+        """
+
+        values = {"dataset": "cifar10", **fields}
+        options = dict(values.pop("model_options", {}))
+        if self.quick:
+            values = {"train_images": 5_000, "epochs": 4, **values}
+            options = {"width": 0.25, **options}
+        changes = dict(self.overrides)
+        if "width" in changes:
+            options["width"] = changes.pop("width")
+        settings = training.Settings(
+            **{**values, **changes}, model_options=options, data_dir=self.data_dir and str(self.data_dir)
+        )
+        identity = json.dumps(
+            [json.loads(settings.replace(data_dir=None).to_json()), variant], sort_keys=True
+        )
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+        folder = self.runs / f"{settings.model}-{settings.plan().quantizer}-{settings.seed}-{digest}"
+        if (folder / "results.json").is_file():
+            return training.Run.load(folder)
+        click.echo(f"training {folder.name}")
+        resume = (folder / "settings.json").is_file()
+        return training.train(settings, folder, resume=resume, verbose=0, build=build)
+
+    def grid(self, variants: Mapping[str, Mapping[str, Any]], seeds: int) -> dict[str, list[Any]]:
+        """The runs of every variant, one for each seed; seed by seed, so that a break leaves whole pairs."""
+        found: dict[str, list[Any]] = {name: [] for name in variants}
+        for seed in range(seeds):
+            for name, fields in variants.items():
+                found[name].append(self.run({**fields, "seed": seed}))
+        return found
+
+
 def figure_program(main: Callable[..., None]) -> Callable[[], None]:
-    """Makes a command line of ``main(out, preset, data_dir, seeds)``; its docstring becomes the help."""
+    """Makes a command line of ``main(out, experiment, seeds)``; its docstring becomes the help."""
 
     @click.command(help=main.__doc__, context_settings={"show_default": True})
     @click.option(
@@ -54,13 +116,138 @@ def figure_program(main: Callable[..., None]) -> Callable[[], None]:
     @click.option(
         "--seeds", type=click.IntRange(1), default=None, help="Repetitions; the preset's by default."
     )
+    @click.option(
+        "--runs",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=None,
+        help="The folder of trained networks, which figures share; OUT/runs by default.",
+    )
+    @click.option("--dataset", default=None, help="Another data set than the preset's.")
+    @click.option("--epochs", type=click.IntRange(1), default=None, help="Instead of the preset's.")
+    @click.option("--train-images", type=click.IntRange(1), default=None, help="Instead of the preset's.")
+    @click.option("--width", type=float, default=None, help="Factor of the width, instead of the preset's.")
     @functools.wraps(main)
-    def command(out: Path, **options: Any) -> None:
+    def command(
+        out: Path,
+        preset: str,
+        data_dir: Path | None,
+        runs: Path | None,
+        seeds: int | None,
+        **overrides: Any,
+    ) -> None:
         larq_equalbits.register()
         out.mkdir(parents=True, exist_ok=True)
-        main(out=out, **options)
+        given = {name: value for name, value in overrides.items() if value is not None}
+        experiment = Experiment(preset, runs or out / "runs", data_dir, given)
+        main(out=out, experiment=experiment, seeds=seeds)
 
     return functools.partial(run_command, command)
+
+
+def finals(grid: Mapping[str, Sequence[Any]], key: str = "test_accuracy") -> dict[str, list[float]]:
+    """By variant, a result of every run's last epoch (never of its best)."""
+    return {name: [run.results[key] for run in runs] for name, runs in grid.items()}
+
+
+def last(grid: Mapping[str, Sequence[Any]], key: str) -> dict[str, list[float]]:
+    """By variant, the last value of a key of every run's history."""
+    return {name: [run.history[key][-1] for run in runs] for name, runs in grid.items()}
+
+
+def summary(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """By variant the mean, the deviation (of the sample; 0 for one value) and the number of values."""
+    return {
+        name: {
+            "mean": round(float(np.mean(each)), 4),
+            "deviation": round(float(np.std(each, ddof=1)), 4) if len(each) > 1 else 0.0,
+            "runs": len(each),
+        }
+        for name, each in values.items()
+    }
+
+
+def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, float | None]:
+    """The mean of first - second over the seeds and the p of a two-sided paired t-test (None below 3 seeds)."""
+    difference = float(np.mean(np.subtract(first, second)))
+    if len(first) < 3:
+        return {"difference": round(difference, 4), "p": None}
+    p = float(require("data", "scipy.stats").ttest_rel(first, second).pvalue)
+    return {"difference": round(difference, 4), "p": round(p, 4)}
+
+
+def better(test: Mapping[str, float | None]) -> bool | None:
+    """A verdict on "first is greater": None where the paired test does not tell (p of 0.05 or more, or none)."""
+    p = test["p"]
+    return None if p is None or not p < 0.05 else bool((test["difference"] or 0) > 0)
+
+
+def final_rows(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """A row for each run: its variant, seed, and what it came to."""
+    keys = ("bit_entropy", "positive_ratio", "bit_flips")
+    return [
+        {
+            "variant": name,
+            "seed": run.settings.seed,
+            "test_accuracy": run.results["test_accuracy"],
+            "test_loss": run.results["test_loss"],
+            "train_loss": run.history["loss"][-1],
+            **{key: run.history[key][-1] for key in keys},
+        }
+        for name, runs in grid.items()
+        for run in runs
+    ]
+
+
+def epoch_rows(grid: Mapping[str, Sequence[Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each epoch of each run."""
+    return [
+        {
+            "variant": name,
+            "seed": run.settings.seed,
+            "epoch": epoch,
+            **{key: run.history[key][epoch] for key in keys},
+        }
+        for name, runs in grid.items()
+        for run in runs
+        for epoch in range(len(run.history[keys[0]]))
+    ]
+
+
+def plot_epochs(panels: Mapping[str, tuple[Mapping[str, Sequence[Any]], str]], title: str) -> Any:
+    """A panel for each label: the key's mean over the seeds by epoch, a line for each variant."""
+    figure = require("plots", "matplotlib.figure").Figure(
+        figsize=(5 * len(panels), 3.6), layout="constrained"
+    )
+    for axes, (label, (grid, key)) in zip(
+        np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
+    ):
+        for name, runs in grid.items():
+            values = np.array([run.history[key] for run in runs])
+            epochs = np.arange(1, values.shape[1] + 1)
+            axes.plot(epochs, values.mean(axis=0), "o-", markersize=3, label=name)
+            axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), alpha=0.2)
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.legend(fontsize=8)
+    figure.suptitle(title)
+    return figure
+
+
+def plot_points(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Any:
+    """A panel for each label: every value as a point, the means as bars, a column for each variant."""
+    figure = require("plots", "matplotlib.figure").Figure(
+        figsize=(5 * len(panels), 3.6), layout="constrained"
+    )
+    for axes, (label, values) in zip(
+        np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
+    ):
+        for column, each in enumerate(values.values()):
+            axes.bar(column, np.mean(each), width=0.6, alpha=0.35)
+            axes.plot([column] * len(each), each, "k.", markersize=5)
+        axes.set_xticks(range(len(values)), list(values), rotation=20 if len(values) > 3 else 0, fontsize=8)
+        axes.set_ylabel(label)
+        axes.margins(y=0.15)
+    figure.suptitle(title)
+    return figure
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,0 +1,72 @@
+"""Equal Bits, Fig. 5: test accuracy against the share of +1."""
+
+from pathlib import Path
+
+import numpy as np
+from program import (
+    Claim,
+    Experiment,
+    better,
+    figure_program,
+    final_rows,
+    finals,
+    paired,
+    plot_points,
+    summary,
+    write_csv,
+    write_plot,
+    write_verdicts,
+)
+
+
+@figure_program
+def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
+    """Equal Bits, Fig. 5: which bit ratio is best, Conv2 with binary weights."""
+    ratios = (0.1, 0.3, 0.5, 0.7, 0.9) if experiment.quick else tuple(i / 10 for i in range(1, 10))
+    datasets = ("cifar10",) if experiment.quick else ("cifar10", "cifar100")
+    rows, panels, claims = [], {}, []
+    for dataset in datasets:
+        variants = {
+            str(ratio): {
+                "dataset": dataset,
+                "quantizer": "bi_half",
+                "quantizer_options": {} if ratio == 0.5 else {"positive_ratio": ratio},
+                "binarize_activations": False,
+            }
+            for ratio in ratios
+        }
+        grid = experiment.grid(variants, seeds or (1 if experiment.quick else 5))
+        accuracy = finals(grid)
+        rows += [{"dataset": dataset, **row} for row in final_rows(grid)]
+        panels[f"test accuracy, {dataset}"] = accuracy
+        means = {name: float(np.mean(each)) for name, each in accuracy.items()}
+        best = max(means, key=lambda name: means[name])
+        outer = [np.mean(pair) for pair in zip(accuracy["0.1"], accuracy["0.9"], strict=True)]
+        test = paired(accuracy["0.5"], outer)
+        # Neighbours of one half count as the peak only where more ratios were tried than these.
+        near = abs(float(best) - 0.5) < 0.11
+        told = len(accuracy["0.5"]) >= 3
+        claims += [
+            Claim(
+                f"{dataset}: accuracy peaks at or near one half",
+                holds=near if told else None,
+                measured={"best_ratio": float(best), "accuracy": summary(accuracy)},
+                paper={"best_ratio": 0.5},
+                why="" if told else "fewer than 3 seeds cannot tell neighbouring ratios apart",
+            ),
+            Claim(
+                f"{dataset}: one half is better than the ratios 0.1 and 0.9 (their mean, paired over the seeds)",
+                holds=better(test),
+                measured=test,
+                why="" if told else "fewer than 3 seeds",
+            ),
+        ]
+    write_csv(out / "runs.csv", rows)
+    write_plot(
+        plot_points(panels, "Equal Bits, Fig. 5: accuracy by share of +1"), out / "equal_bits_fig5.png"
+    )
+    write_verdicts(out, claims)
+
+
+if __name__ == "__main__":
+    main()
