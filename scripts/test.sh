@@ -5,4 +5,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ruff format --check .
 ruff check .
 mypy
+NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir "$(mktemp -d)"
 exec pytest --numprocesses 2 --dist loadgroup "$@"

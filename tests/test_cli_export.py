@@ -1,0 +1,71 @@
+import hashlib
+import json
+
+import pytest
+
+from larq_equalbits import training
+from larq_equalbits.errors import InputError
+from larq_equalbits.export import ConversionReport, sidecar
+from larq_equalbits.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    training.train(Settings(epochs=1, model_options={"width": 0.25}), folder, verbose=0)
+    return folder
+
+
+def test_a_run_converts_is_inspected_and_verified(command, run):
+    done = command("convert", run, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    described = json.loads(done.stdout)
+    tflite = (run / "model.tflite").read_bytes()
+    beside = json.loads((run / "model.json").read_text())
+    assert beside["sha256"] == described["sha256"] == hashlib.sha256(tflite).hexdigest()
+    assert beside["labels"] == [str(label) for label in range(10)]
+    assert (beside["mean"], beside["std"], beside["input_shape"]) == ([0.3053], [0.3763], [8, 8, 1])
+    assert beside["report"]["verification"]["argmax_agreement"] == 1
+    assert sidecar.check(run / "model.json", tflite) == beside
+    with pytest.raises(InputError, match="another file"):
+        sidecar.check(run / "model.json", tflite + b"\0")
+
+    inspected = command("inspect", run / "model.tflite", "--json")
+    assert json.loads(inspected.stdout)["operators"]["LceBconv2d"] == 3
+    assert "LceBconv2d" in command("inspect", run / "model.tflite").stdout
+
+    verified = command("verify", run, "--json")
+    assert verified.returncode == 0, verified.stderr
+    assert json.loads(verified.stdout)["images"] == 355
+
+
+def test_a_layer_that_went_to_float_ends_with_status_1(command, run, tmp_path):
+    done = command("convert", run, "--without", "dense", "--out", tmp_path / "m.tflite")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "dense1 (FULLY_CONNECTED)" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["convert", "nothing"], "nothing"),
+        (["inspect", "RUN/settings.json"], "tflite"),
+        pytest.param(["convert", "RUN", "--without", "magic"], "magic", marks=pytest.mark.slow),
+        pytest.param(["inspect", "nothing.tflite"], "nothing.tflite", marks=pytest.mark.slow),
+        pytest.param(["verify", "RUN", "--tflite", "RUN/settings.json"], "tflite", marks=pytest.mark.slow),
+        pytest.param(["verify", "RUN/model.keras"], "--dataset", marks=pytest.mark.slow),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(command, run, arguments, word):
+    done = command(*(argument.replace("RUN", str(run)) for argument in arguments))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert word in done.stderr
+
+
+def test_a_sidecar_of_a_bare_model_has_no_data():
+    content = sidecar.describe(ConversionReport(b"bytes", []))
+    assert set(content) == {"sha256", "bytes", "versions", "report"}
