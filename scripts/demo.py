@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-import larq_equalbits
 from larq_equalbits import files
-from larq_equalbits.cli import run_command
+from larq_equalbits.cli import run_command, start
+from larq_equalbits.cli.quiet import quiet
 
 _BASELINE = "ste_sign"
 
@@ -68,7 +68,7 @@ def main(
     out: Path, model: str, dataset: str, data_dir: Path | None, quantizer: str, epochs: int, seed: int
 ) -> None:
     """Train, watch the bits, convert and verify, in a few minutes on two cores."""
-    larq_equalbits.register()
+    start()
     from larq_equalbits import data, export, plots, training
 
     settings = training.Settings(
@@ -88,7 +88,9 @@ def main(
     click.echo("Converting, and verifying every image of the test split")
     images = data.load(dataset, data_dir=data_dir).test
     network = run.load_model()
-    converted = export.convert(network, out / "model.tflite", verify_on=images)
+    with quiet():
+        converted = export.convert(network, out / "model.tflite", verify_on=images)
+        float_bytes = export.float_size(network)
     verification = converted.verification
     report = {
         "model": model,
@@ -101,7 +103,7 @@ def main(
         "argmax_agreement": verification.argmax_agreement,
         "max_abs_diff": verification.max_abs_diff,
         "tflite_bytes": len(converted.tflite),
-        "float_bytes": export.float_size(network),
+        "float_bytes": float_bytes,
         "layers": [layer.to_dict() for layer in converted.layers],
         "bits": _bits(run),
     }

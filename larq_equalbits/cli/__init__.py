@@ -26,23 +26,25 @@ COMMANDS: dict[str, str] = {
 }
 
 
+def start() -> None:
+    """Loads TensorFlow and registers the package's names, without TensorFlow's start-up messages."""
+    with quiet():
+        larq_equalbits.register()
+        import tensorflow as tf
+
+        # What is said about devices is said when they are first looked at.
+        tf.config.list_logical_devices()
+
+
 def _registering(callback: Callable[..., Any]) -> Callable[..., Any]:
     """`callback` after the quantizers' names are known to Keras, so that every command can load a model."""
 
     @functools.wraps(callback)
     def registered(*args: Any, **kwargs: Any) -> Any:
-        with quiet():
-            larq_equalbits.register()
-            _start_devices()
+        start()
         return callback(*args, **kwargs)
 
     return registered
-
-
-def _start_devices() -> None:
-    import tensorflow as tf
-
-    tf.config.list_logical_devices()
 
 
 class _LazyGroup(click.Group):

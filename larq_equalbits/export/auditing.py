@@ -110,12 +110,15 @@ def has_weights(operator: Operator) -> bool:
     return operator.name in _WEIGHTED
 
 
-def scopes(model: Model, operator: Operator) -> list[str]:
-    """The name scopes made by the export that stand in the name of what a float `operator` computes.
+def scopes(model: Model, operator: Operator) -> list[int]:
+    """The numbers of the name scopes made by the export that stand in the name of what a float `operator` computes.
 
-    A binary convolution is often named after the quantizer of the next layer, which it computes too.
+    A binary convolution is often named after the quantizer of the next layer, which it computes too. The converter
+    cuts long names, so that only a scope's number is sure to be whole.
     """
-    return re.findall(r"(?:^|[;/])(q\d+_[A-Za-z0-9_]*)(?=/)", model.tensors[operator.outputs[0]].name)
+    return [
+        int(number) for number in re.findall(r"(?:^|[;/])q(\d+)_", model.tensors[operator.outputs[0]].name)
+    ]
 
 
 def filters(model: Model, operator: Operator, size: int) -> np.ndarray | None:

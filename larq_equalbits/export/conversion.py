@@ -108,7 +108,6 @@ def _owners(model: Model, leaves: list[Leaf]) -> dict[int, Leaf]:
         for kernel in _binary_kernels(leaf):
             waiting.setdefault(_fingerprint(kernel.T < 0), []).append(leaf)
     sizes = sorted({shape[1] for shape, _ in waiting})
-    by_scope = {leaf.scope: leaf for leaf in leaves}
     owners: dict[int, Leaf] = {}
     nameless = []
     for position, operator in enumerate(model.operators):
@@ -118,7 +117,7 @@ def _owners(model: Model, leaves: list[Leaf]) -> dict[int, Leaf]:
             for same_bits in filter(None, candidates):
                 owners[position] = same_bits.pop(0) if len(same_bits) > 1 else same_bits[0]
         elif auditing.has_weights(operator):
-            scoped = [by_scope[scope] for scope in auditing.scopes(model, operator) if scope in by_scope]
+            scoped = [leaves[number] for number in auditing.scopes(model, operator) if number < len(leaves)]
             # A fused operator carries the scopes of all its layers: the one with a kernel is meant.
             scoped.sort(key=lambda leaf: (not leaf.kernels, not hasattr(leaf.layer, "kernel")))
             if scoped:

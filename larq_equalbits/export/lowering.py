@@ -30,7 +30,7 @@ class Leaf:
     Attributes:
         name: the layer's name with those of the models around it.
         layer: the Keras layer.
-        scope: the name scope of its operators in the file, unique in the model.
+        scope: the name scope of its operators in the file, which begins with q and its place among the leaves.
         kernels: its quantized kernels as constants, by the name of the layer's attribute.
         call: what it computes; a rewrite replaces it.
         rewrite: the names of the rewrites that were applied.

@@ -258,3 +258,14 @@ def test_wrong_inputs_are_named(convolution, inputs, words):
     tflite = export.convert(model).tflite
     with pytest.raises(InputError, match=words):
         export.verify(model, tflite, inputs)
+
+
+def test_a_layer_is_found_behind_the_converters_cut_names():
+    model = zoo.conv2(input_shape=(8, 8, 1), num_classes=10)
+    assert [layer.name for layer in export.convert(model).layers] == [
+        "conv1_1",
+        "conv1_2",
+        "dense1",
+        "dense2",
+        "classifier",
+    ]
