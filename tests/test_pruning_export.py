@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import export, pruning
+from larq_equalbits import callbacks, data, export, pruning, zoo
 
 pytest.importorskip("larq_compute_engine")
 
@@ -123,3 +123,27 @@ def test_size_is_at_most_twice_one_convolution():
     two = len(exported(pruning.prune(model, 0.5), (6, 6, 128)).tflite)
     # A small constant for the second operator's entry and the Add.
     assert two <= 2.05 * one + 1024
+
+
+@pytest.mark.parametrize("criterion", ["rank", "magnitude", "score"])
+def test_a_trained_network_keeps_its_classes(criterion):
+    digits = data.load("digits")
+    network = zoo.conv2(input_shape=digits.input_shape, num_classes=digits.num_classes, width=0.25)
+    network.compile("adam", "sparse_categorical_crossentropy")
+    network.fit(digits.train, epochs=1, verbose=0)
+    report = export.convert(pruning.prune(network, 0.5, criterion), verify_on=digits.test)
+    assert report.verification.images == digits.num_test
+    assert report.verification.argmax_agreement == 1
+    assert all(layer.binary for layer in report.layers if layer.expected)
+
+
+@pytest.mark.parametrize("criterion", ["rank", "magnitude", "score"])
+def test_the_logger_shows_that_the_balance_is_kept(criterion):
+    digits = data.load("digits")
+    network = zoo.conv2(input_shape=digits.input_shape, num_classes=digits.num_classes, width=0.25)
+    pruned = pruning.prune(network, 0.5, criterion)
+    pruned.compile("adam", "sparse_categorical_crossentropy")
+    history = pruned.fit(digits.train, epochs=1, verbose=0, callbacks=[callbacks.BitLogger()]).history
+    # Of an odd number of survivors one more is +1.
+    assert history["positive_ratio"][-1] == pytest.approx(0.5, abs=0.02)
+    assert history["sparsity"][-1] == pytest.approx(0.5, abs=0.02)

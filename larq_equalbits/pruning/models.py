@@ -8,12 +8,8 @@ import tensorflow as tf
 
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.pruning import selection
-from larq_equalbits.pruning.wrapper import (
-    PrunedBinary,
-    input_shape_of,
-    is_pruned,
-    quantizer_arguments,
-)
+from larq_equalbits.pruning.layers import input_shape_of, quantizer_arguments
+from larq_equalbits.pruning.wrapper import PrunedBinary, is_pruned
 
 Replace = Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer | None]
 

@@ -1,7 +1,6 @@
 """A Larq layer with zeros in its quantized kernel."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import larq
@@ -10,20 +9,19 @@ import tensorflow as tf
 
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.pruning import masks, schedules
+from larq_equalbits.pruning.layers import (
+    KERNELS,
+    AfterUpdate,
+    copied,
+    filter_axes,
+    input_shape_of,
+    notifying,
+    quantizer_arguments,
+    rebuilt,
+)
 from larq_equalbits.pruning.quantizer import CRITERIA, GRANULARITIES, SCOPES, Pruned
 
-# Larq's quantizer arguments, and the kernel and the constraint argument that belong to each.
-KERNELS = {
-    "kernel_quantizer": ("kernel", "kernel_constraint"),
-    "depthwise_quantizer": ("depthwise_kernel", "depthwise_constraint"),
-    "pointwise_quantizer": ("pointwise_kernel", "pointwise_constraint"),
-}
 _OF_LAYER = ("kernel", "depthwise_kernel", "pointwise_kernel", "bias", "input_quantizer", *KERNELS)
-
-
-def quantizer_arguments(layer: Any) -> list[str]:
-    """The arguments under which `layer` carries quantizers of kernels."""
-    return [name for name in KERNELS if getattr(layer, name, None) is not None]
 
 
 def is_pruned(layer: Any) -> bool:
@@ -31,54 +29,6 @@ def is_pruned(layer: Any) -> bool:
     return isinstance(layer, PrunedBinary) or any(
         isinstance(getattr(layer, name), Pruned) for name in quantizer_arguments(layer)
     )
-
-
-def rebuilt(layer: tf.keras.layers.Layer, replace: Callable[[str, Any], Any]) -> tf.keras.layers.Layer:
-    """An unbuilt layer of the configuration of `layer`, its quantizers replaced by ``replace(argument, quantizer)``."""
-    config = layer.get_config()
-    for name in quantizer_arguments(layer):
-        config[name] = replace(name, getattr(layer, name))
-    return type(layer).from_config(config)
-
-
-def input_shape_of(layer: tf.keras.layers.Layer) -> tuple[int | None, ...] | None:
-    """A shape with which a layer like the built `layer` can be built, or None where it is not recorded."""
-    recorded = layer.get_build_config()
-    if recorded:
-        return recorded["input_shape"]
-    with contextlib.suppress(AttributeError, RuntimeError):
-        return layer.input_shape
-    spec = layer.input_spec
-    if spec is None or isinstance(
-        layer, tf.keras.layers.LocallyConnected1D | tf.keras.layers.LocallyConnected2D
-    ):
-        return None
-    rank = spec.ndim or spec.min_ndim
-    shape: list[int | None] = [None] * rank
-    for axis, size in (spec.axes or {}).items():
-        shape[axis] = size
-    return tuple(shape)
-
-
-def _filter_axes(layer: tf.keras.layers.Layer, kernel: str) -> tuple[int, ...]:
-    if kernel == "depthwise_kernel":
-        return (-2, -1)
-    transposed = (tf.keras.layers.Conv2DTranspose, tf.keras.layers.Conv3DTranspose)
-    return (-2,) if isinstance(layer, transposed) else (-1,)
-
-
-class _AfterUpdate:
-    """A constraint that tells, after the one it stands in for, that the optimizer has updated its variable."""
-
-    def __init__(self, constraint: Any, notify: Callable[[], None]) -> None:
-        self._constraint = constraint
-        self._notify = notify
-
-    def __call__(self, variable: Any) -> tf.Tensor:
-        if self._constraint is not None:
-            variable.assign(self._constraint(variable))
-        self._notify()
-        return tf.convert_to_tensor(variable)
 
 
 @tf.keras.utils.register_keras_serializable("larq_equalbits")
@@ -170,13 +120,13 @@ class PrunedBinary(tf.keras.layers.Wrapper):
 
         def pruned(argument: str, inner: Any) -> Pruned:
             quantizer = Pruned(
-                _copied(inner),
+                copied(inner),
                 sparsity=target,
                 # A mask is known once the kernel is.
                 criterion="magnitude" if given_mask else kind,
                 granularity=granularity,
                 scope=scope,
-                filter_axes=_filter_axes(layer, KERNELS[argument][0]),
+                filter_axes=filter_axes(layer, KERNELS[argument][0]),
                 metrics=getattr(inner, "_custom_metrics", None),
             )
             if given_mask or not isinstance(schedule, schedules.Constant):
@@ -232,7 +182,7 @@ class PrunedBinary(tf.keras.layers.Wrapper):
             return
         counted = self.criterion != "score" and self._needs_updates
         notified = [KERNELS[self._arguments[0]][1]] if counted else []
-        with _notifying(self.layer, notified, self._updated):
+        with notifying(self.layer, notified, self._updated):
             self.layer.build(input_shape)
         self.layer.built = True
         if self._weights_to_take.value is not None:
@@ -269,7 +219,7 @@ class PrunedBinary(tf.keras.layers.Wrapper):
                     shape=kernel.shape,
                     # Kaiming's uniform distribution with a = sqrt(5): within 1 / sqrt(fan_in).
                     initializer=tf.keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
-                    constraint=_AfterUpdate(None, self._updated) if counted else None,
+                    constraint=AfterUpdate(None, self._updated) if counted else None,
                 )
                 setattr(self, _scores_name(argument), scores)
 
@@ -465,12 +415,6 @@ def _scores_name(argument: str) -> str:
     return f"{KERNELS[argument][0]}_scores"
 
 
-def _copied(quantizer: Any) -> Any:
-    if isinstance(quantizer, tf.keras.layers.Layer):
-        return larq.quantizers.get(larq.quantizers.serialize(quantizer))
-    return quantizer
-
-
 def _by_kernel(name: str, criterion: Any, arguments: tuple[str, ...]) -> dict[str, Any]:
     kernels = [KERNELS[argument][0] for argument in arguments]
     if not isinstance(criterion, dict):
@@ -485,18 +429,3 @@ def _by_kernel(name: str, criterion: Any, arguments: tuple[str, ...]) -> dict[st
         )
     packed = {kernel: isinstance(mask, dict) for kernel, mask in criterion.items()}
     return {kernel: masks.unpack(mask) if packed[kernel] else mask for kernel, mask in criterion.items()}
-
-
-@contextlib.contextmanager
-def _notifying(
-    layer: tf.keras.layers.Layer, constraints: list[str], notify: Callable[[], None]
-) -> Iterator[None]:
-    """Lets the constraints of the variables that the block makes notify; the configuration keeps the plain ones."""
-    plain = {name: getattr(layer, name) for name in constraints}
-    for name, constraint in plain.items():
-        setattr(layer, name, _AfterUpdate(constraint, notify))
-    try:
-        yield
-    finally:
-        for name, constraint in plain.items():
-            setattr(layer, name, constraint)
