@@ -125,7 +125,10 @@ def test_size_is_at_most_twice_one_convolution():
     assert two <= 2.05 * one + 1024
 
 
-@pytest.mark.parametrize("criterion", ["rank", "magnitude", "score"])
+EVERY = ["rank", *(pytest.param(name, marks=pytest.mark.slow) for name in ("magnitude", "score"))]
+
+
+@pytest.mark.parametrize("criterion", EVERY)
 def test_a_trained_network_keeps_its_classes(criterion):
     digits = data.load("digits")
     network = zoo.conv2(input_shape=digits.input_shape, num_classes=digits.num_classes, width=0.25)
@@ -137,7 +140,7 @@ def test_a_trained_network_keeps_its_classes(criterion):
     assert all(layer.binary for layer in report.layers if layer.expected)
 
 
-@pytest.mark.parametrize("criterion", ["rank", "magnitude", "score"])
+@pytest.mark.parametrize("criterion", EVERY)
 def test_the_logger_shows_that_the_balance_is_kept(criterion):
     digits = data.load("digits")
     network = zoo.conv2(input_shape=digits.input_shape, num_classes=digits.num_classes, width=0.25)

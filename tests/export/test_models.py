@@ -130,8 +130,8 @@ def test_a_loaded_model_converts(convolution, images, tmp_path, name):
     assert report.layers[0].binary
 
 
-@pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.5, 0.9, 1 - 1 / 288])
-@pytest.mark.parametrize("options", [{}, {"padding": "same", "pad_values": 1.0}, {"padding": "same"}])
+@pytest.mark.parametrize("sparsity", [0.0, 0.5, 1 - 1 / 288])
+@pytest.mark.parametrize("options", [{}, {"padding": "same"}])
 def test_pruned_kernels_equal_keras(convolution, images, sparsity, options):
     model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="p", **options)])
     pruned = pruning.prune(model, sparsity)
