@@ -42,3 +42,34 @@ def test_bad_options_end_with_status_2(run_python, tmp_path):
     done = run_python(FIGURES / "equal_bits_fig6.py", "--preset", "fast", "--out", tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+TINY = ("--dataset", "digits", "--epochs", "1", "--train-images", "256", "--width", "0.1", "--seeds", "1")
+
+
+def test_figures_share_their_runs(run_python, tmp_path):
+    runs = tmp_path / "runs"
+    _verdicts(run_python, "equal_bits_fig2.py", tmp_path / "first", "--runs", runs, *TINY)
+    trained = {path: path.stat().st_mtime_ns for path in runs.glob("*/results.json")}
+    assert len(trained) == 3
+    _verdicts(run_python, "equal_bits_fig2.py", tmp_path / "second", "--runs", runs, *TINY)
+    assert {path: path.stat().st_mtime_ns for path in runs.glob("*/results.json")} == trained
+
+
+# VGG-16 and InceptionV3 of Fig. 7 cannot take the 8x8 digits.
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "equal_bits_fig3",
+        "equal_bits_fig5",
+        "equal_bits_fig8",
+        "siman_fig2",
+        "siman_fig3",
+        "siman_table1",
+        "siman_table2",
+    ],
+)
+def test_the_quick_path_on_digits(run_python, tmp_path, name):
+    verdicts = _verdicts(run_python, f"{name}.py", tmp_path, *TINY)
+    assert all(verdict["measured"] for verdict in verdicts)
