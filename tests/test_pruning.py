@@ -51,6 +51,13 @@ def test_rank_answers_as_the_authors_code(case, sparsity):
 weights = st.integers(-4, 4).map(float) | st.floats(-2, 2, width=32)
 
 
+@pytest.mark.parametrize(("n", "sparsity"), [(9, 1 / 3), (9, 1 - 2 / 3), (15, 0.2), (100, 0.29), (20, 0.9)])
+def test_rank_counts_in_double_precision(n, sparsity):
+    codes = pruning.Pruned("bi_half", sparsity)(np.zeros((n, 1), np.float32)).numpy()
+    assert (codes == -1).sum() == int((1 - sparsity) / 2 * n)
+    assert (codes == 1).sum() == n - int((1 + sparsity) / 2 * n)
+
+
 # A new shape is compiled anew: few shapes, many kernels.
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), shape=st.sampled_from([(1, 2), (6, 3), (9, 1)]), sparsity=st.floats(0, 0.999))

@@ -19,7 +19,7 @@ _ROUNDING = 1e-6
 
 def pruned_count(sparsity: Any, size: int) -> tf.Tensor:
     """int(sparsity * size) as int32, at most size - 1: something always survives."""
-    product = tf.cast(sparsity, tf.float64) * size + _ROUNDING
+    product = tf.convert_to_tensor(sparsity, tf.float64) * size + _ROUNDING
     return tf.minimum(tf.cast(tf.floor(product), tf.int32), size - 1)
 
 
@@ -29,7 +29,8 @@ def rank_counts(sparsity: Any, size: int, positive_ratio: float = 0.5) -> tuple[
     For a ratio of 0.5 the authors' int((1 - s) / 2 * n) and n - int((1 + s) / 2 * n), in the same floating-point
     arithmetic; other ratios keep their proportion.
     """
-    sparsity = tf.cast(sparsity, tf.float64)
+    # A cast would take a Python number through float32, where a third of nine is less than three.
+    sparsity = tf.convert_to_tensor(sparsity, tf.float64)
     negative_ratio = float(1 - Decimal(repr(float(positive_ratio))))
     low = tf.floor((1.0 - sparsity) * negative_ratio * size)
     start = tf.floor((negative_ratio + sparsity * positive_ratio) * size)
