@@ -57,6 +57,22 @@ def test_a_network_answers_saves_and_loads(name, binarize_activations, tmp_path)
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), answers)
 
 
+@pytest.mark.parametrize("quantizer", ["bi_half", "siman"])
+@pytest.mark.parametrize("name", EVERY)
+def test_the_first_gradient_reaches_every_kernel_and_explodes_in_none(name, quantizer):
+    tf.keras.utils.set_random_seed(0)
+    model = _small(name, quantizer=quantizer)
+    random = np.random.default_rng(0)
+    images = random.normal(size=(32, 32, 32, 3)).astype("float32")
+    labels = random.integers(10, size=32)
+    with tf.GradientTape() as tape:
+        answers = model(images, training=True)
+        loss = tf.reduce_mean(tf.keras.losses.sparse_categorical_crossentropy(labels, answers))
+    latent = [kernel.variable.latent_variable for kernel in quantized_kernels(model)]
+    norms = [float(tf.norm(gradient)) for gradient in tape.gradient(loss, latent)]
+    assert 1e-6 < min(norms) and max(norms) < 100
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_every_binary_layer_converts_to_a_binary_convolution(name):
     model = _small(name)

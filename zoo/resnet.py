@@ -10,6 +10,13 @@ from larq_equalbits.zoo.blocks import Style, network
 _LARGE = 64
 
 
+def _prelu(x: Any, name: str) -> Any:
+    # Keras starts the slope at 0: behind the stem no sign would then be negative, and nothing before the second
+    # stage would get a gradient. 0.25 is where its authors, and the papers' code, start.
+    slope = tf.keras.initializers.Constant(0.25)
+    return tf.keras.layers.PReLU(slope, shared_axes=[1, 2], name=name)(x)
+
+
 def _block(x: Any, style: Style, filters: int, name: str, strides: int) -> Any:
     """convolution, PReLU, normalization, and the input added (through a float 1x1 convolution where sizes differ)."""
     shortcut = x
@@ -17,7 +24,7 @@ def _block(x: Any, style: Style, filters: int, name: str, strides: int) -> Any:
         shortcut = style.float_convolution(x, filters, 1, f"{name}_shortcut", strides=strides)
         shortcut = tf.keras.layers.BatchNormalization(name=f"{name}_shortcut_norm")(shortcut)
     x = style.convolution(x, filters, 3, name, strides=strides)
-    x = tf.keras.layers.PReLU(shared_axes=[1, 2], name=f"{name}_prelu")(x)
+    x = _prelu(x, f"{name}_prelu")
     x = tf.keras.layers.BatchNormalization(name=f"{name}_norm")(x)
     return tf.keras.layers.Add(name=f"{name}_add")([x, shortcut])
 
@@ -28,7 +35,7 @@ def _resnet(x: Any, style: Style, blocks: tuple[int, ...], first: int) -> Any:
         x = tf.keras.layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
     else:
         x = style.first(x, style.filters(first), 3, "stem")
-        x = tf.keras.layers.PReLU(shared_axes=[1, 2], name="stem_prelu")(x)
+        x = _prelu(x, "stem_prelu")
     for stage, count in enumerate(blocks, 1):
         for position in range(1, 2 * count + 1):
             strides = 2 if stage > 1 and position == 1 else 1
