@@ -42,13 +42,17 @@ def test_one_convolution_is_exact(sparsity, pad_values):
     assert report.layers[0].operator == ("LceBconv2d + LceBconv2d" if sparsity else "LceBconv2d")
 
 
+SPARSITIES = [0.5, *(pytest.param(s, marks=pytest.mark.slow) for s in (0, 0.1, 0.9, 1 - 1 / WEIGHTS))]
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
 @pytest.mark.parametrize(
     "arguments",
-    [{"padding": "valid"}, {"strides": 2}, {"dilation_rate": 2}],
-    ids=lambda given: next(iter(given)),
+    [{"padding": "valid"}, {"strides": 2}, {"dilation_rate": 2}, {"strides": 2, "pad_values": 0}],
+    ids=str,
 )
-def test_geometry_is_kept(arguments):
-    report = exported(pruning.prune(model_of(convolution(**arguments)), 0.5))
+def test_geometry_is_kept(arguments, sparsity):
+    report = exported(pruning.prune(model_of(convolution(**arguments)), sparsity))
     assert report.verification.max_abs_diff == 0
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
+from larq.quantized_variable import QuantizedVariable
 
-from larq_equalbits.kernels import QuantizedKernel, quantized_kernels
+from larq_equalbits.kernels import quantized_kernels
 
 
 @contextlib.contextmanager
@@ -25,13 +26,13 @@ def freeze(model: tf.keras.layers.Layer) -> Iterator[dict[str, np.ndarray]]:
     quantizers = [kernel.quantizer for kernel in kernels]
     try:
         for kernel in kernels:
-            set_constant(kernel, values[kernel.name])
+            set_constant(kernel.variable, values[kernel.name])
         yield values
     finally:
         for kernel, quantizer in zip(kernels, quantizers, strict=True):
             kernel.variable.quantizer = quantizer
 
 
-def set_constant(kernel: QuantizedKernel, value: np.ndarray) -> None:
-    """Makes `kernel` compute with `value` until its quantizer is set again."""
-    kernel.variable.quantizer = lambda latent: tf.constant(value)
+def set_constant(variable: QuantizedVariable, value: np.ndarray) -> None:
+    """Makes the layer of `variable` compute with `value` until its quantizer is set again."""
+    variable.quantizer = lambda latent: tf.constant(value)

@@ -54,6 +54,11 @@ class Graph:
 
     consumers: dict[int, list[tf.keras.layers.Layer]]
     producers: dict[int, tf.keras.layers.Layer]
+    shapes: dict[int, tuple[int | None, ...]]
+
+    def output_shape(self, layer: tf.keras.layers.Layer) -> tuple[int | None, ...]:
+        """The shape of what `layer` yields, the batch first; known wherever its consumer is."""
+        return self.shapes[id(layer)]
 
     def consumer(self, layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
         """The one layer that takes the output of `layer`, or None."""
@@ -70,6 +75,7 @@ def read(model: tf.keras.layers.Layer) -> Graph:
     networks = [layer for layer in model._flatten_layers() if isinstance(layer, tf.keras.Model)]
     consumers: dict[int, list[tf.keras.layers.Layer]] = {}
     producers: dict[int, tf.keras.layers.Layer] = {}
+    shapes: dict[int, tuple[int | None, ...]] = {}
     shared: set[int] = set()
     for network in networks:
         if not getattr(network, "_is_graph_network", False):
@@ -81,6 +87,7 @@ def read(model: tf.keras.layers.Layer) -> Graph:
                 calls = [one for one in node.layer._inbound_nodes if _belongs(one, network)]
                 if len(calls) > 1:
                     shared.add(id(layer))
+                shapes[id(layer)] = tuple(tf.nest.flatten(node.outputs)[0].shape)
                 parents = list(tf.nest.flatten(node.parent_nodes))
                 for parent in parents:
                     consumers.setdefault(id(_computing(parent.layer)), []).append(layer)
@@ -92,7 +99,7 @@ def read(model: tf.keras.layers.Layer) -> Graph:
     for identity in shared:
         consumers.pop(identity, None)
         producers.pop(identity, None)
-    return Graph(consumers, producers)
+    return Graph(consumers, producers, shapes)
 
 
 def _computing(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:

@@ -36,6 +36,7 @@ class Leaf:
         rewrite: the names of the rewrites that were applied.
         remake: makes the call again from other kernels, where a rewrite knows how; None elsewhere.
         parts: the kernels that `call` uses where `remake` is known.
+        replaced: the attributes of the layer that rewrites gave another value.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Leaf:
     rewrite: list[str] = dataclasses.field(default_factory=list)
     remake: Callable[[Parts], Call] | None = None
     parts: Parts | None = None
+    replaced: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +57,28 @@ class Lowering:
     Attributes:
         leaves: in the order of the model, by the identity of their layers.
         graph: who feeds whom.
+        restore: puts back, at the end of the block, what `replace` and `replace_kernel` replaced.
     """
 
     leaves: dict[int, Leaf]
     graph: graph.Graph
+    restore: contextlib.ExitStack
+
+    def replace(self, leaf: Leaf, name: str, value: Any) -> None:
+        """Gives the attribute `name` of the layer of `leaf` another value within the block."""
+        # Straight into the instance: Keras tracks what is set the ordinary way.
+        attributes = vars(leaf.layer)
+        self.restore.callback(attributes.__setitem__, name, attributes[name])
+        attributes[name] = leaf.replaced[name] = value
+
+    def replace_kernel(self, leaf: Leaf, value: np.ndarray) -> None:
+        """Gives the layer of `leaf` another constant kernel within the block."""
+        if "kernel" in leaf.kernels:
+            # The quantizer that stands aside for the constant comes back with those of all kernels.
+            freezing.set_constant(leaf.layer.kernel, value)
+            leaf.kernels["kernel"] = value
+        else:
+            self.replace(leaf, "kernel", tf.constant(value))
 
     def consumer(self, leaf: Leaf) -> Leaf | None:
         """The leaf that alone takes the output of `leaf`, or None."""
@@ -119,15 +139,11 @@ def lower(model: tf.keras.Model, rewrites: Sequence[Rewrite]) -> Iterator[list[L
         id(layer): Leaf(name, layer, _scope(index, layer), owned.get(id(layer), {}), layer.call)
         for index, (name, layer) in enumerate(layers.items())
     }
-    with freezing.freeze(model):
-        lowering = Lowering(leaves, graph.read(model))
+    with freezing.freeze(model), contextlib.ExitStack() as restore:
+        lowering = Lowering(leaves, graph.read(model), restore)
         for rewrite in rewrites:
             rewrite(lowering)
-        try:
-            for leaf in leaves.values():
-                # Straight into the instance: Keras tracks what is set the ordinary way.
-                vars(leaf.layer)["call"] = _scoped(leaf)
-            yield list(leaves.values())
-        finally:
-            for leaf in leaves.values():
-                vars(leaf.layer).pop("call", None)
+        for leaf in leaves.values():
+            restore.callback(vars(leaf.layer).pop, "call", None)
+            vars(leaf.layer)["call"] = _scoped(leaf)
+        yield list(leaves.values())

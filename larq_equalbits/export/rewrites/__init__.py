@@ -4,9 +4,16 @@ from collections.abc import Mapping, Sequence
 
 from larq_equalbits.errors import invalid
 from larq_equalbits.export.lowering import Rewrite
-from larq_equalbits.export.rewrites import batch_norm, before_sign, convolution, pooling
+from larq_equalbits.export.rewrites import (
+    batch_norm,
+    before_sign,
+    convolution,
+    pooling,
+    zero_filters,
+)
 
 REWRITES: Mapping[str, Rewrite] = {
+    "zero_filters": zero_filters.apply,
     "before_sign": before_sign.apply,
     "batch_norm_before_pooling": pooling.apply,
     "convolution": convolution.apply_convolution,

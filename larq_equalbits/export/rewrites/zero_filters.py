@@ -1,0 +1,160 @@
+"""A filter that is zero leaves the network, with the inputs that it fed, where the layer after it allows.
+
+What such a filter yields is known: its bias, and what normalization, pooling and activation make of that. The layer
+that takes it adds the same amount at every position, so that the amount goes into its bias. Exact but for the rounding
+of that sum. A filter stays where its output is needed elsewhere (a skip), or where padding makes the amount another
+at the border: there the constant has to be the padding's value.
+"""
+
+from typing import Any
+
+import larq
+import numpy as np
+import tensorflow as tf
+
+from larq_equalbits.export.lowering import Leaf, Lowering
+from larq_equalbits.export.rewrites.batch_norm import over_channels
+
+_KERAS = tf.keras.layers
+_PRODUCERS = (larq.layers.QuantConv2D, larq.layers.QuantDense)
+_CONSUMERS = (*_PRODUCERS, _KERAS.Conv2D, _KERAS.Dense)
+_POOLING = (
+    _KERAS.MaxPooling2D,
+    _KERAS.AveragePooling2D,
+    _KERAS.GlobalMaxPooling2D,
+    _KERAS.GlobalAveragePooling2D,
+    _KERAS.Flatten,
+)
+_ELEMENTWISE = (_KERAS.ReLU, _KERAS.LeakyReLU, _KERAS.Dropout)
+_ACROSS_CHANNELS = (tf.keras.activations.softmax,)
+_OF_NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+def _keeps_channels(layer: Any) -> bool:
+    """Whether `layer` treats each channel alone, and works for any number of them once it is cut to it."""
+    if type(layer) in _POOLING:
+        return layer.data_format == "channels_last"
+    if type(layer) is _KERAS.Activation:
+        return layer.activation not in _ACROSS_CHANNELS
+    return type(layer) in _ELEMENTWISE or (
+        type(layer) is _KERAS.BatchNormalization and over_channels(layer, len(layer.input_shape))
+    )
+
+
+def _path(lowering: Lowering, producer: Leaf) -> tuple[list[Leaf], Leaf | None]:
+    """The layers behind `producer` that keep its channels, and the layer that then mixes them, if there is one."""
+    between: list[Leaf] = []
+    leaf = lowering.consumer(producer)
+    while leaf is not None and type(leaf.layer) not in _CONSUMERS:
+        if not _keeps_channels(leaf.layer):
+            return between, None
+        between.append(leaf)
+        leaf = lowering.consumer(leaf)
+    plain = leaf is not None and getattr(leaf.layer, "data_format", "channels_last") == "channels_last"
+    return between, leaf if plain and getattr(leaf.layer, "groups", 1) == 1 else None
+
+
+def _bias(layer: Any, size: int) -> np.ndarray:
+    return layer.bias.numpy() if layer.use_bias else np.zeros(size, "float32")
+
+
+def _constants(
+    lowering: Lowering, producer: Leaf, between: list[Leaf], zero: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each input channel of what follows `between`: whether a filter of `zero` alone feeds it, and its value."""
+    layer = producer.layer
+    shape = (1, *lowering.graph.output_shape(layer)[1:])
+    values = tf.broadcast_to(tf.constant(_bias(layer, zero.size)), shape)
+    if layer.activation is not None:
+        values = layer.activation(values)
+    for leaf in between:
+        if type(leaf.layer) is _KERAS.Flatten:
+            zero = np.broadcast_to(zero, values.shape[1:]).reshape(-1)
+        normalizes = isinstance(leaf.layer, _KERAS.BatchNormalization)
+        values = leaf.call(values, training=False) if normalizes else leaf.call(values)
+    rows = values.numpy().reshape(-1, zero.size)
+    # Average pooling may round what it averages: such a channel is no constant.
+    return zero & (rows == rows[:1]).all(axis=0), rows[0]
+
+
+def _kernel(leaf: Leaf) -> np.ndarray:
+    return leaf.kernels["kernel"] if "kernel" in leaf.kernels else leaf.layer.kernel.numpy()
+
+
+def _amount(consumer: Leaf, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """By input channel what `consumer` adds to each of its filters (in, out), and where it is so at every position."""
+    layer, kernel = consumer.layer, _kernel(consumer)
+    quantizer = getattr(layer, "input_quantizer", None)
+    if quantizer is not None:
+        values = np.asarray(quantizer(tf.constant(values)))
+    by_channel = kernel.reshape(-1, *kernel.shape[-2:]).sum(axis=0, dtype=np.float64)
+    everywhere = np.ones(values.size, bool)
+    if kernel.ndim == 4 and layer.padding == "same" and max(layer.kernel_size) > 1:
+        everywhere = values == getattr(layer, "pad_values", 0.0)
+    return by_channel * values[:, None], everywhere
+
+
+def _cut_filters(lowering: Lowering, leaf: Leaf, kept: np.ndarray) -> None:
+    layer = leaf.layer
+    if layer.use_bias:
+        lowering.replace(leaf, "bias", tf.constant(layer.bias.numpy()[kept]))
+    lowering.replace(leaf, "units" if hasattr(layer, "units") else "filters", int(kept.sum()))
+    lowering.replace_kernel(leaf, _kernel(leaf)[..., kept])
+
+
+def _cut_between(lowering: Lowering, leaf: Leaf, kept: np.ndarray) -> None:
+    lowering.replace(leaf, "_input_spec", None)
+    if isinstance(leaf.layer, _KERAS.BatchNormalization):
+        lowering.replace(leaf, "_param_shape", [int(kept.sum())])
+        for name in _OF_NORMALIZATION:
+            value = getattr(leaf.layer, name)
+            if value is not None:
+                lowering.replace(leaf, name, tf.constant(np.asarray(value)[kept]))
+
+
+def _cut_inputs(lowering: Lowering, leaf: Leaf, kept: np.ndarray, amount: np.ndarray) -> None:
+    layer, kernel = leaf.layer, _kernel(leaf)
+    total = amount[~kept].sum(axis=0)
+    if total.any():
+        bias = (_bias(layer, total.size) + total).astype(kernel.dtype)
+        lowering.replace(leaf, "bias", tf.constant(bias))
+        lowering.replace(leaf, "use_bias", True)
+    lowering.replace(leaf, "_input_spec", None)
+    lowering.replace_kernel(leaf, kernel[..., kept, :])
+
+
+def _drop(lowering: Lowering, leaf: Leaf) -> None:
+    zero = ~_kernel(leaf).any(axis=tuple(range(_kernel(leaf).ndim - 1)))
+    between, consumer = _path(lowering, leaf)
+    if not zero.any() or consumer is None:
+        return
+    fed, values = _constants(lowering, leaf, between, zero)
+    amount, everywhere = _amount(consumer, values)
+    # A filter feeds several inputs where its positions were flattened; it goes if all of them can.
+    zero = (fed & everywhere).reshape(-1, zero.size).all(axis=0)
+    # A convolution needs at least one filter.
+    zero[0] &= not zero.all()
+    if not zero.any():
+        return
+    kept = ~zero
+    _cut_filters(lowering, leaf, kept)
+    for each in between:
+        _cut_between(lowering, each, kept)
+    inputs = np.broadcast_to(kept, (fed.size // kept.size, kept.size)).reshape(-1)
+    _cut_inputs(lowering, consumer, inputs, amount)
+    count = int(zero.sum())
+    leaf.rewrite.append(f"{count} of {zero.size} filters are zero and dropped")
+    consumer.rewrite.append(f"without the inputs from {count} zero filters of {leaf.name}")
+
+
+def apply(lowering: Lowering) -> None:
+    """Drops the zero filters of each convolution and dense layer with a quantized kernel."""
+    for leaf in lowering.leaves.values():
+        if type(leaf.layer) in _PRODUCERS and "kernel" in leaf.kernels and _plain(leaf.layer):
+            _drop(lowering, leaf)
+
+
+def _plain(layer: Any) -> bool:
+    return (
+        getattr(layer, "data_format", "channels_last") == "channels_last" and getattr(layer, "groups", 1) == 1
+    )
