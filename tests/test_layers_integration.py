@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import schedules
+from larq_equalbits import pruning, schedules
 from larq_equalbits.kernels import quantized_kernels
 from larq_equalbits.quantizers import BiHalf
 
@@ -52,6 +52,14 @@ def test_larq_still_warns_of_its_own_quantizers(starved):
     assert len(starved()) == 1
     L.QuantDense(2, kernel_quantizer="ste_sign", kernel_constraint="weight_clip")
     assert len(starved()) == 1
+
+
+@pytest.mark.parametrize("granularity", ["weight", "filter"])
+def test_a_pruned_layer_brings_no_warning_of_its_own(granularity, starved):
+    pruned = pruning.PrunedBinary(L.QuantDense(2, kernel_quantizer="bi_half"), 0.5, granularity=granularity)
+    pruned.build((None, 8))
+    pruned.stripped()
+    assert not starved()
 
 
 def network(quantizer, constraint="magnitude_clip"):
@@ -130,7 +138,7 @@ with strategy.scope():
     layers = [lq.layers.QuantDense(6, kernel_quantizer=name, kernel_constraint="magnitude_clip") for name in names]
     model = tf.keras.Sequential([tf.keras.Input((6,)), *layers])
     model.compile("sgd", "mse")
-from larq_equalbits import schedules
+from larq_equalbits import pruning, schedules
 decay = [schedules.ErrorDecay(t_min=0.1), schedules.PercentileDecay()]
 model.fit(np.random.normal(size=(8, 6)), np.zeros((8, 6)), batch_size=4, epochs=2, verbose=0, callbacks=decay)
 from larq_equalbits.kernels import quantized_kernels

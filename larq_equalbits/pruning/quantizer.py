@@ -6,7 +6,6 @@ from typing import Any
 import larq
 import numpy as np
 import tensorflow as tf
-from larq.quantizers import _BaseQuantizer
 
 from larq_equalbits import ranking
 from larq_equalbits.errors import invalid
@@ -29,7 +28,7 @@ def _by_scores(scores: tf.Tensor, values: tf.Tensor, signs: tf.Tensor) -> Any:
 # HDF5 files are read by the bare name of the class.
 @larq.utils.register_keras_custom_object
 @tf.keras.utils.register_keras_serializable("larq_equalbits")
-class Pruned(_BaseQuantizer):
+class Pruned(larq.quantizers.NoOp):
     r"""Another quantizer's values where a weight survives, 0 where it is pruned.
 
     \(q(w) = m(w) \cdot q_{inner}(w)\), where the mask m is chosen anew from the latent weights at every call, or given.
@@ -42,7 +41,8 @@ class Pruned(_BaseQuantizer):
 
     The precision is 2 bits, since the kernel is deployed as two binary ones; 1 bit where whole filters are
     pruned, since those are deployed as a channel mask, and where nothing is. It is never log2(3): nothing
-    stores a weight in that.
+    stores a weight in that. As a `NoOp` it is exempt from Larq's warning about starved weights, which the layer
+    that is pruned has had where it is right.
 
     Args:
         quantizer: the inner quantizer, any that Larq takes.
@@ -87,7 +87,7 @@ class Pruned(_BaseQuantizer):
         if (criterion == "mask") != (mask is not None):
             raise invalid("mask", mask, 'an array for the criterion "mask", None for the others')
         kwargs.setdefault("autocast", False)
-        super().__init__(**kwargs)
+        super().__init__(precision=1 if granularity == "filter" else 2, **kwargs)
         self.quantizer = larq.quantizers.get(quantizer)
         self.sparsity = check_sparsity("sparsity", sparsity)
         self.criterion = criterion
@@ -95,7 +95,6 @@ class Pruned(_BaseQuantizer):
         self.scope = scope
         self.scale = scale
         self.filter_axes = tuple(filter_axes)
-        self.precision = 1 if granularity == "filter" else 2
         if isinstance(mask, dict):
             mask = masks.unpack(mask)
         self.mask = None if mask is None else masks.check(self.name, mask, np.shape(mask))
@@ -184,8 +183,11 @@ class Pruned(_BaseQuantizer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal quantizer; what `bind` gave belongs to the layer."""
+        config = super().get_config()
+        # It follows from the rest.
+        del config["precision"]
         return {
-            **super().get_config(),
+            **config,
             "quantizer": larq.quantizers.serialize(self.quantizer),
             "sparsity": self.sparsity,
             "criterion": self.criterion,
