@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from larq_equalbits import checkpoint, files
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.errors import InputError, WorkError, invalid
 from larq_equalbits.settings import Settings
 
 SETTINGS, HISTORY, RESULTS = "settings.json", "history.csv", "results.json"
@@ -151,9 +151,15 @@ class Recorder(tf.keras.callbacks.Callback):
         """Saves everything.
 
         Raises:
+            WorkError: the loss is no finite number; nothing of this epoch is saved.
             OSError: what could not be written, and that the epochs before are safe.
         """
         row = {key: float(value) for key, value in (logs or {}).items()}
+        if not math.isfinite(row["loss"]):
+            raise WorkError(
+                f"the training diverged: the loss of epoch {epoch + 1} is {row['loss']}. Lower learning_rate or raise "
+                f"warmup_epochs; the {epoch} epochs before it are saved in {self._target}."
+            )
         if self.rate is not None:
             row["learning_rate"] = float(self.rate(int(self.model.optimizer.iterations.numpy()) - 1))
         value = row[self.monitor]

@@ -63,6 +63,7 @@ def train(
     Raises:
         InputError: values out of range, unknown names, data that is missing or damaged, a model that does not
             fit the data, and to resume: no run there, another model's, or other settings (names them).
+        WorkError: the loss became infinite or NaN; the epochs before are saved.
         OSError: the folder cannot be written, or the disk is full; what was saved before is still there.
     """
     plan = settings.plan()

@@ -12,7 +12,7 @@ from programs.train_small import build, settings
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
 from larq_equalbits import checkpoint, training
-from larq_equalbits.errors import InputError
+from larq_equalbits.errors import InputError, WorkError
 from larq_equalbits.kernels import quantized_kernels
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -250,3 +250,11 @@ def test_an_output_folder_that_cannot_be_written_is_an_os_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         training.train(settings(epochs=1), tmp_path / "file" / "run", build=build, verbose=0)
+
+
+def test_a_training_that_diverges_is_no_result(tmp_path):
+    changes = {"learning_rate": 1e30, "schedule": "constant", "warmup_epochs": 1e-9}
+    with pytest.raises(WorkError, match=r"diverged: the loss of epoch 1 is .*learning_rate.*0 epochs"):
+        training.train(settings().replace(**changes), tmp_path, build=build, verbose=0)
+    assert not (tmp_path / "model.keras").exists()
+    assert not (tmp_path / "results.json").exists()
