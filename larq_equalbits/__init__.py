@@ -31,6 +31,7 @@ _SUBMODULES = (
     "schedules",
     "theory",
     "training",
+    "tuning",
     "zoo",
 )
 

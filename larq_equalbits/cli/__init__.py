@@ -17,6 +17,7 @@ from larq_equalbits.version import VERSION
 
 COMMANDS: dict[str, str] = {
     "train": "Train a binary network by a paper's recipe.",
+    "sweep": "Train over a grid of bit ratios, resumable and in parallel.",
     "convert": "Convert a run or a model to a verified .tflite.",
     "inspect": "Show what a .tflite file is made of, and what is binary in it.",
     "verify": "Compare a .tflite with its Keras model on real images.",

@@ -1,0 +1,160 @@
+"""`larq-equalbits sweep`: which bit ratio? A grid over ratios and seeds."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from larq_equalbits.cli import train
+from larq_equalbits.errors import InputError
+
+_NOT_TRAINING = (
+    "download",
+    "nondeterministic",
+    "strategy",
+    "name",
+    "out",
+    "resume",
+    "overwrite",
+    "quiet",
+    "as_json",
+)
+
+
+@click.command("sweep", context_settings={"show_default": True})
+@click.option("--ratios", default="0.1:0.9:0.1", help="first:last:step, or numbers with commas between.")
+@click.option("--repeats", type=int, default=1, help="Seeds for each ratio: --seed and those behind it.")
+@click.option("--workers", type=int, default=1, help="Trials at the same time, each in a process of its own.")
+@click.option(
+    "--objective",
+    metavar="NAME",
+    default="val_accuracy",
+    help="What the best trial is best in: a key of history.csv or results.json, or tflite_bytes.",
+)
+@click.option("--direction", metavar="WAY", help="min or max, where the objective's name does not tell.")
+@click.option("--download", is_flag=True, help="Download and prepare the data set if it is missing.")
+@click.option("--name", help="Of the sweep: its folder is runs/NAME.  [default: sweep-MODEL-DATASET]")
+@click.option("--out", type=click.Path(path_type=Path), help="The sweep's folder, in place of runs/NAME.")
+@click.option("--overwrite", is_flag=True, help="Replace the sweep that is in the folder.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def command(
+    ratios: str,
+    repeats: int,
+    workers: int,
+    objective: str,
+    direction: str | None,
+    download: bool,
+    name: str | None,
+    out: Path | None,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
+    float_activations: bool,
+    **given: Any,
+) -> None:
+    """Train a network with several shares of +1 and seeds, and show which is best (Equal Bits, Fig. 5).
+
+    \b
+    Nine ratios, five seeds each, two at a time, on images that need no download:
+      larq-equalbits sweep --model conv2 --dataset digits --ratios 0.1:0.9:0.1 \\
+        --repeats 5 --workers 2 --epochs 5 --name ratios
+      larq-equalbits convert runs/ratios/best
+    The same command again goes on after a kill: no finished trial is repeated.
+
+    The folder gets trials.csv and trials.json (every trial with its metrics), ratios.png (mean and deviation), a
+    run folder for each trial, as `larq-equalbits train` makes it, and best, the best of them.
+
+    \b
+    Several machines that share the folder: the same command on each, with
+      KERASTUNER_TUNER_ID=chief (on one more: it trains nothing), worker-0, worker-1, ...
+      KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the chief
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    import tensorflow as tf
+
+    from larq_equalbits import training, tuning
+    from larq_equalbits.tuning import distributed
+    from larq_equalbits.tuning import ratios as bit_ratios
+
+    # It says of every few trials that functions are traced anew, which trials cannot but do.
+    tf.get_logger().setLevel("ERROR")
+    fields = {key: value for key, value in given.items() if value is not None}
+    if float_activations:
+        fields["binarize_activations"] = False
+    settings = training.Settings(**fields)
+    role = distributed.role()
+    if role != "single" and workers != 1:
+        raise InputError(f"--workers must be 1 where KERASTUNER_TUNER_ID is set, but got {workers}.")
+    chosen = bit_ratios.parse(ratios)
+    goal = tuning.objective(objective, direction)
+    folder = _folder(settings, name, out)
+    hypermodel = tuning.HyperModel(settings.model, settings, ratios=chosen)
+    hypermodel.check_data(download)
+    sweep = tuning.BitRatioSweep(
+        settings.model,
+        chosen,
+        out=folder,
+        repeats=repeats,
+        settings=settings,
+        objective=goal,
+        overwrite=overwrite,
+    )
+    sweep.search(workers=workers, verbose=0 if quiet else 1)
+    if role != "worker":
+        _print(sweep, as_json)
+
+
+def _folder(settings: Any, name: str | None, out: Path | None) -> Path:
+    if out is not None:
+        return out
+    name = f"sweep-{settings.model}-{settings.dataset}" if name is None else name
+    if not name or name != Path(name).name:
+        raise InputError(f"--name must be a plain name, but got {name!r}; use --out for a folder elsewhere.")
+    return Path("runs") / name
+
+
+def _print(sweep: Any, as_json: bool) -> None:
+    from larq_equalbits.tuning import trials
+
+    found, best = sweep.trials(), sweep.best_run()
+    failed = [trial for trial in found if trial.status == "FAILED"]
+    shown = sweep.shown()
+    if as_json:
+        result = {
+            "folder": os.fspath(sweep.out),
+            "best": os.fspath(sweep.out / "best"),
+            "best_trial": best.folder.name,
+            "trials": len(found),
+            "failed": {trial.name: trial.reason for trial in failed},
+            "ratios": [
+                {
+                    **each.to_dict(),
+                    "mean": {key: each.mean.get(key) for key in shown},
+                    "deviation": {key: each.to_dict()["deviation"].get(key) for key in shown},
+                }
+                for each in sweep.summary()
+            ],
+        }
+        click.echo(json.dumps(result))
+        return
+    from rich.console import Console
+
+    Console().print(trials.table(found, shown))
+    for trial in failed:
+        click.echo(f"{trial.folder.name} failed: {trial.reason}", err=True)
+    ratio = best.settings.quantizer_options["positive_ratio"]
+    click.echo(
+        f"{sweep.out / 'best'}: ratio {ratio:g}, seed {best.settings.seed}, accuracy on all test images "
+        f"{best.results['test_accuracy']:.4f}; every trial in {sweep.out / trials.CSV}"
+    )
+    if not (sweep.out / trials.PLOT).exists():
+        click.echo("no plot: pip install 'larq-equalbits[plots]'", err=True)
+    sys.stdout.flush()
+
+
+# A trial is trained as `larq-equalbits train` does it, by the same options.
+command.params.extend(option for option in train.command.params if option.name not in _NOT_TRAINING)

@@ -1,0 +1,217 @@
+"""Chief and workers: keras-tuner's own service over gRPC, with signs of life, and workers on this machine."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+from larq_equalbits.errors import InputError, WorkError, require
+from larq_equalbits.tuning.oracles import Resilient
+
+TUNER, ADDRESS, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
+PARENT, THREADS = "LARQ_EQUALBITS_PARENT", "LARQ_EQUALBITS_THREADS"
+# The exit status of a worker that found that the whole search cannot go on.
+GIVE_UP = 3
+_RESTARTS = 3
+
+
+def role() -> str:
+    """ "chief", "worker" or "single", as keras-tuner's environment variables say.
+
+    Raises:
+        InputError: only some of the variables are set.
+    """
+    given = [name for name in (TUNER, ADDRESS, PORT) if os.environ.get(name)]
+    if ADDRESS not in given and PORT not in given:
+        return "single"
+    if len(given) < 3:
+        missing = [name for name in (TUNER, ADDRESS, PORT) if name not in given]
+        raise InputError(f"{', '.join(missing)} must be set too, as {', '.join(given)} is.")
+    return "chief" if "chief" in os.environ[TUNER] else "worker"
+
+
+@contextlib.contextmanager
+def served(oracle: Resilient, address: str) -> Iterator[tuple[int, Callable[[], bool]]]:
+    """Serves the oracle at `address` ("host:port", port 0 for any); yields the port and whether all is done.
+
+    Raises:
+        InputError: nothing can be served there.
+    """
+    grpc = require("tuning", "grpc")
+    from keras_tuner.src import protos
+    from keras_tuner.src.distribute.oracle_chief import OracleServicer
+
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=[("grpc.so_reuseport", 0)])
+    servicer = OracleServicer(oracle)
+    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise InputError(
+            f"{ADDRESS} and {PORT} must be an address of this machine, free, but {error}"
+        ) from error
+    oracle.serving = True
+
+    def done() -> bool:
+        if oracle.failure is not None:
+            raise oracle.failure
+        return servicer.stop_triggered and oracle.finished()
+
+    server.start()
+    try:
+        yield port, done
+    finally:
+        server.stop(1).wait()
+        oracle.serving = False
+
+
+class SignsOfLife:
+    """Tells the chief every few seconds that this worker lives, and ends the worker where the chief is gone.
+
+    Args:
+        client: keras-tuner's client of the chief's oracle.
+        patience: after so many seconds without an answer the chief is gone.
+    """
+
+    def __init__(self, client: Any, patience: float) -> None:
+        self.client, self.patience = client, patience
+        self.trial_id: str | None = None
+        self._parent = os.environ.get(PARENT)
+        self._stop = threading.Event()
+
+    def __enter__(self) -> "SignsOfLife":
+        """Begins."""
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Ends."""
+        self._stop.set()
+
+    def _watch(self) -> None:
+        interval = min(self.patience / 6, 5.0)
+        answered: float | None = None
+        asked = 0.0
+        while not self._stop.wait(min(interval, 1.0)):
+            if self._parent is not None and str(os.getppid()) != self._parent:
+                # The process that started this worker was killed: nothing may write its folder any more.
+                os._exit(GIVE_UP)
+            if time.monotonic() - asked < interval:
+                continue
+            asked = time.monotonic()
+            if self._ask(interval):
+                answered = time.monotonic()
+            elif (
+                answered is not None
+                and time.monotonic() - answered > self.patience
+                and not self._stop.is_set()
+            ):
+                print(
+                    f"the chief has not answered for {self.patience:.0f} s; stopping",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                os._exit(GIVE_UP)
+
+    def _ask(self, timeout: float) -> bool:
+        import grpc
+        from keras_tuner.src import protos
+
+        service, stub, trial_id = protos.get_service(), self.client.stub, self.trial_id
+        try:
+            if trial_id is None:
+                stub.GetSpace(service.GetSpaceRequest(), timeout=timeout)
+            else:
+                stub.GetTrial(service.GetTrialRequest(trial_id=trial_id), timeout=timeout)
+        except grpc.RpcError:
+            return False
+        return True
+
+
+class LocalWorkers:
+    """Worker processes on this machine; one that dies is replaced.
+
+    Args:
+        folder: of the search, whose ``sweep.json`` they read.
+        count: how many.
+        port: of the chief, on the loopback interface.
+        data_dir: folder of the data sets.
+    """
+
+    def __init__(self, folder: Path, count: int, port: int, data_dir: str | None) -> None:
+        self.folder, self.port, self.data_dir = folder, port, data_dir
+        self.threads = max(1, (os.cpu_count() or 1) // count)
+        self._logs = folder / "workers"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._deaths: dict[str, int] = {}
+        self._names = [f"worker-{index}" for index in range(count)]
+
+    def __enter__(self) -> "LocalWorkers":
+        """Starts the processes."""
+        self._logs.mkdir(exist_ok=True)
+        for name in self._names:
+            self._start(name)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Ends the processes that still run."""
+        for process in self._processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self._processes.values():
+            process.wait()
+
+    def _start(self, name: str) -> None:
+        environment = {
+            **os.environ,
+            TUNER: name,
+            ADDRESS: "127.0.0.1",
+            PORT: str(self.port),
+            PARENT: str(os.getpid()),
+            THREADS: str(self.threads),
+        }
+        environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        environment.setdefault("GRPC_VERBOSITY", "ERROR")
+        command = [sys.executable, "-m", "larq_equalbits.tuning.worker", os.fspath(self.folder.resolve())]
+        with (self._logs / f"{name}.log").open("wb") as log:
+            self._processes[name] = subprocess.Popen(
+                [*command, *([self.data_dir] if self.data_dir else [])],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def look_after(self, oracle: Resilient) -> None:
+        """Replaces the workers that have died; their trials go back to the oracle.
+
+        Raises:
+            InputError: a worker says that the search cannot go on.
+            WorkError: a worker died again and again.
+        """
+        for name, process in list(self._processes.items()):
+            status = process.poll()
+            if status is None or status == 0:
+                continue
+            if status == GIVE_UP:
+                raise InputError(self._last_words(name))
+            self._deaths[name] = self._deaths.get(name, 0) + 1
+            oracle.bury(name)
+            if self._deaths[name] > _RESTARTS:
+                raise WorkError(
+                    f"{name} died {self._deaths[name]} times (exit status {status}); its last words, in "
+                    f"{self._logs / name}.log: {self._last_words(name)}"
+                )
+            self._start(name)
+
+    def _last_words(self, name: str) -> str:
+        lines = (
+            (self._logs / f"{name}.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        )
+        return lines[-1] if lines else "none"

@@ -1,0 +1,309 @@
+"""Networks with a bit ratio to search for, as keras-tuner takes them."""
+
+import dataclasses
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from larq_equalbits import assembly, data, training
+from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.settings import Settings
+from larq_equalbits.tuning import ratios as bit_ratios
+from larq_equalbits.tuning.keras_2 import keras_tuner
+
+SEED = "seed"
+
+
+class BuildError(RuntimeError):
+    """A trial's model could not be built; the cause says why."""
+
+
+class HyperModel(keras_tuner.HyperModel):
+    """A network of the zoo, or one of your own, whose bit ratio is a hyper-parameter.
+
+    The hyper-parameters are ``positive_ratio`` (or ``positive_ratio/<kernel>`` for every kernel whose quantizer has
+    a ratio, under the names that `BitLogger` logs) and ``seed``, so that a trial repeats.
+
+    Works in the searches of this package and in keras-tuner's own classes, which call `build` and `fit`: there
+    the data, the epochs and `BitLogger` are added unless `search` is given others.
+
+    Args:
+        model: a network of the zoo, or ``build(hp)``, which returns a built Keras or Larq model of its own
+            hyper-parameters. The recipe compiles it; what it was compiled with is replaced, with a warning.
+        settings: how a trial trains: `training.Settings`, or a function of ``hp`` that returns them, for
+            hyper-parameters of the training such as the learning rate.
+        ratios: the ratios to choose from, each from 0 to 1; None for any between `low` and `high`.
+        low: the lowest ratio, without `ratios`.
+        high: the highest ratio, without `ratios`.
+        per_layer: a ratio for each kernel, in place of one for the network.
+        seeds: the seeds to choose from; by default that of the settings.
+
+    Raises:
+        InputError: an unknown network, ratios that are none, twice or outside [0, 1], a quantizer that has no
+            ratio, a seed that is no integer from 0.
+    """
+
+    def __init__(
+        self,
+        model: str | Callable[[Any], tf.keras.Model] = "conv2",
+        settings: Settings | Callable[[Any], Settings] | None = None,
+        *,
+        ratios: Sequence[float] | None = None,
+        low: float = 0.1,
+        high: float = 0.9,
+        per_layer: bool = False,
+        seeds: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.function = None if isinstance(model, str) else model
+        self.model = model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
+        if self.function is None:
+            from larq_equalbits import zoo
+
+            zoo.get(self.model)
+        elif not callable(model):
+            raise invalid("model", model, "the name of a network, or a function build(hp)")
+        self._settings: Any = settings if settings is not None else Settings()
+        self.ratios = None if ratios is None else bit_ratios.check(ratios)
+        if self.ratios is None and not 0 <= low < high <= 1:
+            raise invalid("low and high", (low, high), "0 <= low < high <= 1")
+        self.low, self.high = float(low), float(high)
+        self.per_layer = per_layer
+        if seeds is None:
+            seeds = (0,) if callable(self._settings) else (self._settings.seed,)
+        self.seeds = tuple(seeds)
+        if not self.seeds:
+            raise invalid("seeds", seeds, "at least one integer")
+        for seed in self.seeds:
+            if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+                raise invalid("seeds", seed, "integers from 0 to below 2**32")
+        if not callable(self._settings) and self.function is None:
+            plan = self._settings.plan()
+            if bit_ratios.NAME in self._settings.quantizer_options:
+                raise InputError(
+                    f"quantizer_options must not hold {bit_ratios.NAME}, which the search chooses, but are "
+                    f"{self._settings.quantizer_options}."
+                )
+            assembly.quantizer(plan.quantizer, {**self._settings.quantizer_options, bit_ratios.NAME: 0.5})
+
+    @property
+    def declares_itself(self) -> bool:
+        """Whether all hyper-parameters are known without building a network."""
+        return self.function is None and not self.per_layer and not callable(self._settings)
+
+    @property
+    def portable(self) -> bool:
+        """Whether `describe` says everything, so that another process can make the same."""
+        return self.function is None and not callable(self._settings)
+
+    def describe(self) -> dict[str, Any]:
+        """What tells two searches apart, as JSON values."""
+        settings: Any = getattr(self._settings, "__name__", "a function")
+        if not callable(self._settings):
+            settings = json.loads(self._settings.to_json())
+            # Where the data lies changes no result, and differs between machines.
+            settings.pop("data_dir")
+        return {
+            "model": self.model,
+            "settings": settings,
+            "ratios": None if self.ratios is None else list(self.ratios),
+            "between": [self.low, self.high] if self.ratios is None else None,
+            "per_layer": self.per_layer,
+            "seeds": list(self.seeds),
+        }
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any], data_dir: Path | None = None) -> "HyperModel":
+        """The hyper-model that `describe` described, with its data in `data_dir`."""
+        settings = Settings.from_json(json.dumps(description["settings"]))
+        low, high = description["between"] or (0.1, 0.9)
+        return cls(
+            description["model"],
+            settings.replace(data_dir=None if data_dir is None else str(data_dir)),
+            ratios=description["ratios"],
+            low=low,
+            high=high,
+            per_layer=description["per_layer"],
+            seeds=description["seeds"],
+        )
+
+    def declare_hyperparameters(self, hp: Any) -> None:
+        """Registers the seed, and the ratio unless it takes a network to name the layers."""
+        self._seed(hp)
+        if not self.per_layer:
+            self._ratio(hp, bit_ratios.NAME)
+
+    def _seed(self, hp: Any) -> int:
+        if len(self.seeds) == 1:
+            return int(hp.Fixed(SEED, self.seeds[0]))
+        return int(hp.Choice(SEED, list(self.seeds)))
+
+    def _ratio(self, hp: Any, name: str) -> float:
+        if self.ratios is None:
+            return float(hp.Float(name, self.low, self.high))
+        if len(self.ratios) == 1:
+            return float(hp.Fixed(name, self.ratios[0]))
+        return float(hp.Choice(name, list(self.ratios)))
+
+    def settings(self, hp: Any) -> Settings:
+        """The training of the trial `hp`.
+
+        Raises:
+            InputError: values out of range.
+        """
+        settings = self._settings(hp) if callable(self._settings) else self._settings
+        settings = settings.replace(model=self.model, seed=self._seed(hp))
+        if not self.per_layer:
+            ratio = self._ratio(hp, bit_ratios.NAME)
+            options = {**settings.quantizer_options, bit_ratios.NAME: ratio}
+            settings = settings.replace(quantizer_options=options if self.function is None else {})
+        settings.plan()
+        return settings
+
+    def builder(self, hp: Any) -> assembly.Builder | None:
+        """What builds the trial's network in place of the zoo; None where the settings say all of it.
+
+        What it builds raises `BuildError` where that fails.
+        """
+        if self.function is None and not self.per_layer:
+            return None
+
+        def build(**arguments: Any) -> tf.keras.Model:
+            try:
+                return self._assemble(hp, arguments)
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise BuildError(f"the model could not be built: {reason}") from error
+
+        return build
+
+    def _assemble(self, hp: Any, arguments: dict[str, Any]) -> tf.keras.Model:
+        if self.function is None:
+            from larq_equalbits import zoo
+
+            model = zoo.get(self.model)(**arguments)
+        else:
+            model = self.function(hp)
+            if not isinstance(model, tf.keras.Model):
+                raise InputError(f"build(hp) must return a Keras 2 model, but got {model!r}.")
+            if getattr(model, "optimizer", None) is not None:
+                warnings.warn(
+                    f"{self.model}: what the model was compiled with is replaced by the recipe's optimizer and "
+                    "loss; set those in the settings.",
+                    stacklevel=2,
+                )
+        if self.per_layer:
+            names = [kernel.name for kernel in bit_ratios.tunable(model)]
+            bit_ratios.apply(model, {name: self._ratio(hp, f"{bit_ratios.NAME}/{name}") for name in names})
+        else:
+            bit_ratios.apply(model, self._ratio(hp, bit_ratios.NAME))
+        return model
+
+    def images(self, settings: Settings, *, download: bool = False) -> data.Data:
+        """The trial's data.
+
+        Raises:
+            InputError: it is not there, or not such.
+        """
+        plan = settings.plan()
+        return data.load(
+            settings.dataset,
+            batch_size=plan.batch_size,
+            seed=settings.seed,
+            data_dir=settings.data_dir,
+            augment=settings.augment,
+            validation_fraction=settings.validation_fraction,
+            train_images=settings.train_images,
+            download=download,
+        )
+
+    def check_data(self, download: bool = False) -> None:
+        """Opens the data, so that what is missing is said before the first trial.
+
+        Raises:
+            InputError: it is not there, or not such.
+        """
+        if not callable(self._settings):
+            self.images(self._settings, download=download)
+
+    def build(self, hp: Any) -> tf.keras.Model:
+        """The trial's network, compiled as the recipe says, its weights drawn from the trial's seed.
+
+        Raises:
+            InputError: an unknown network or quantizer, or data that is not there.
+            BuildError: the network cannot be built.
+        """
+        settings = self.settings(hp)
+        plan = settings.plan()
+        images = self.images(settings)
+        tf.keras.utils.set_random_seed(settings.seed)
+        model = assembly.build(settings, plan, images, self.builder(hp))
+        training._compile(model, plan, training._schedule(plan, images.steps_per_epoch))
+        return model
+
+    def fit(self, hp: Any, model: tf.keras.Model, *args: Any, **kwargs: Any) -> Any:
+        """Trains as the settings say, with `BitLogger`; arguments given to `search` come first.
+
+        Returns:
+            Keras' History.
+        """
+        settings = self.settings(hp)
+        plan = settings.plan()
+        if not args and "x" not in kwargs:
+            images = self.images(settings)
+            kwargs = {"x": images.train, "validation_data": images.validation, **kwargs}
+        kwargs.setdefault("epochs", plan.epochs)
+        own = training._callbacks(plan, model, Path(), chief=False)
+        given = kwargs.pop("callbacks", None) or []
+        kinds = {type(callback) for callback in given}
+        own = [callback for callback in own if type(callback) not in kinds]
+        return model.fit(*args, callbacks=[*own, *given], **kwargs)
+
+
+def describe_objective(objective: Any) -> Any:
+    """An objective of keras-tuner as JSON values."""
+    if hasattr(objective, "objectives"):
+        return [describe_objective(each) for each in objective.objectives]
+    return {"name": objective.name, "direction": objective.direction}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    ending: str
+    direction: str
+
+
+_RULES = (
+    _Rule("accuracy", "max"),
+    _Rule("entropy", "max"),
+    _Rule("loss", "min"),
+    _Rule("bytes", "min"),
+)
+
+
+def objective(name: Any, direction: str | None = None) -> Any:
+    """What a search makes greater or smaller, as keras-tuner's Objective.
+
+    Args:
+        name: a key of Keras' `logs` (``val_accuracy``, ``bit_entropy``, ``<layer>/bit_entropy``, ...), of the
+            run's results (``test_accuracy``, ...), or ``tflite_bytes``, the size after conversion; an Objective
+            or a list of several, which keras-tuner adds up.
+        direction: "min" or "max"; by default greater is better of what ends in accuracy or entropy, smaller of
+            what ends in loss or bytes.
+
+    Raises:
+        InputError: another direction, or none for a key of which it is not known.
+    """
+    if isinstance(name, list | tuple):
+        return [objective(each, direction) for each in name]
+    if isinstance(name, keras_tuner.Objective):
+        return name
+    if direction is None:
+        direction = next((rule.direction for rule in _RULES if str(name).endswith(rule.ending)), None)
+    if direction not in ("min", "max"):
+        raise invalid("direction", direction, f'"min" or "max" for the objective {name!r}')
+    return keras_tuner.Objective(name, direction)

@@ -1,0 +1,74 @@
+"""A line for each trial that ends, with the time that is left."""
+
+import statistics
+import sys
+import time
+from typing import Any
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(7322)
+    '2 h 2 min'
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class Progress:
+    """Prints how far a search is, on standard error.
+
+    Args:
+        total: how many trials there will be, None where the search decides.
+        ended: how many have ended already.
+        workers: how many trials run at a time.
+        objective: the metric to show.
+    """
+
+    def __init__(self, total: int | None, ended: int, workers: int, objective: str) -> None:
+        self.total, self.ended, self.workers, self.objective = total, ended, max(workers, 1), objective
+        self._last: dict[int, float] = {}
+        self._start = time.monotonic()
+        self._seconds: list[float] = []
+        if ended:
+            self._say(f"{ended}{self._of()} trials are there already")
+
+    def _of(self) -> str:
+        return "" if self.total is None else f" of {self.total}"
+
+    def _say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def ended_one(
+        self, values: dict[str, Any], score: float | None, reason: str | None, seconds: float
+    ) -> None:
+        """Says that a trial has ended.
+
+        Args:
+            values: its hyper-parameters.
+            score: its objective, or None.
+            reason: why it failed, or None.
+            seconds: how long it took; NaN where that is not known.
+        """
+        self.ended += 1
+        if seconds == seconds:
+            self._seconds.append(seconds)
+        what = ", ".join(f"{key} {_short(value)}" for key, value in values.items() if "tuner/" not in key)
+        result = f"failed: {reason}" if score is None else f"{self.objective} {score:.4f}"
+        line = f"trial {self.ended}{self._of()}: {what}: {result}"
+        if self._seconds and seconds == seconds:
+            line += f", {duration(seconds)}"
+        self._say(line + self._left())
+
+    def _left(self) -> str:
+        if self.total is None or not self._seconds or self.ended >= self.total:
+            return ""
+        left = statistics.median(self._seconds) * (self.total - self.ended) / self.workers
+        return f"; about {duration(left)} left"
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,166 @@
+"""One trial as a training run: in a run folder, resumable, with what the oracle is told at its end."""
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from larq_equalbits import files, recording, training
+from larq_equalbits.errors import InputError
+from larq_equalbits.settings import Settings
+from larq_equalbits.tuning.hypermodel import HyperModel
+from larq_equalbits.tuning.keras_2 import keras_tuner
+from larq_equalbits.tuning.oracles import FAILURE
+from larq_equalbits.tuning.trials import RESULT
+
+VALUES = "trial_values.json"
+SIZE = "tflite_bytes"
+# Known only once a run has ended.
+_LATER = ("test_accuracy", "test_loss", "best_test_accuracy", "best_test_loss", "learning_rate", SIZE)
+
+
+class UnknownMetricError(keras_tuner.errors.FatalError, InputError):
+    """The objective is not among what trials log."""
+
+
+class UnwritableError(keras_tuner.errors.FatalError, OSError):
+    """The disk is full or the folder cannot be written: no fault of the trial."""
+
+
+class _Watch(tf.keras.callbacks.Callback):
+    """Ends a trial that makes no sense, and the search where its objective does not exist."""
+
+    def __init__(self, objectives: Sequence[str], epochs: int | None) -> None:
+        super().__init__()
+        self._supports_tf_logs = True
+        self.objectives, self.epochs = objectives, epochs
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        values = logs or {}
+        known = [*values, *_LATER]
+        for name in self.objectives:
+            if name not in known:
+                raise UnknownMetricError(
+                    f"objective must be a metric that trials log, but got {name!r}; they log {', '.join(known)}."
+                )
+        for key in ("loss", "val_loss"):
+            if key in values and not math.isfinite(float(values[key])):
+                raise FloatingPointError(f"{key} became {float(values[key])} in epoch {epoch + 1}")
+        if self.epochs is not None and epoch + 1 >= self.epochs:
+            self.model.stop_training = True
+
+
+def run(
+    trial: Any,
+    folder: Path,
+    hypermodel: HyperModel,
+    objectives: Sequence[str],
+    *,
+    epochs: int | None = None,
+    former: Path | None = None,
+    callbacks: Sequence[Any] = (),
+) -> dict[str, float]:
+    """Trains a trial of keras-tuner in `folder`, or takes up what was left there, and returns its metrics.
+
+    Args:
+        trial: its hyper-parameters may hold Hyperband's ``tuner/epochs``, after which it pauses.
+        folder: the run's folder.
+        hypermodel: what to train.
+        objectives: names that its metrics must hold; ``tflite_bytes`` among them converts the model.
+        epochs: of the whole training, in place of the settings'.
+        former: the folder of the trial that this one goes on with (Hyperband).
+        callbacks: further ones, this trial's own copies.
+
+    Raises:
+        keras_tuner.errors.FailedTrialError: the trial failed; the reason is in ``failure.json``.
+        UnknownMetricError: an objective that the trial does not log.
+        UnwritableError: the folder cannot be written.
+    """
+    try:
+        return _run(trial, folder, hypermodel, objectives, epochs, former, callbacks)
+    except keras_tuner.errors.FatalError:
+        raise
+    except OSError as error:
+        raise UnwritableError(error.errno, f"the search stops, to be resumed: {error}") from error
+    except Exception as error:
+        reason = str(error) if type(error).__name__ == "BuildError" else f"{type(error).__name__}: {error}"
+        files.write_text(folder / FAILURE, json.dumps({"reason": reason.strip()}) + "\n")
+        raise keras_tuner.errors.FailedTrialError(reason) from error
+
+
+def _run(
+    trial: Any,
+    folder: Path,
+    hypermodel: HyperModel,
+    objectives: Sequence[str],
+    epochs: int | None,
+    former: Path | None,
+    callbacks: Sequence[Any],
+) -> dict[str, float]:
+    started = time.perf_counter()
+    values = trial.hyperparameters.values
+    stop = values.get("tuner/epochs")
+    settings = hypermodel.settings(trial.hyperparameters).replace(
+        **({} if epochs is None else {"epochs": epochs})
+    )
+    resume = _same(folder, values, settings)
+    if resume and (folder / RESULT).is_file():
+        return dict(json.loads((folder / RESULT).read_text(encoding="utf-8"))["metrics"])
+    if resume and stop is not None and len(training.Run.load(folder).history.get("loss", ())) >= stop:
+        # Killed between its last epoch and its result: fit would begin another epoch.
+        resume = False
+    if not resume:
+        for name in (RESULT, FAILURE, VALUES):
+            (folder / name).unlink(missing_ok=True)
+        if former is not None:
+            for file in (
+                recording.SETTINGS,
+                recording.STATE,
+                recording.BEST,
+                recording.LAST,
+                recording.HISTORY,
+            ):
+                (folder / file).parent.mkdir(exist_ok=True)
+                shutil.copyfile(former / file, folder / file)
+        files.write_text(folder / VALUES, json.dumps(values))
+    result = training.train(
+        settings,
+        folder,
+        resume=resume or former is not None,
+        verbose=0,
+        build=hypermodel.builder(trial.hyperparameters),
+        callbacks=[*callbacks, _Watch(objectives, stop)],
+    )
+    metrics = {key: column[-1] for key, column in result.history.items()}
+    metrics.update({key: float(value) for key, value in result.results.items() if value is not None})
+    if SIZE in objectives:
+        from larq_equalbits import export
+
+        # Every byte counts, those of layers that stay float too.
+        report = export.convert(result.load_model(), folder / "model.tflite", strict=False)
+        metrics[SIZE] = float(len(report.tflite))
+    for name in objectives:
+        if not math.isfinite(metrics[name]):
+            raise FloatingPointError(f"{name} became {metrics[name]}")
+    content = {
+        "metrics": metrics,
+        "seconds": round(time.perf_counter() - started, 3),
+        "worker": os.environ.get("KERASTUNER_TUNER_ID", ""),
+    }
+    files.write_text(folder / RESULT, json.dumps(content) + "\n")
+    return metrics
+
+
+def _same(folder: Path, values: dict[str, Any], settings: Settings) -> bool:
+    """Whether `folder` holds a beginning of this very trial."""
+    try:
+        known = json.loads((folder / VALUES).read_text(encoding="utf-8"))
+        return known == values and not Settings.load(folder / recording.SETTINGS).differences(settings)
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,508 @@
+"""The searches: a grid over ratios and seeds, and keras-tuner's algorithms, on resumable run folders."""
+
+import contextlib
+import copy
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from larq_equalbits import files, training
+from larq_equalbits.errors import InputError, WorkError, invalid
+from larq_equalbits.settings import Settings
+from larq_equalbits.tuning import distributed, oracles, running, trials
+from larq_equalbits.tuning.hypermodel import HyperModel, describe_objective, objective
+from larq_equalbits.tuning.keras_2 import keras_tuner
+from larq_equalbits.tuning.progress import Progress
+
+DESCRIPTION = "sweep.json"
+BEST = "best"
+_STATE = "tuner.json"
+
+
+class Search(keras_tuner.Tuner):
+    """A keras-tuner search whose trials are run folders.
+
+    Every trial trains by `training.train` in a folder of its own under `out` (settings, history with BitLogger's
+    values, last and best model, checkpoint), so that a killed search goes on within the trial it was killed in
+    and repeats none that has ended, and so that `larq-equalbits convert` takes any trial.
+
+    With keras-tuner's environment variables ``KERASTUNER_TUNER_ID`` ("chief", or a name for each worker),
+    ``KERASTUNER_ORACLE_IP`` and ``KERASTUNER_ORACLE_PORT`` set, the same program is the chief or a worker of a
+    search on several machines that share `out`.
+
+    Args:
+        oracle: one of those in `tuning.oracles`.
+        hypermodel: a `HyperModel`, or what makes one: a network's name, or ``build(hp)``.
+        out: the search's folder.
+        overwrite: replace a search that is there with other settings.
+        callbacks: Keras callbacks; every trial gets copies (`copy.deepcopy`).
+
+    Raises:
+        InputError: a folder with other things in it, or with a search of other settings (names them); callbacks
+            that cannot be copied.
+    """
+
+    def __init__(
+        self,
+        oracle: oracles.Resilient,
+        hypermodel: HyperModel | str | Callable[[Any], tf.keras.Model],
+        out: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        callbacks: Sequence[tf.keras.callbacks.Callback] = (),
+    ) -> None:
+        self.role = distributed.role()
+        self.out = Path(out)
+        self.hyper = hypermodel if isinstance(hypermodel, HyperModel) else HyperModel(hypermodel)
+        self.callbacks = list(callbacks)
+        self._copied_callbacks()
+        self._asked = False
+        self._signs: distributed.SignsOfLife | None = None
+        self.description = {"kind": type(self).__name__, **self.hyper.describe(), **self._describe(oracle)}
+        if self.role != "worker":
+            self._claim(overwrite)
+        # keras-tuner's own overwrite would let a worker remove the folder of the chief.
+        with _without_reload_message(self.out / _STATE):
+            super().__init__(
+                oracle,
+                self.hyper,
+                directory=os.fspath(self.out.parent),
+                project_name=self.out.name,
+                overwrite=False,
+            )
+        if self.role != "worker":
+            self.save()
+
+    def _describe(self, oracle: oracles.Resilient) -> dict[str, Any]:
+        return {"objective": describe_objective(oracle.objective), "options": self.options()}
+
+    def options(self) -> dict[str, Any]:
+        """The algorithm's own arguments, as JSON values."""
+        return {}
+
+    def _claim(self, overwrite: bool) -> None:
+        """Makes the folder this search's, or finds that it is.
+
+        Raises:
+            InputError: it holds another search, or other things.
+        """
+        path = self.out / DESCRIPTION
+        if path.is_file():
+            try:
+                known = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise InputError(f"{path} must be JSON, but {error}.") from error
+            differences = _differences(known, json.loads(json.dumps(self.description)))
+            if not differences and not overwrite:
+                return
+            if not overwrite:
+                raise InputError(
+                    f"out must be a new folder, but {self.out} holds a sweep of other settings: "
+                    f"{'; '.join(differences)}. Choose another folder, or overwrite it."
+                )
+            self._clear()
+        elif self.out.is_dir() and any(self.out.iterdir()):
+            raise InputError(
+                f"out must be a new folder or that of a sweep, but {self.out} holds other things."
+            )
+        elif self.out.exists() and not self.out.is_dir():
+            raise InputError(f"out must be a folder, but {self.out} is a file.")
+        files.write_text(path, json.dumps(self.description, indent=2) + "\n")
+
+    def _clear(self) -> None:
+        for path in self.out.glob("trial_*"):
+            shutil.rmtree(path)
+        _remove(self.out / BEST)
+        shutil.rmtree(self.out / "workers", ignore_errors=True)
+        for name in (_STATE, "oracle.json", trials.CSV, trials.JSON, trials.PLOT, DESCRIPTION):
+            (self.out / name).unlink(missing_ok=True)
+
+    def _get_tuner_fname(self) -> str:
+        # The same for one process and for a chief: what one began the other goes on with.
+        return os.path.join(str(self.project_dir), _STATE)
+
+    def save(self) -> None:
+        """Writes the state, unless this is a worker."""
+        if self.role != "worker":
+            self.oracle.save()
+            files.write_text(self._get_tuner_fname(), "{}\n")
+
+    def reload(self) -> None:
+        """Takes up the oracle's state, unless this is a worker."""
+        if self.role != "worker":
+            self.oracle.reload()
+
+    def _populate_initial_space(self) -> None:
+        hp = self.oracle.get_space()
+        self.hyper.declare_hyperparameters(hp)
+        self.oracle.update_space(hp)
+        if self.hyper.declares_itself:
+            return
+        try:
+            self._activate_all_conditions()
+        except InputError:
+            raise
+        except Exception:
+            # The default values may be the only ones that cannot be built: the trial says so.
+            self.oracle.update_space(hp)
+
+    def _copied_callbacks(self) -> list[Any]:
+        try:
+            return copy.deepcopy(self.callbacks)
+        except Exception as error:
+            raise InputError(
+                f"callbacks must be such that copy.deepcopy can copy them, as every trial gets its own: {error}"
+            ) from error
+
+    @property
+    def objectives(self) -> list[str]:
+        """The names of what is optimised."""
+        chosen = self.oracle.objective
+        return [each.name for each in getattr(chosen, "objectives", [chosen])]
+
+    def pre_create_trial(self) -> None:
+        """Waits a little where the oracle had no trial the last time."""
+        if self._asked:
+            time.sleep(0.5)
+        self._asked = True
+
+    def on_trial_begin(self, trial: Any) -> None:
+        """Tells the chief from now on that this worker has the trial."""
+        self._asked = False
+        if self._signs is not None:
+            self._signs.trial_id = trial.trial_id
+
+    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Trains the trial in its run folder; see `tuning.running.run`."""
+        if self.role == "worker":
+            self._check_chief()
+        values = trial.hyperparameters.values
+        former = values.get("tuner/trial_id")
+        return running.run(
+            trial,
+            Path(self.get_trial_dir(trial.trial_id)),
+            self.hyper,
+            self.objectives,
+            epochs=self.description["options"].get("max_epochs"),
+            former=Path(self.get_trial_dir(former)) if former else None,
+            callbacks=self._copied_callbacks(),
+        )
+
+    def _check_chief(self) -> None:
+        known = json.loads((self.out / DESCRIPTION).read_text(encoding="utf-8"))
+        differences = _differences(known, json.loads(json.dumps(self.description)))
+        if differences:
+            raise running.UnknownMetricError(
+                f"a worker must have the chief's settings: {'; '.join(differences)}."
+            )
+
+    def search(self, *, workers: int = 1, verbose: int = 1) -> None:
+        """Runs the trials that have not ended yet, and writes the tables, the plot and the best run.
+
+        Args:
+            workers: processes on this machine that run trials at the same time; more than one only where the
+                network is one of the zoo and there are no callbacks, so that they can make the same.
+            verbose: 1 for a line for each trial that ends, 0 for silence.
+
+        Raises:
+            InputError: an objective that the trials do not log; workers that cannot be started.
+            OSError: the folder cannot be written; what has ended is safe.
+            WorkError: every trial failed, or workers die again and again.
+        """
+        if self.role == "worker":
+            with distributed.SignsOfLife(self.oracle, oracles.Resilient.patience) as self._signs:
+                super().search()
+            return
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+            raise invalid("workers", workers, "an integer of at least 1")
+        if workers > 1 and not (self.hyper.portable and not self.callbacks):
+            raise InputError(
+                "workers must be 1 for a network, settings or callbacks made in Python, which another process cannot "
+                "make: start the program several times with keras-tuner's environment variables instead."
+            )
+        self.hyper.check_data()
+        self.oracle.on_end = self._report(workers, verbose)
+        try:
+            self._search(workers)
+        except running.UnknownMetricError:
+            if not self.oracle.end_order:
+                self._clear()
+            raise
+        self._finish()
+
+    def _search(self, workers: int) -> None:
+        if self.remaining_trials == 0 and not self.oracle._retry_queue:
+            return
+        if self.role == "chief":
+            host, port = os.environ[distributed.ADDRESS], os.environ[distributed.PORT]
+            with distributed.served(self.oracle, f"{host}:{port}") as (_, done):
+                while not done():
+                    time.sleep(0.1)
+        elif workers > 1:
+            data_dir = self.hyper._settings.data_dir
+            with (
+                distributed.served(self.oracle, "127.0.0.1:0") as (free, done),
+                distributed.LocalWorkers(self.out, workers, free, data_dir and os.fspath(data_dir)) as local,
+            ):
+                while not done():
+                    local.look_after(self.oracle)
+                    time.sleep(0.1)
+        else:
+            super().search()
+
+    def _report(self, workers: int, verbose: int) -> Callable[[Any], None]:
+        ended = len(self.oracle.end_order)
+        progress = (
+            Progress(self.oracle.max_trials, ended, workers, " + ".join(self.objectives)) if verbose else None
+        )
+
+        def on_end(trial: Any) -> None:
+            # A trial that will be tried again has not ended.
+            if trial.status not in ("COMPLETED", "FAILED"):
+                return
+            read = trials.read(trial, Path(self.get_trial_dir(trial.trial_id)))
+            if progress is not None:
+                progress.ended_one(read.values, trial.score, read.reason, read.seconds)
+            trials.write(self.out, self.trials(), self.description)
+
+        return on_end
+
+    def trials(self) -> list[trials.Trial]:
+        """What has become of every trial, in the order in which they were started."""
+        return [
+            trials.read(self.oracle.trials[name], Path(self.get_trial_dir(name)))
+            for name in self.oracle.start_order
+        ]
+
+    def best_run(self) -> training.Run:
+        """The run of the best trial by the objective.
+
+        Raises:
+            WorkError: no trial has finished.
+        """
+        best = [trial for trial in self.oracle.get_best_trials(1) if trial.status == "COMPLETED"]
+        if not best:
+            reasons = [trial.reason for trial in self.trials() if trial.reason]
+            raise WorkError(f"no trial of {self.out} finished: {reasons[0] if reasons else 'none was run'}")
+        return training.Run.load(self.get_trial_dir(best[0].trial_id))
+
+    def load_model(self, trial: Any) -> tf.keras.Model:
+        """The last model of a trial, from its run folder."""
+        return training.Run.load(self.get_trial_dir(trial.trial_id)).load_model()
+
+    def shown(self) -> list[str]:
+        """The metrics of the table and the plot: accuracy on test images, the objective, the entropy."""
+        wanted = ["test_accuracy", *self.objectives, "filter_entropy"]
+        logged = {key for trial in self.trials() for key in trial.metrics}
+        return [name for name in dict.fromkeys(wanted) if name in logged]
+
+    def _finish(self) -> None:
+        found = self.trials()
+        trials.write(self.out, found, self.description)
+        best = self.best_run()
+        _remove(self.out / BEST)
+        try:
+            (self.out / BEST).symlink_to(best.folder.name, target_is_directory=True)
+        except OSError:
+            shutil.copytree(best.folder, self.out / BEST)
+        if not self.hyper.per_layer:
+            try:
+                figure = trials.plot(found, self.shown())
+            except ImportError:
+                return
+            with files.replacing(self.out / trials.PLOT) as temporary:
+                figure.savefig(temporary, dpi=150)
+
+
+def _without_reload_message(state: Path) -> contextlib.AbstractContextManager[Any]:
+    """Keeps off standard output, which may be JSON, what keras-tuner prints where there is a state."""
+    return contextlib.redirect_stdout(io.StringIO()) if state.exists() else contextlib.nullcontext()
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _differences(known: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for name in dict.fromkeys((*known, *given)):
+        old, new = known.get(name), given.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            found.append(f"{prefix}{name}: {old!r} against {new!r}")
+    return found
+
+
+class BitRatioSweep(Search):
+    """A grid: every ratio with every seed, each trained once (Equal Bits, Fig. 5).
+
+    The best trial is the one with the best objective of its last epoch. By default that is the accuracy on the
+    held-out images: chosen by the test images, their accuracy would be too good.
+
+    Args:
+        model: a network of the zoo, ``build(hp)``, or a `HyperModel` (whose ratios and seeds are then replaced by
+            those of this grid where they are given).
+        ratios: shares of +1, each from 0 to 1.
+        out: the sweep's folder.
+        repeats: seeds of each ratio: that of the settings and the integers behind it.
+        settings: how a trial trains.
+        objective: what the best trial is best in; see `tuning.objective`.
+        overwrite: as for `Search`.
+        callbacks: as for `Search`.
+
+    Raises:
+        InputError: as `Search` and `HyperModel`, and for `repeats` below 1.
+
+    Reference:
+        Li et al., Equal Bits: Enforcing Equally Distributed Binary Network Weights, AAAI 2022, Fig. 5.
+    """
+
+    def __init__(
+        self,
+        model: str | Callable[[Any], tf.keras.Model] | HyperModel = "conv2",
+        ratios: Sequence[float] | None = None,
+        *,
+        out: str | os.PathLike[str],
+        repeats: int = 1,
+        settings: Settings | Callable[[Any], Settings] | None = None,
+        objective: Any = "val_accuracy",
+        overwrite: bool = False,
+        callbacks: Sequence[tf.keras.callbacks.Callback] = (),
+    ) -> None:
+        if isinstance(model, HyperModel):
+            hyper = model
+            if hyper.ratios is None or hyper.per_layer:
+                raise invalid(
+                    "model", "a HyperModel without ratios of the whole network", "one with `ratios`"
+                )
+        else:
+            if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+                raise invalid("repeats", repeats, "an integer of at least 1")
+            first = 0 if settings is None or callable(settings) else settings.seed
+            hyper = HyperModel(
+                model,
+                settings,
+                ratios=[index / 10 for index in range(1, 10)] if ratios is None else ratios,
+                seeds=range(first, first + repeats),
+            )
+        if hyper.ratios is None:
+            raise invalid("ratios", hyper.ratios, "given to the HyperModel of a grid")
+        oracle = oracles.GridOracle(hyper.ratios, hyper.seeds, objective=_objective(objective))
+        super().__init__(oracle, hyper, out, overwrite=overwrite, callbacks=callbacks)
+
+    def summary(self) -> list[trials.Ratio]:
+        """Mean and deviation of every metric for each ratio."""
+        return trials.by_ratio(self.trials())
+
+
+class RandomSearch(Search):
+    """keras-tuner's random search.
+
+    Args:
+        model: a `HyperModel`, the name of a network, or ``build(hp)``.
+        out: the search's folder.
+        max_trials: how many trials there are at most.
+        objective: what to optimise; see `tuning.objective`.
+        seed: of the search (those of the trials are the hyper-model's).
+        overwrite: as for `Search`.
+        callbacks: as for `Search`.
+        **options: further arguments of keras-tuner's RandomSearchOracle.
+    """
+
+    _oracle: Any = oracles.RandomSearchOracle
+
+    def __init__(
+        self,
+        model: str | Callable[[Any], tf.keras.Model] | HyperModel = "conv2",
+        *,
+        out: str | os.PathLike[str],
+        objective: Any = "val_accuracy",
+        seed: int = 0,
+        overwrite: bool = False,
+        callbacks: Sequence[tf.keras.callbacks.Callback] = (),
+        **options: Any,
+    ) -> None:
+        self._options = {**self._defaults(), "seed": seed, **options}
+        # keras-tuner takes a seed of 0 for none.
+        oracle = self._oracle(objective=_objective(objective), **{**self._options, "seed": seed + 1})
+        super().__init__(oracle, model, out, overwrite=overwrite, callbacks=callbacks)
+
+    def _defaults(self) -> dict[str, Any]:
+        return {"max_trials": 10}
+
+    def options(self) -> dict[str, Any]:
+        """The algorithm's own arguments, as JSON values."""
+        return self._options
+
+
+class BayesianOptimization(RandomSearch):
+    """keras-tuner's Bayesian optimization with a Gaussian process; arguments as for `RandomSearch`.
+
+    Needs scikit-learn and scipy, which the extra `data` installs.
+    """
+
+    _oracle: Any = oracles.BayesianOptimizationOracle
+
+
+class Hyperband(RandomSearch):
+    """keras-tuner's Hyperband; arguments as for `RandomSearch`, but for the number of trials, which follows.
+
+    A trial that is promoted goes on from the checkpoint of its former round, so that one which reaches
+    `max_epochs` is the run that would have trained so long at once: learning rate and schedules are those of
+    `max_epochs` from the start.
+
+    Args:
+        max_epochs: of the longest trials.
+        factor: by which each round has fewer trials and more epochs.
+        **options: as for `RandomSearch`, and further arguments of keras-tuner's HyperbandOracle.
+    """
+
+    _oracle: Any = oracles.HyperbandOracle
+
+    def _defaults(self) -> dict[str, Any]:
+        return {"max_epochs": 27, "factor": 3}
+
+
+def _objective(given: Any) -> Any:
+    return objective(given)
+
+
+_KINDS: dict[str, Any] = {
+    each.__name__: each for each in (BitRatioSweep, RandomSearch, BayesianOptimization, Hyperband)
+}
+
+
+def from_folder(folder: Path, data_dir: Path | None = None) -> Search:
+    """The search that is in `folder`, of a network of the zoo.
+
+    Raises:
+        InputError: none there, or one that was made in Python.
+    """
+    path = folder / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"folder must be that of a sweep, but there is no {path}.") from error
+    if not isinstance(description["settings"], dict):
+        raise InputError(f"{path}: the settings are a function, which only the program that made them has.")
+    hyper = HyperModel.from_description(description, data_dir)
+    chosen = description["objective"]
+    named = [keras_tuner.Objective(**each) for each in (chosen if isinstance(chosen, list) else [chosen])]
+    kind = _KINDS[description["kind"]]
+    return kind(
+        hyper, out=folder, objective=named if isinstance(chosen, list) else named[0], **description["options"]
+    )
+
+
+__all__ = ["BayesianOptimization", "BitRatioSweep", "Hyperband", "RandomSearch", "Search", "from_folder"]

@@ -1,0 +1,208 @@
+"""What the trials of a search came to: one by one, per ratio, as files and as a plot."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from larq_equalbits import files
+from larq_equalbits.errors import require
+from larq_equalbits.tuning.ratios import NAME
+
+RESULT = "trial_results.json"
+CSV, JSON, PLOT = "trials.csv", "trials.json", "ratios.png"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """A trial as it ended.
+
+    Attributes:
+        name: keras-tuner's id.
+        folder: its run folder, which `larq-equalbits convert` and `training.Run.load` take.
+        status: "COMPLETED" or "FAILED"; "RUNNING" or "INVALID" where it has yet to be run (again).
+        values: its hyper-parameters, the seed among them.
+        metrics: of the last epoch every key of Keras' `logs` (BitLogger's among them), what was measured on the
+            test images, and ``tflite_bytes`` where it was asked for; empty unless completed.
+        seconds: from its start to its end, NaN unless completed.
+        reason: why it failed, or None.
+    """
+
+    name: str
+    folder: Path
+    status: str
+    values: dict[str, Any]
+    metrics: dict[str, float]
+    seconds: float
+    reason: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        fields = {**dataclasses.asdict(self), "folder": self.folder.name}
+        return {**fields, "seconds": None if math.isnan(self.seconds) else self.seconds}
+
+
+def read(trial: Any, folder: Path) -> Trial:
+    """keras-tuner's trial with what its folder holds."""
+    result: dict[str, Any] = {}
+    if trial.status == "COMPLETED" and (folder / RESULT).is_file():
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    reason = trial.message.strip().splitlines()[0] if trial.message else None
+    return Trial(
+        trial.trial_id,
+        folder,
+        trial.status,
+        dict(trial.hyperparameters.values),
+        result.get("metrics", {}),
+        result.get("seconds", math.nan),
+        reason,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratio:
+    """The trials of one ratio.
+
+    Attributes:
+        ratio: the share of +1.
+        completed: how many have finished.
+        failed: how many have failed.
+        mean: by metric, over the completed ones.
+        deviation: by metric, that of the sample; NaN below two.
+    """
+
+    ratio: float
+    completed: int
+    failed: int
+    mean: dict[str, float]
+    deviation: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; None where a deviation is not known."""
+        deviation = {key: None if math.isnan(value) else value for key, value in self.deviation.items()}
+        return {**dataclasses.asdict(self), "deviation": deviation}
+
+
+def by_ratio(trials: Sequence[Trial]) -> list[Ratio]:
+    """Mean and deviation of every metric for each ratio, the lowest first."""
+    found = []
+    for ratio in sorted({trial.values[NAME] for trial in trials if NAME in trial.values}):
+        own = [trial for trial in trials if trial.values.get(NAME) == ratio]
+        done = [trial.metrics for trial in own if trial.status == "COMPLETED"]
+        columns = {key: [each[key] for each in done if key in each] for each in done for key in each}
+        found.append(
+            Ratio(
+                ratio,
+                len(done),
+                sum(trial.status == "FAILED" for trial in own),
+                {key: statistics.fmean(values) for key, values in columns.items()},
+                {
+                    key: statistics.stdev(values) if len(values) > 1 else math.nan
+                    for key, values in columns.items()
+                },
+            )
+        )
+    return found
+
+
+def write(folder: Path, trials: Sequence[Trial], description: dict[str, Any]) -> None:
+    """Writes ``trials.csv`` (a row for each trial) and ``trials.json`` (the same with the search's settings)."""
+    rows = [
+        {
+            "trial": trial.name,
+            "status": trial.status,
+            **trial.values,
+            "seconds": "" if math.isnan(trial.seconds) else trial.seconds,
+            "reason": trial.reason or "",
+            # BitLogger's own key for the network has the name of the hyper-parameter.
+            **{
+                f"measured_{key}" if key in trial.values else key: value
+                for key, value in trial.metrics.items()
+            },
+        }
+        for trial in trials
+    ]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(
+        text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_text(folder / CSV, text.getvalue())
+    content = {
+        "search": description,
+        "ratios": [each.to_dict() for each in by_ratio(trials)],
+        "trials": [trial.to_dict() for trial in trials],
+    }
+    files.write_text(folder / JSON, json.dumps(content, indent=2) + "\n")
+
+
+def table(trials: Sequence[Trial], metrics: Sequence[str]) -> Any:
+    """Mean and deviation of `metrics` for each ratio as a rich table."""
+    from rich import box
+    from rich.table import Table
+
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
+    shown.add_column("ratio", justify="right")
+    shown.add_column("trials", justify="right")
+    for metric in metrics:
+        shown.add_column(metric, justify="right")
+    for each in by_ratio(trials):
+        counts = f"{each.completed}" + (f" ({each.failed} failed)" if each.failed else "")
+        shown.add_row(f"{each.ratio:g}", counts, *(_cell(each, metric) for metric in metrics))
+    return shown
+
+
+def _cell(each: Ratio, metric: str) -> str:
+    if metric not in each.mean:
+        return "-"
+    digits = ",.0f" if metric.endswith("bytes") else ".4f"
+    spread = each.deviation[metric]
+    return format(each.mean[metric], digits) + ("" if math.isnan(spread) else f" ± {spread:{digits}}")
+
+
+def plot(trials: Sequence[Trial], metrics: Sequence[str], *, width: float = 6.0) -> Any:
+    """Every trial as a point over its ratio, with mean and deviation: a panel for each metric (Equal Bits, Fig. 5).
+
+    Args:
+        trials: at least one of them completed, with a ratio for the whole network.
+        metrics: what to draw.
+        width: of the figure in inches.
+
+    Returns:
+        A matplotlib figure, ready for `savefig`.
+    """
+    figure = require("plots", "matplotlib.figure").Figure(
+        figsize=(width, 0.5 + 2.6 * len(metrics)), layout="constrained"
+    )
+    ratios = by_ratio(trials)
+    for axis, metric in zip(
+        figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0], metrics, strict=True
+    ):
+        points = [
+            (t.values[NAME], t.metrics[metric]) for t in trials if NAME in t.values and metric in t.metrics
+        ]
+        known = [each for each in ratios if metric in each.mean]
+        spreads = [each.deviation[metric] for each in known]
+        axis.plot(*zip(*points, strict=True), ".", color="#bbbbbb", markersize=7, label="trial")
+        axis.errorbar(
+            [each.ratio for each in known],
+            [each.mean[metric] for each in known],
+            yerr=[0.0 if math.isnan(spread) else spread for spread in spreads],
+            color="#4477aa",
+            marker="o",
+            markersize=4,
+            capsize=3,
+            label="mean" if all(map(math.isnan, spreads)) else "mean ± deviation",
+        )
+        axis.set_ylabel(metric)
+        axis.grid(alpha=0.3)
+        axis.ticklabel_format(axis="y", useOffset=False)
+    axis.set_xlabel("share of +1 in every filter")
+    figure.axes[0].legend(fontsize="small")
+    return figure
