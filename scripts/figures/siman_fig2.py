@@ -8,8 +8,14 @@ from program import Claim, Experiment, figure_program, write_csv, write_plot, wr
 from larq_equalbits import theory
 from larq_equalbits.errors import require
 
-VARIANTS = {"with l2": "equal_bits", "without l2": "siman"}
-PAPER = {"with l2": 0.36, "without l2": 0.51}
+# The paper does not name the clamp to percentiles of its authors' code, which cuts off the tails that the theory is about.
+VARIANTS = {
+    "with l2": {"decay": "equal_bits", "percentile": 0.0},
+    "without l2": {"decay": "siman", "percentile": 0.0},
+    "with l2, clamped": {"decay": "equal_bits"},
+    "without l2, clamped": {"decay": "siman"},
+}
+PAPER = {"with l2": 0.36, "without l2": 0.51, "with l2, clamped": 0.36, "without l2, clamped": 0.51}
 
 
 def shares(run) -> list[float]:
@@ -32,10 +38,10 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
             "model": "resnet20",
             "recipe": "siman",
             "quantizer_options": {"encoding": "optimal"},
-            "decay": decay,
-            **({"epochs": 3} if experiment.quick else {}),
+            **fields,
+            **({"epochs": 10} if experiment.quick else {}),
         }
-        for name, decay in VARIANTS.items()
+        for name, fields in VARIANTS.items()
     }
     grid = experiment.grid(variants, seeds or 1)
     measured = {name: [share for run in runs for share in shares(run)] for name, runs in grid.items()}
@@ -62,7 +68,7 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
                 holds=None if experiment.quick else abs(float(np.mean(each)) - PAPER[name]) < 0.02,
                 measured={"share": round(float(np.mean(each)), 4), "filters": len(each)},
                 paper={"share": PAPER[name]},
-                why="3 epochs leave the weights close to the distribution they were drawn from"
+                why="10 epochs leave the weights close to the distribution they were drawn from"
                 if experiment.quick
                 else "",
             )
