@@ -8,7 +8,7 @@ from program import Claim, Experiment, figure_program, write_csv, write_plot, wr
 from larq_equalbits import theory
 from larq_equalbits.errors import require
 
-# The paper does not name the clamp to percentiles of its authors' code, which cuts off the tails that the theory is about.
+# The paper does not name the clamp to percentiles of its authors' code, which cuts off the tails of the theory.
 VARIANTS = {
     "with l2": {"decay": "equal_bits", "percentile": 0.0},
     "without l2": {"decay": "siman", "percentile": 0.0},
