@@ -16,7 +16,7 @@ from larq_equalbits.errors import InputError, WorkError, require
 from larq_equalbits.tuning.oracles import Resilient
 
 TUNER, ADDRESS, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
-PARENT, THREADS = "LARQ_EQUALBITS_PARENT", "LARQ_EQUALBITS_THREADS"
+PARENT = "LARQ_EQUALBITS_PARENT"
 # The exit status of a worker that found that the whole search cannot go on.
 GIVE_UP = 3
 _RESTARTS = 3
@@ -147,7 +147,6 @@ class LocalWorkers:
 
     def __init__(self, folder: Path, count: int, port: int, data_dir: str | None) -> None:
         self.folder, self.port, self.data_dir = folder, port, data_dir
-        self.threads = max(1, (os.cpu_count() or 1) // count)
         self._logs = folder / "workers"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._deaths: dict[str, int] = {}
@@ -174,7 +173,6 @@ class LocalWorkers:
             ADDRESS: "127.0.0.1",
             PORT: str(self.port),
             PARENT: str(os.getpid()),
-            THREADS: str(self.threads),
         }
         environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         environment.setdefault("GRPC_VERBOSITY", "ERROR")

@@ -12,9 +12,9 @@ from typing import Any
 import tensorflow as tf
 
 from larq_equalbits import files, recording, training
-from larq_equalbits.errors import InputError
+from larq_equalbits.errors import InputError, WorkError
 from larq_equalbits.settings import Settings
-from larq_equalbits.tuning.hypermodel import HyperModel
+from larq_equalbits.tuning.hypermodel import BuildError, HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.oracles import FAILURE
 from larq_equalbits.tuning.trials import RESULT
@@ -34,7 +34,7 @@ class UnwritableError(keras_tuner.errors.FatalError, OSError):
 
 
 class _Watch(tf.keras.callbacks.Callback):
-    """Ends a trial that makes no sense, and the search where its objective does not exist."""
+    """Ends the search where its objective does not exist, and a round of Hyperband."""
 
     def __init__(self, objectives: Sequence[str], epochs: int | None) -> None:
         super().__init__()
@@ -49,9 +49,6 @@ class _Watch(tf.keras.callbacks.Callback):
                 raise UnknownMetricError(
                     f"objective must be a metric that trials log, but got {name!r}; they log {', '.join(known)}."
                 )
-        for key in ("loss", "val_loss"):
-            if key in values and not math.isfinite(float(values[key])):
-                raise FloatingPointError(f"{key} became {float(values[key])} in epoch {epoch + 1}")
         if self.epochs is not None and epoch + 1 >= self.epochs:
             self.model.stop_training = True
 
@@ -89,7 +86,8 @@ def run(
     except OSError as error:
         raise UnwritableError(error.errno, f"the search stops, to be resumed: {error}") from error
     except Exception as error:
-        reason = str(error) if type(error).__name__ == "BuildError" else f"{type(error).__name__}: {error}"
+        known = isinstance(error, InputError | WorkError | BuildError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
         files.write_text(folder / FAILURE, json.dumps({"reason": reason.strip()}) + "\n")
         raise keras_tuner.errors.FailedTrialError(reason) from error
 
@@ -147,7 +145,7 @@ def _run(
         metrics[SIZE] = float(len(report.tflite))
     for name in objectives:
         if not math.isfinite(metrics[name]):
-            raise FloatingPointError(f"{name} became {metrics[name]}")
+            raise WorkError(f"{name} is {metrics[name]} in the last epoch")
     content = {
         "metrics": metrics,
         "seconds": round(time.perf_counter() - started, 3),

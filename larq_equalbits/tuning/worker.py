@@ -1,13 +1,12 @@
 """A worker process on this machine: ``python -m larq_equalbits.tuning.worker FOLDER [DATA_DIR]``."""
 
-import os
 import sys
 from pathlib import Path
 
 import tensorflow as tf
 
 from larq_equalbits.tuning import search
-from larq_equalbits.tuning.distributed import GIVE_UP, THREADS
+from larq_equalbits.tuning.distributed import GIVE_UP
 from larq_equalbits.tuning.keras_2 import keras_tuner
 
 
@@ -15,8 +14,6 @@ def main() -> None:
     """Runs trials of the search in a folder until its chief has no more."""
     # It says of every few trials that functions are traced anew, which trials cannot but do.
     tf.get_logger().setLevel("ERROR")
-    # More threads than processors would only take turns.
-    tf.config.threading.set_intra_op_parallelism_threads(int(os.environ.get(THREADS, "0")))
     folder, *rest = map(Path, sys.argv[1:])
     try:
         search.from_folder(folder, *rest).search()
