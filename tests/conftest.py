@@ -41,9 +41,14 @@ def command():
     """Runs the command line in a process of its own; returns the finished process."""
     program = Path(sys.executable).parent / "larq-equalbits"
 
-    def run(*arguments, cwd=None, timeout=300):
+    def run(*arguments, cwd=None, timeout=300, environment=None):
         return subprocess.run(
-            [program, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=timeout
+            [program, *map(str, arguments)],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **(environment or {})},
         )
 
     return run

@@ -32,6 +32,16 @@ def test_the_help_of_a_command_teaches_and_needs_no_tensorflow(run_python, name)
     assert "Usage: larq-equalbits" in done.stdout
 
 
+def test_a_shell_completes_commands_and_options(command):
+    for words, expected in (("tr", "plain,train"), ("train --mod", "plain,--model\nplain,--model-option")):
+        environment = {
+            "COMP_WORDS": f"larq-equalbits {words}",
+            "COMP_CWORD": str(len(words.split())),
+            "_LARQ_EQUALBITS_COMPLETE": "bash_complete",
+        }
+        assert command(environment=environment).stdout.strip() == expected
+
+
 def test_the_doctor_finds_everything_in_order(command):
     done = command("doctor", "--json")
     assert done.returncode == 0, done.stdout + done.stderr

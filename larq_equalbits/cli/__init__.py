@@ -58,6 +58,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(f"larq_equalbits.cli.{cmd_name}").command
+        command.name = cmd_name
         command.callback = _registering(command.callback)
         return command
 
