@@ -227,6 +227,8 @@ def plot_epochs(panels: Mapping[str, tuple[Mapping[str, Sequence[Any]], str]], t
             axes.plot(epochs, values.mean(axis=0), "o-", markersize=3, label=name)
             axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), alpha=0.2)
         axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.legend(fontsize=8)
     figure.suptitle(title)
     return figure
@@ -234,8 +236,9 @@ def plot_epochs(panels: Mapping[str, tuple[Mapping[str, Sequence[Any]], str]], t
 
 def plot_points(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Any:
     """A panel for each label: every value as a point, the means as bars, a column for each variant."""
+    columns = max(map(len, panels.values()))
     figure = require("plots", "matplotlib.figure").Figure(
-        figsize=(5 * len(panels), 3.6), layout="constrained"
+        figsize=(max(5, 0.5 * columns) * len(panels), 3.8), layout="constrained"
     )
     for axes, (label, values) in zip(
         np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
@@ -243,7 +246,9 @@ def plot_points(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str)
         for column, each in enumerate(values.values()):
             axes.bar(column, np.mean(each), width=0.6, alpha=0.35)
             axes.plot([column] * len(each), each, "k.", markersize=5)
-        axes.set_xticks(range(len(values)), list(values), rotation=20 if len(values) > 3 else 0, fontsize=8)
+        axes.set_xticks(range(len(values)), list(values), fontsize=8)
+        if len(values) > 3:
+            axes.tick_params(axis="x", rotation=90 if len(values) > 8 else 20)
         axes.set_ylabel(label)
         axes.margins(y=0.15)
     figure.suptitle(title)
