@@ -74,7 +74,7 @@ class Resilient(keras_tuner.Oracle):
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(
                 f"out must hold a sweep that can be read, but {self._project_dir} is damaged ({error}): "
-                "overwrite it."
+                "replace it with overwrite=True (--overwrite)."
             ) from error
         # Saved by itself before the oracle knew of it: it will be asked for again.
         for trial_id in set(self.trials) - set(self.start_order):

@@ -105,7 +105,7 @@ class Search(keras_tuner.Tuner):
             if not overwrite:
                 raise InputError(
                     f"out must be a new folder, but {self.out} holds a sweep of other settings: "
-                    f"{'; '.join(differences)}. Choose another folder, or overwrite it."
+                    f"{'; '.join(differences)}. Choose another folder, or replace it with overwrite=True (--overwrite)."
                 )
             self._clear()
         elif self.out.is_dir() and any(self.out.iterdir()):

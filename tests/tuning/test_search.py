@@ -1,0 +1,255 @@
+"""Searches that train: every one on digits, with a network of one binary layer."""
+
+import csv
+import json
+
+import larq as lq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import callbacks, training, tuning
+from larq_equalbits.errors import InputError, WorkError
+
+SETTINGS = training.Settings(epochs=1, train_images=256, learning_rate=0.01)
+
+
+def tiny(hp, units=32):
+    return tf.keras.Sequential(
+        [
+            tf.keras.layers.Flatten(input_shape=(8, 8, 1)),
+            lq.layers.QuantDense(
+                units, input_quantizer="ste_sign", kernel_quantizer="bi_half", use_bias=False, name="hidden"
+            ),
+            tf.keras.layers.BatchNormalization(scale=False),
+            tf.keras.layers.Dense(10),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """Three ratios, one of which cannot be built."""
+
+    def build(hp):
+        if hp.get("positive_ratio") == 0.9:
+            raise ValueError("no such network")
+        return tiny(hp)
+
+    out = tmp_path_factory.mktemp("sweep") / "ratios"
+    arguments = {"ratios": [0.25, 0.5, 0.9], "settings": SETTINGS, "out": out}
+    return tuning.BitRatioSweep(build, **arguments), arguments, build
+
+
+@pytest.fixture(scope="module")
+def searched(sweep):
+    search, _, _ = sweep
+    search.search()
+    return search
+
+
+def test_every_trial_is_kept_with_the_bits_and_a_failed_one_with_its_reason(searched):
+    trials = searched.trials()
+    assert [trial.status for trial in trials] == ["COMPLETED", "COMPLETED", "FAILED"]
+    assert [trial.values for trial in trials] == [
+        {"positive_ratio": ratio, "seed": 0} for ratio in (0.25, 0.5, 0.9)
+    ]
+    assert trials[2].reason == "the model could not be built: ValueError: no such network"
+    assert [trial.metrics["positive_ratio"] for trial in trials[:2]] == [0.25, 0.5]
+    assert trials[1].metrics["hidden/bit_entropy"] == 1.0
+    for trial in trials[:2]:
+        kept = searched.oracle.trials[trial.name].metrics
+        assert kept.get_last_value("filter_entropy") == trial.metrics["filter_entropy"]
+        assert {"hidden/bit_flips", "val_accuracy", "test_accuracy", "learning_rate"} <= set(trial.metrics)
+
+
+def test_the_files(searched):
+    with (searched.out / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["positive_ratio"] for row in rows] == ["0.25", "0.5", "0.9"]
+    assert float(rows[0]["measured_positive_ratio"]) == 0.25
+    assert rows[2]["status"] == "FAILED" and rows[2]["reason"]
+    content = json.loads((searched.out / "trials.json").read_text())
+    assert [each["completed"] for each in content["ratios"]] == [1, 1, 0]
+    assert content["trials"][1]["metrics"]["bit_entropy"] == 1.0
+    assert (searched.out / "ratios.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_best_trial_is_a_run_that_converts(searched):
+    from larq_equalbits import export
+
+    run = training.Run.load(searched.out / "best")
+    accuracies = {trial.folder: trial.metrics["val_accuracy"] for trial in searched.trials()[:2]}
+    assert (searched.out / "best").resolve() == max(accuracies, key=accuracies.get).resolve()
+    report = export.convert(run.load_model())
+    assert [layer.binary for layer in report.layers if "hidden" in layer.name] == [True]
+
+
+def test_a_trial_repeats_bit_for_bit(searched, sweep, tmp_path):
+    trial = searched.trials()[0]
+    run = training.Run.load(trial.folder)
+    hyper = searched.hyper
+    hp = searched.oracle.trials[trial.name].hyperparameters
+    again = training.train(hyper.settings(hp), tmp_path, verbose=0, build=hyper.builder(hp))
+    assert again.history == run.history and again.results == run.results
+    for mine, other in zip(again.load_model().weights, run.load_model().weights, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_what_has_ended_is_not_run_again(searched, sweep):
+    _, arguments, build = sweep
+    before = {path: path.stat().st_mtime_ns for path in searched.out.glob("trial_*/*.json")}
+    again = tuning.BitRatioSweep(build, **arguments)
+    again.search(verbose=0)
+    assert {path: path.stat().st_mtime_ns for path in searched.out.glob("trial_*/*.json")} == before
+    assert again.trials() == searched.trials()
+
+
+def test_other_settings_are_refused_by_name_and_nothing_is_touched(searched, sweep):
+    _, arguments, build = sweep
+    before = sorted(searched.out.rglob("*"))
+    with pytest.raises(
+        InputError,
+        match=r"settings.epochs: 1 against 2; .*ratios: \[0.25, 0.5, 0.9\] against \[0.5\].*overwrite",
+    ):
+        tuning.BitRatioSweep(
+            build, **{**arguments, "settings": SETTINGS.replace(epochs=2), "ratios": [0.5]}, callbacks=[]
+        )
+    assert sorted(searched.out.rglob("*")) == before
+
+
+def test_a_folder_with_other_things_is_refused_even_to_overwrite(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match="other things"):
+        tuning.BitRatioSweep("conv2", [0.5], out=tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_overwriting_replaces_the_sweep_and_leaves_the_rest(tmp_path):
+    out = tmp_path / "out"
+    first = tuning.BitRatioSweep("conv2", [0.5, 0.6], out=out)
+    (out / "trial_0").mkdir()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="objective"):
+        tuning.BitRatioSweep("conv2", [0.5, 0.6], out=out, objective="bit_entropy")
+    second = tuning.BitRatioSweep("conv2", [0.5, 0.6], out=out, objective="bit_entropy", overwrite=True)
+    assert first.trials() == second.trials() == []
+    assert not (out / "trial_0").exists() and (out / "notes.txt").exists()
+
+
+def test_a_metric_that_no_trial_logs_ends_the_search_at_once_and_names_those_there_are(tmp_path):
+    out = tmp_path / "out"
+    search = tuning.BitRatioSweep(
+        tiny, [0.5, 0.6], out=out, settings=SETTINGS, objective=tuning.objective("val_acuracy", "max")
+    )
+    with pytest.raises(InputError, match=r"'val_acuracy'.*val_accuracy.*hidden/bit_entropy.*tflite_bytes"):
+        search.search(verbose=0)
+    # Nothing stands in the way of a search with the right name.
+    assert list(out.iterdir()) == []
+
+
+def test_training_that_diverges_is_a_failed_trial_and_all_failed_is_an_error(tmp_path):
+    def settings(hp):
+        return SETTINGS.replace(learning_rate=hp.Fixed("learning_rate", 1e38))
+
+    search = tuning.BitRatioSweep(tiny, [0.5], out=tmp_path / "out", settings=settings)
+    with pytest.raises(WorkError, match=r"no trial.*diverged"):
+        search.search(verbose=0)
+    assert [trial.status for trial in search.trials()] == ["FAILED"]
+    assert "diverged" in search.trials()[0].reason
+
+
+def test_a_killed_trial_goes_on_from_its_last_epoch(tmp_path):
+    epochs = []
+
+    class Watch(tf.keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epochs == [0]:
+                raise KeyboardInterrupt
+            epochs.append(epoch)
+
+        def __deepcopy__(self, memo):
+            return self
+
+    def search():
+        return tuning.BitRatioSweep(
+            tiny, [0.5], out=tmp_path / "out", settings=SETTINGS.replace(epochs=2), callbacks=[Watch()]
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        search().search(verbose=0)
+    epochs.append("killed")
+    search().search(verbose=0)
+    assert epochs == [0, "killed", 1]
+
+
+def test_callbacks_are_copied_for_every_trial_and_must_be_such_that_they_can_be(tmp_path):
+    class Uncopyable(tf.keras.callbacks.Callback):
+        def __deepcopy__(self, memo):
+            raise TypeError("not me")
+
+    with pytest.raises(InputError, match=r"deepcopy.*not me"):
+        tuning.BitRatioSweep(tiny, [0.5], out=tmp_path, callbacks=[Uncopyable()])
+
+
+def test_hyperband_with_the_size_after_conversion_goes_on_from_checkpoints(tmp_path):
+    def build(hp):
+        return tiny(hp, hp.Choice("units", [32, 64]))
+
+    search = tuning.Hyperband(
+        tuning.HyperModel(build, SETTINGS, ratios=[0.5]),
+        out=tmp_path / "out",
+        max_epochs=2,
+        factor=2,
+        objective="tflite_bytes",
+    )
+    search.search()
+    trials = search.trials()
+    promoted = [trial for trial in trials if "tuner/trial_id" in trial.values]
+    assert promoted and all(trial.status == "COMPLETED" for trial in trials)
+    for trial in promoted:
+        former = search.oracle.trials[trial.values["tuner/trial_id"]]
+        first = training.Run.load(search.get_trial_dir(former.trial_id)).history["loss"]
+        assert training.Run.load(trial.folder).history["loss"][: len(first)] == first
+        assert trial.metrics["epochs"] == 2
+    sizes = {trial.values["units"]: trial.metrics["tflite_bytes"] for trial in trials}
+    assert sizes[32] < sizes[64]
+    assert search.best_run().results and search.get_best_hyperparameters()[0]["units"] == 32
+    assert (search.best_run().folder / "model.tflite").stat().st_size == sizes[32]
+
+
+@pytest.mark.parametrize(
+    "kind", [tuning.BayesianOptimization, pytest.param(tuning.RandomSearch, marks=pytest.mark.slow)]
+)
+def test_searches_over_a_ratio_for_each_layer(kind, tmp_path):
+    search = kind(
+        tuning.HyperModel(tiny, SETTINGS, per_layer=True, low=0.2, high=0.8),
+        out=tmp_path / "out",
+        objective="hidden/bit_entropy",
+        max_trials=1,
+    )
+    search.search(verbose=0)
+    (trial,) = search.trials()
+    ratio = trial.values["positive_ratio/hidden"]
+    assert trial.metrics["hidden/positive_ratio"] == np.ceil(ratio * 64) / 64
+    assert search.best_run().load_model().get_layer("hidden").kernel_quantizer.positive_ratio == ratio
+
+
+def test_keras_tuners_own_classes_take_the_hypermodel(tmp_path):
+    logger = callbacks.BitLogger(layers=["conv1_2"])
+    model = tuning.HyperModel("conv2", SETTINGS.replace(model_options={"width": 0.1}), ratios=[0.25])
+    tuner = tuning.keras_tuner.RandomSearch(
+        model, tuning.objective("conv1_2/bit_entropy"), max_trials=1, directory=tmp_path, project_name="own"
+    )
+    tuner.search(callbacks=[logger], verbose=0)
+    (trial,) = tuner.oracle.get_best_trials()
+    assert trial.status == "COMPLETED" and 0.8 < trial.score < 0.83
+    assert "val_accuracy" in trial.metrics.metrics and "dense1/bit_entropy" not in trial.metrics.metrics
+
+
+def test_workers_need_what_another_process_can_make(tmp_path):
+    search = tuning.BitRatioSweep(tiny, [0.5], out=tmp_path / "out", settings=SETTINGS)
+    with pytest.raises(InputError, match="keras-tuner's environment"):
+        search.search(workers=2)
+    with pytest.raises(InputError, match="workers"):
+        search.search(workers=0)

@@ -1,0 +1,194 @@
+"""`larq-equalbits sweep`: its options, and what kills do to it."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from larq_equalbits.cli import program
+from larq_equalbits.errors import InputError
+
+PROGRAM = Path(sys.executable).parent / "larq-equalbits"
+SHORT = ("--epochs", "1", "--train-images", "256", "--model-option", "width=0.1", "--learning-rate", "0.01")
+
+
+def sweep(*arguments):
+    return CliRunner().invoke(program, ["sweep", *map(str, arguments)])
+
+
+def test_help_needs_no_tensorflow_and_shows_the_options_of_training(run_python):
+    code = (
+        "import sys; sys.argv = ['larq-equalbits', 'sweep', '--help']; import larq_equalbits.cli as c\n"
+        "try: c.main()\nexcept SystemExit: pass\nassert 'tensorflow' not in sys.modules"
+    )
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
+    for option in ("--ratios", "--workers", "--epochs", "--recipe", "--overwrite", "KERASTUNER_ORACLE_IP"):
+        assert option in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--ratios", ""), "ratios must be"),
+        (("--ratios", "0.1:1.9:0.1"), "ratios must be from 0 to 1"),
+        (("--repeats", "0"), "repeats"),
+        (("--workers", "0"), "workers"),
+        (("--model", "conv3"), "conv3"),
+        (("--dataset", "mnist"), "mnist"),
+        (("--objective", "bit_flips"), "direction"),
+        (("--quantizer", "ste_sign"), "ste_sign"),
+        (("--name", "a/b"), "--name"),
+        (("--epochs", "0"), "epochs"),
+    ],
+)
+def test_bad_input_is_answered_before_anything_is_written(arguments, message, tmp_path):
+    out = () if "--name" in arguments else ("--out", tmp_path / "out")
+    result = sweep(*arguments, *out)
+    assert isinstance(result.exception, InputError) and message in str(result.exception)
+    assert not list((tmp_path / "out").glob("trial_*"))
+
+
+def test_half_of_the_environment_of_a_worker_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    assert "KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_PORT" in str(sweep("--out", tmp_path).exception)
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "1")
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker-0")
+    assert "--workers" in str(sweep("--out", tmp_path, "--workers", "2").exception)
+
+
+def start(*arguments, **environment):
+    return subprocess.Popen(
+        [PROGRAM, "sweep", *map(str, arguments)],
+        env={**os.environ, "LARQ_EQUALBITS_PATIENCE": "10", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition, timeout=180):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def results(folder):
+    return {path.parent.name: path for path in folder.glob("trial_*/trial_results.json")}
+
+
+def rows(folder):
+    with (folder / "trials.csv").open(newline="") as file:
+        read = {(row["positive_ratio"], row["seed"]): row for row in csv.DictReader(file)}
+    return {
+        key: {name: value for name, value in row.items() if name not in ("seconds", "trial")}
+        for key, row in read.items()
+    }
+
+
+def children(process):
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """The rows of four trials that nothing disturbed."""
+    out = tmp_path_factory.mktemp("unbroken") / "out"
+    process = start(*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out, "--json")
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    answer = json.loads(output)
+    assert answer["trials"] == 4 and answer["failed"] == {}
+    assert [each["ratio"] for each in answer["ratios"]] == [0.3, 0.6]
+    assert "trial 4 of 4" in errors and " left" in errors
+    return rows(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_after_kill_9_a_sweep_goes_on_and_repeats_no_finished_trial(workers, unbroken, tmp_path):
+    out = tmp_path / "out"
+    command = (*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out, "--workers", workers)
+    process = start(*command)
+    wait_for(lambda: results(out))
+    started = children(process) if workers > 1 else []
+    process.kill()
+    process.communicate()
+    # No worker may write into the folder any more.
+    wait_for(lambda: not any(map(alive, started)), timeout=10)
+    finished = {name: path.stat().st_mtime_ns for name, path in results(out).items()}
+    assert 1 <= len(finished) < 4 and len(started) == (workers if workers > 1 else 0)
+    process = start(*command)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert {name: results(out)[name].stat().st_mtime_ns for name in finished} == finished
+    assert rows(out) == unbroken
+    assert "are there already" in errors and "±" in output
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True])
+def test_chief_and_two_workers_over_grpc_also_where_a_worker_dies(killed, unbroken, tmp_path):
+    out = tmp_path / "out"
+    command = (*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out)
+    service = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": free_port()}
+    names = ("chief", "worker-0", "worker-1")
+    processes = {name: start(*command, KERASTUNER_TUNER_ID=name, **service) for name in names}
+    if killed:
+        wait_for(lambda: (out / "trial_1" / "settings.json").exists())
+        ongoing = json.loads((out / "oracle.json").read_text())["ongoing_trials"]
+        assert set(ongoing) == {"worker-0", "worker-1"}
+        processes["worker-0"].kill()
+        lost = out / f"trial_{ongoing['worker-0']}"
+        assert not (lost / "trial_results.json").exists()
+    outputs = {name: process.communicate(timeout=300) for name, process in processes.items()}
+    expected = dict.fromkeys(names, 0) | ({"worker-0": -signal.SIGKILL} if killed else {})
+    assert {name: process.returncode for name, process in processes.items()} == expected, outputs
+    assert rows(out) == unbroken
+    workers = [json.loads(path.read_text())["worker"] for path in results(out).values()]
+    assert set(workers) == ({"worker-1"} if killed else {"worker-0", "worker-1"})
+    assert "±" in outputs["chief"][0] and outputs["worker-1"][0] == ""
+
+
+@pytest.mark.slow
+def test_a_local_worker_that_is_killed_is_replaced_and_its_trial_run_again(unbroken, tmp_path):
+    out = tmp_path / "out"
+    process = start(*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out, "--workers", 2)
+    wait_for(lambda: (out / "trial_1" / "settings.json").exists())
+    first = children(process)
+    os.kill(first[0], signal.SIGKILL)
+    wait_for(lambda: len(set(children(process)) - set(first)) == 1)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert rows(out) == unbroken
+
+
+@pytest.mark.slow
+def test_an_objective_that_is_not_logged_ends_workers_and_chief_with_status_2(tmp_path):
+    out = tmp_path / "out"
+    process = start(*SHORT, "--ratios", "0.3", "--out", out, "--workers", 2, "--objective", "val_entropy")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "val_entropy" in errors and "val_accuracy" in errors and "Traceback" not in errors
