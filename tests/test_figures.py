@@ -56,7 +56,6 @@ def test_figures_share_their_runs(run_python, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in runs.glob("*/results.json")} == trained
 
 
-# VGG-16 and InceptionV3 of Fig. 7 cannot take the 8x8 digits.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
@@ -73,3 +72,24 @@ def test_figures_share_their_runs(run_python, tmp_path):
 def test_the_quick_path_on_digits(run_python, tmp_path, name):
     verdicts = _verdicts(run_python, f"{name}.py", tmp_path, *TINY)
     assert all(verdict["measured"] for verdict in verdicts)
+
+
+@pytest.mark.slow
+def test_the_quick_path_of_fig_7_on_a_small_cifar_100(run_python, tmp_path):
+    """VGG-16 and InceptionV3 cannot take the 8x8 digits; one of the five networks stands for all."""
+    from test_data_formats import Cifar100
+
+    Cifar100(data_dir=tmp_path / "tfds").download_and_prepare()
+    options = ["--dataset", "cifar100", "--data-dir", str(tmp_path / "tfds"), *TINY[2:]]
+    code = (
+        f"import sys\nsys.path.insert(0, {str(FIGURES)!r})\n"
+        f"sys.argv = ['equal_bits_fig7.py', '--out', {str(tmp_path / 'out')!r}, *{options}]\n"
+        "import equal_bits_fig7\nequal_bits_fig7.ARCHITECTURES = ('resnet18',)\nequal_bits_fig7.main()"
+    )
+    done = run_python("-c", code, timeout=500)
+    assert done.returncode == 0, done.stderr
+    verdicts = json.loads((tmp_path / "out" / "verdicts.json").read_text())
+    assert [sorted(verdict["measured"]) for verdict in verdicts] == [
+        ["bi_half", "gain", "ir_net", "ste_sign"]
+    ] * 2
+    assert (tmp_path / "out" / "equal_bits_fig7.png").is_file()
