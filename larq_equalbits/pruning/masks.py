@@ -1,6 +1,7 @@
 """Masks that a user gives: checked, and packed into a layer's configuration."""
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,3 +38,58 @@ def unpack(packed: dict[str, Any]) -> np.ndarray:
     shape = tuple(packed["shape"])
     bits = np.frombuffer(base64.b64decode(packed["bits"]), np.uint8)
     return np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
+
+
+class Given:
+    """The masks of one layer: an array, a dict of arrays by kernel, or a callable that makes one from a kernel.
+
+    Args:
+        owner: the layer's name, for errors.
+        criterion: what the user gave, or what `config` made of it.
+        kernels: the names of the layer's kernels.
+
+    Raises:
+        InputError: one array for several kernels, or a dict that lacks one.
+    """
+
+    def __init__(self, owner: str, criterion: Any, kernels: Sequence[str]) -> None:
+        self._owner = owner
+        if isinstance(criterion, dict):
+            if sorted(criterion) != sorted(kernels):
+                raise InputError(
+                    f"criterion of layer {owner!r} must have a mask for each of {list(kernels)}, "
+                    f"but got {list(criterion)}."
+                )
+            self._sources = {
+                kernel: unpack(mask) if isinstance(mask, dict) else mask for kernel, mask in criterion.items()
+            }
+        elif len(kernels) > 1 and not callable(criterion):
+            raise InputError(
+                f"criterion of layer {owner!r} must be a dict of masks for {list(kernels)}, but got one array."
+            )
+        else:
+            self._sources = dict.fromkeys(kernels, criterion)
+
+    def of(self, kernel: str, latent: np.ndarray) -> np.ndarray:
+        """The mask for `kernel`, whose latent weights a callable is given.
+
+        Raises:
+            InputError: as `check`.
+        """
+        source = self._sources[kernel]
+        return check(self._owner, source(latent) if callable(source) else source, latent.shape)
+
+    def config(self) -> dict[str, Any]:
+        """The arrays, packed.
+
+        Raises:
+            InputError: a callable, whose masks are known once the layer is built.
+        """
+        if any(callable(source) for source in self._sources.values()):
+            raise InputError(
+                f"criterion of layer {self._owner!r}: a callable is saved once the layer is built."
+            )
+        return {
+            kernel: pack(check(self._owner, source, np.shape(source)))
+            for kernel, source in self._sources.items()
+        }

@@ -19,6 +19,28 @@ GRANULARITIES = ("weight", "filter")
 SCOPES = ("filter", "layer", "network")
 
 
+def check_choice(criterion: str, granularity: str, scope: str | None, known: tuple[str, ...]) -> str:
+    """The scope of a choice by a `criterion` among those `known`: what is given, or what goes with the rest for None.
+
+    Raises:
+        InputError: an unknown criterion, granularity or scope, or a scope that does not go with them.
+    """
+    for argument, value, values in (
+        ("criterion", criterion, known),
+        ("granularity", granularity, GRANULARITIES),
+        ("scope", scope, (None, *SCOPES)),
+    ):
+        if value not in values:
+            raise invalid(argument, value, f"one of {values}")
+    if scope is None:
+        return "layer" if granularity == "filter" or criterion == "score" else "filter"
+    if scope == "filter" and granularity == "filter":
+        raise invalid("scope", scope, '"layer" or "network" where whole filters are pruned')
+    if scope == "network" and criterion in ("rank", "mask"):
+        raise invalid("scope", scope, f'"filter" or "layer" for the criterion {criterion!r}')
+    return scope
+
+
 @tf.custom_gradient
 def _by_scores(scores: tf.Tensor, values: tf.Tensor, signs: tf.Tensor) -> Any:
     """`values`, and straight through the mask to |scores|: upstream * sign(W) * sign(scores)."""
