@@ -92,8 +92,8 @@ def command(
     chosen = bit_ratios.parse(ratios)
     goal = tuning.objective(objective, direction)
     folder = _folder(settings, name, out)
-    hypermodel = tuning.HyperModel(settings.model, settings, ratios=chosen)
-    hypermodel.check_data(download)
+    if download and role != "chief":
+        tuning.HyperModel(settings.model, settings, ratios=chosen).check_data(download=True)
     sweep = tuning.BitRatioSweep(
         settings.model,
         chosen,

@@ -17,9 +17,12 @@ from larq_equalbits.tuning.oracles import Resilient
 
 TUNER, ADDRESS, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
 PARENT = "LARQ_EQUALBITS_PARENT"
+LOCK = "lock"
 # The exit status of a worker that found that the whole search cannot go on.
 GIVE_UP = 3
 _RESTARTS = 3
+# How many times its patience a worker waits for a chief that has never answered.
+_STARTUP = 10
 
 
 def role() -> str:
@@ -35,6 +38,29 @@ def role() -> str:
         missing = [name for name in (TUNER, ADDRESS, PORT) if name not in given]
         raise InputError(f"{', '.join(missing)} must be set too, as {', '.join(given)} is.")
     return "chief" if "chief" in os.environ[TUNER] else "worker"
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Holds the search in `folder` for this process, until it ends in whatever way.
+
+    Raises:
+        InputError: another process runs it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        # Windows has no such lock that ends with the process.
+        yield
+        return
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"out must not be in use, but another process runs the sweep in {folder}."
+            ) from error
+        yield
 
 
 @contextlib.contextmanager
@@ -97,7 +123,8 @@ class SignsOfLife:
 
     def _watch(self) -> None:
         interval = min(self.patience / 6, 5.0)
-        answered: float | None = None
+        # A chief may take its time to start, or have ended before this worker came.
+        deadline = time.monotonic() + _STARTUP * self.patience
         asked = 0.0
         while not self._stop.wait(min(interval, 1.0)):
             if self._parent is not None and str(os.getppid()) != self._parent:
@@ -107,17 +134,10 @@ class SignsOfLife:
                 continue
             asked = time.monotonic()
             if self._ask(interval):
-                answered = time.monotonic()
-            elif (
-                answered is not None
-                and time.monotonic() - answered > self.patience
-                and not self._stop.is_set()
-            ):
-                print(
-                    f"the chief has not answered for {self.patience:.0f} s; stopping",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                deadline = time.monotonic() + self.patience
+            elif time.monotonic() > deadline and not self._stop.is_set():
+                where = f"{os.environ[ADDRESS]}:{os.environ[PORT]}"
+                print(f"the chief at {where} does not answer; stopping", file=sys.stderr, flush=True)
                 os._exit(GIVE_UP)
 
     def _ask(self, timeout: float) -> bool:
@@ -173,6 +193,8 @@ class LocalWorkers:
             ADDRESS: "127.0.0.1",
             PORT: str(self.port),
             PARENT: str(os.getpid()),
+            # A proxy cannot reach this machine's loopback interface.
+            "no_grpc_proxy": "127.0.0.1",
         }
         environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         environment.setdefault("GRPC_VERBOSITY", "ERROR")

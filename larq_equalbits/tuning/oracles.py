@@ -28,8 +28,9 @@ class Resilient(keras_tuner.Oracle):
     - Its files are replaced as a whole, so that a kill never leaves half of one.
     - After a kill, a trial runs again if and only if it had not finished.
     - A failed trial does not end the search, and its reason is kept.
-    - A worker that says nothing for `patience` seconds (60, or ``LARQ_EQUALBITS_PATIENCE``), or that asks for a trial while it has one, has died: its
-      trial goes to the next one that asks. A trial whose worker died three times has failed.
+    - A worker that says nothing for `patience` seconds (60, or ``LARQ_EQUALBITS_PATIENCE``), or that asks for a
+      trial while it has one, has died: its trial goes to the next one that asks. A trial whose worker died three
+      times has failed.
     - Workers wait for the trials of the others before they stop, so that these can be run again.
     """
 

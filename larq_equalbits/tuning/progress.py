@@ -2,7 +2,6 @@
 
 import statistics
 import sys
-import time
 from typing import Any
 
 
@@ -30,11 +29,10 @@ class Progress:
 
     def __init__(self, total: int | None, ended: int, workers: int, objective: str) -> None:
         self.total, self.ended, self.workers, self.objective = total, ended, max(workers, 1), objective
-        self._last: dict[int, float] = {}
-        self._start = time.monotonic()
         self._seconds: list[float] = []
-        if ended:
-            self._say(f"{ended}{self._of()} trials are there already")
+        if total is not None:
+            there = f", {ended} of which are there already" if ended else ""
+            self._say(f"{total} trials{there}" + (f", {workers} at a time" if workers > 1 else ""))
 
     def _of(self) -> str:
         return "" if self.total is None else f" of {self.total}"

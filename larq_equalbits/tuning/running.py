@@ -29,6 +29,10 @@ class UnknownMetricError(keras_tuner.errors.FatalError, InputError):
     """The objective is not among what trials log."""
 
 
+class OtherSettingsError(keras_tuner.errors.FatalError, InputError):
+    """A worker was started with other settings than its chief."""
+
+
 class UnwritableError(keras_tuner.errors.FatalError, OSError):
     """The disk is full or the folder cannot be written: no fault of the trial."""
 

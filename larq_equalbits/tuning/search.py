@@ -23,7 +23,7 @@ from larq_equalbits.tuning.progress import Progress
 
 DESCRIPTION = "sweep.json"
 BEST = "best"
-_STATE = "tuner.json"
+_STATE, _STOP = "tuner.json", "stop.json"
 
 
 class Search(keras_tuner.Tuner):
@@ -45,8 +45,8 @@ class Search(keras_tuner.Tuner):
         callbacks: Keras callbacks; every trial gets copies (`copy.deepcopy`).
 
     Raises:
-        InputError: a folder with other things in it, or with a search of other settings (names them); callbacks
-            that cannot be copied.
+        InputError: a folder with other things in it, with a search of other settings (names them), or in use by
+            another process; data that is missing; callbacks that cannot be copied.
     """
 
     def __init__(
@@ -66,8 +66,13 @@ class Search(keras_tuner.Tuner):
         self._asked = False
         self._signs: distributed.SignsOfLife | None = None
         self.description = {"kind": type(self).__name__, **self.hyper.describe(), **self._describe(oracle)}
+        # A chief trains nothing: it need not have the data.
+        if self.role != "chief":
+            self.hyper.check_data()
         if self.role != "worker":
-            self._claim(overwrite)
+            used = (self.out / DESCRIPTION).is_file()
+            with distributed.alone(self.out) if used else contextlib.nullcontext():
+                self._claim(overwrite)
         # keras-tuner's own overwrite would let a worker remove the folder of the chief.
         with _without_reload_message(self.out / _STATE):
             super().__init__(
@@ -121,7 +126,17 @@ class Search(keras_tuner.Tuner):
             shutil.rmtree(path)
         _remove(self.out / BEST)
         shutil.rmtree(self.out / "workers", ignore_errors=True)
-        for name in (_STATE, "oracle.json", trials.CSV, trials.JSON, trials.PLOT, DESCRIPTION):
+        written = (
+            _STATE,
+            _STOP,
+            "oracle.json",
+            distributed.LOCK,
+            trials.CSV,
+            trials.JSON,
+            trials.PLOT,
+            DESCRIPTION,
+        )
+        for name in written:
             (self.out / name).unlink(missing_ok=True)
 
     def _get_tuner_fname(self) -> str:
@@ -217,8 +232,7 @@ class Search(keras_tuner.Tuner):
             WorkError: every trial failed, or workers die again and again.
         """
         if self.role == "worker":
-            with distributed.SignsOfLife(self.oracle, oracles.Resilient.patience) as self._signs:
-                super().search()
+            self._work()
             return
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise invalid("workers", workers, "an integer of at least 1")
@@ -227,23 +241,38 @@ class Search(keras_tuner.Tuner):
                 "workers must be 1 for a network, settings or callbacks made in Python, which another process cannot "
                 "make: start the program several times with keras-tuner's environment variables instead."
             )
-        self.hyper.check_data()
         self.oracle.on_end = self._report(workers, verbose)
+        with distributed.alone(self.out):
+            try:
+                self._search(workers)
+            except running.UnknownMetricError:
+                if not self.oracle.end_order:
+                    self._clear()
+                raise
+            self._finish()
+
+    def _work(self) -> None:
         try:
-            self._search(workers)
-        except running.UnknownMetricError:
-            if not self.oracle.end_order:
-                self._clear()
+            with distributed.SignsOfLife(self.oracle, oracles.Resilient.patience) as self._signs:
+                super().search()
+        except running.UnknownMetricError as error:
+            # The chief cannot know what trials log.
+            files.write_text(self.out / _STOP, json.dumps(str(error)))
             raise
-        self._finish()
+
+    def _check_stop(self) -> None:
+        if (self.out / _STOP).is_file():
+            raise running.UnknownMetricError(json.loads((self.out / _STOP).read_text(encoding="utf-8")))
 
     def _search(self, workers: int) -> None:
+        (self.out / _STOP).unlink(missing_ok=True)
         if self.remaining_trials == 0 and not self.oracle._retry_queue:
             return
         if self.role == "chief":
             host, port = os.environ[distributed.ADDRESS], os.environ[distributed.PORT]
             with distributed.served(self.oracle, f"{host}:{port}") as (_, done):
                 while not done():
+                    self._check_stop()
                     time.sleep(0.1)
         elif workers > 1:
             data_dir = self.hyper._settings.data_dir
@@ -252,6 +281,7 @@ class Search(keras_tuner.Tuner):
                 distributed.LocalWorkers(self.out, workers, free, data_dir and os.fspath(data_dir)) as local,
             ):
                 while not done():
+                    self._check_stop()
                     local.look_after(self.oracle)
                     time.sleep(0.1)
         else:

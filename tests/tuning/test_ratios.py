@@ -126,6 +126,7 @@ def test_keras_3_is_left_as_it_was(run_python):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_keras_tuner_on_keras_3_is_refused(run_python):
     code = "import keras_tuner, larq_equalbits.tuning"
     done = run_python("-c", code, env={"TF_USE_LEGACY_KERAS": "1"})

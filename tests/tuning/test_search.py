@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from larq_equalbits import callbacks, training, tuning
 from larq_equalbits.errors import InputError, WorkError
+from larq_equalbits.tuning import distributed
 
 SETTINGS = training.Settings(epochs=1, train_images=256, learning_rate=0.01)
 
@@ -181,6 +182,17 @@ def test_a_killed_trial_goes_on_from_its_last_epoch(tmp_path):
     epochs.append("killed")
     search().search(verbose=0)
     assert epochs == [0, "killed", 1]
+
+
+@pytest.mark.slow
+def test_two_processes_do_not_run_one_sweep(tmp_path, run_python):
+    out = tmp_path / "out"
+    search = tuning.BitRatioSweep("conv2", [0.5], out=out)
+    code = f"from larq_equalbits import tuning; tuning.BitRatioSweep('conv2', [0.5], out={str(out)!r}, overwrite=True)"
+    with distributed.alone(out):
+        done = run_python("-c", code)
+    assert "another process runs the sweep" in done.stderr.splitlines()[-1]
+    assert search.trials() == [] and (out / "sweep.json").exists()
 
 
 def test_callbacks_are_copied_for_every_trial_and_must_be_such_that_they_can_be(tmp_path):

@@ -186,9 +186,28 @@ def test_a_local_worker_that_is_killed_is_replaced_and_its_trial_run_again(unbro
 
 
 @pytest.mark.slow
-def test_an_objective_that_is_not_logged_ends_workers_and_chief_with_status_2(tmp_path):
+@pytest.mark.parametrize("local", [True, False])
+def test_an_objective_that_is_not_logged_ends_workers_and_chief_with_status_2(local, tmp_path):
     out = tmp_path / "out"
-    process = start(*SHORT, "--ratios", "0.3", "--out", out, "--workers", 2, "--objective", "val_entropy")
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 2
-    assert "val_entropy" in errors and "val_accuracy" in errors and "Traceback" not in errors
+    command = (*SHORT, "--ratios", "0.3", "--out", out, "--objective", "val_entropy")
+    if local:
+        processes = [start(*command, "--workers", 2)]
+    else:
+        service = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": free_port()}
+        processes = [start(*command, KERASTUNER_TUNER_ID=name, **service) for name in ("chief", "worker-0")]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 2, errors
+        assert "val_entropy" in errors and "val_accuracy" in errors and "Traceback" not in errors
+    assert list(out.iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_named(tmp_path, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(taken.getsockname()[1]))
+        monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+        result = sweep("--out", tmp_path / "out")
+    assert isinstance(result.exception, InputError) and "KERASTUNER_ORACLE_PORT" in str(result.exception)
