@@ -23,6 +23,11 @@ _CLIPPED = (
 )
 
 
+def is_clipped(quantizer: Any) -> bool:
+    """Whether a weight outside [-1, 1] gets no gradient from `quantizer`."""
+    return isinstance(quantizer, _CLIPPED) and getattr(quantizer, "clip_value", 1.0) is not None
+
+
 def check_arguments(input_shape: Any, num_classes: Any, width: Any, least: int) -> tuple[int, int, int]:
     """The input shape as integers, once all arguments are found right.
 
@@ -94,12 +99,9 @@ class Style:
 
     def _kernel(self) -> dict[str, Any]:
         # Weights outside [-1, 1] get no gradient from a clipped estimator, so that they are kept inside.
-        clipped = (
-            isinstance(self.quantizer, _CLIPPED) and getattr(self.quantizer, "clip_value", 1.0) is not None
-        )
         return {
             "kernel_quantizer": _copy(self.quantizer),
-            "kernel_constraint": "weight_clip" if clipped else None,
+            "kernel_constraint": "weight_clip" if is_clipped(self.quantizer) else None,
             "kernel_regularizer": self.kernel_regularizer,
             "use_bias": False,
         }

@@ -17,8 +17,7 @@ _LARGE = 64
 
 def _grouped(x: Any, style: Style, filters: int, name: str, groups: int) -> Any:
     """A 1x1 convolution in groups, with normalization."""
-    size = x.shape[-1] // groups
-    parts = [x[..., group * size : (group + 1) * size] for group in range(groups)]
+    parts = [x] if groups == 1 else tf.split(x, groups, axis=-1)
     outputs = [
         style.convolution(part, filters // groups, 1, f"{name}_{i}") for i, part in enumerate(parts, 1)
     ]

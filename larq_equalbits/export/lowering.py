@@ -144,6 +144,11 @@ def lower(model: tf.keras.Model, rewrites: Sequence[Rewrite]) -> Iterator[list[L
         for rewrite in rewrites:
             rewrite(lowering)
         for leaf in leaves.values():
-            restore.callback(vars(leaf.layer).pop, "call", None)
-            vars(leaf.layer)["call"] = _scoped(leaf)
+            own = vars(leaf.layer)
+            # The layers that Keras makes of TensorFlow's functions hold their call themselves.
+            if "call" in own:
+                restore.callback(own.__setitem__, "call", own["call"])
+            else:
+                restore.callback(own.pop, "call", None)
+            own["call"] = _scoped(leaf)
         yield list(leaves.values())
