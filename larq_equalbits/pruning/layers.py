@@ -28,25 +28,6 @@ def rebuilt(layer: tf.keras.layers.Layer, replace: Callable[[str, Any], Any]) ->
     return type(layer).from_config(config)
 
 
-def input_shape_of(layer: tf.keras.layers.Layer) -> tuple[int | None, ...] | None:
-    """A shape with which a layer like the built `layer` can be built, or None where it is not recorded."""
-    recorded = layer.get_build_config()
-    if recorded:
-        return recorded["input_shape"]
-    with contextlib.suppress(AttributeError, RuntimeError):
-        return layer.input_shape
-    spec = layer.input_spec
-    if spec is None or isinstance(
-        layer, tf.keras.layers.LocallyConnected1D | tf.keras.layers.LocallyConnected2D
-    ):
-        return None
-    rank = spec.ndim or spec.min_ndim
-    shape: list[int | None] = [None] * rank
-    for axis, size in (spec.axes or {}).items():
-        shape[axis] = size
-    return tuple(shape)
-
-
 def filter_axes(layer: tf.keras.layers.Layer, kernel: str) -> tuple[int, ...]:
     """The axes of `kernel` that tell its filters apart."""
     if kernel == "depthwise_kernel":

@@ -1,121 +1,24 @@
 """Pruning the layers of a whole model, and getting plain layers back."""
 
-from collections.abc import Callable
 from typing import Any
 
 import larq
 import tensorflow as tf
 
+from larq_equalbits import cloning
+from larq_equalbits.cloning import Replace
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.pruning import selection
-from larq_equalbits.pruning.layers import input_shape_of, quantizer_arguments
+from larq_equalbits.pruning.layers import quantizer_arguments
 from larq_equalbits.pruning.wrapper import PrunedBinary, is_pruned
-
-Replace = Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer | None]
-
-
-def _is_container(layer: tf.keras.layers.Layer) -> bool:
-    return isinstance(layer, tf.keras.Model)
-
-
-def _clone(
-    model: tf.keras.Model,
-    replace: Replace,
-    pairs: list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]],
-    made: dict[int, tf.keras.layers.Layer],
-) -> tf.keras.Model:
-    """`model` with the layers for which `replace` answers one replaced; `pairs` gets the copies of the others.
-
-    `made` holds what stands for each layer already, so that layers stay shared across nested models.
-    """
-
-    def clone_layer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        if id(layer) not in made:
-            if _is_container(layer):
-                made[id(layer)] = _clone(layer, replace, pairs, made)
-            else:
-                replaced = replace(layer)
-                made[id(layer)] = replaced if replaced is not None else _plain(layer)
-        return made[id(layer)]
-
-    def _plain(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        copy = type(layer).from_config(layer.get_config())
-        pairs.append((layer, copy))
-        return copy
-
-    if model._is_graph_network or isinstance(model, tf.keras.Sequential):
-        if isinstance(model, NetworkPruned):
-            model = tf.keras.Model(model.inputs, model.outputs, name=model.name)
-        clone = tf.keras.models.clone_model(model, clone_function=clone_layer)
-        if not model.trainable:
-            clone.trainable = False
-        return clone
-    return _clone_subclassed(model, clone_layer)
-
-
-def _clone_subclassed(
-    model: tf.keras.Model, clone_layer: Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer]
-) -> tf.keras.Model:
-    try:
-        clone = type(model).from_config(model.get_config())
-    except Exception as error:
-        raise InputError(
-            f"model {model.name!r} of class {type(model).__name__} must be one that from_config(get_config()) "
-            f"makes anew, but this failed: {error}"
-        ) from error
-    _replace_attributes(model, clone, clone_layer)
-    return clone
-
-
-def _replace_attributes(
-    source: tf.keras.layers.Layer,
-    target: tf.keras.layers.Layer,
-    clone_layer: Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer],
-) -> None:
-    """Gives `target` copies of the layers that `source` holds in attributes, and in lists and dicts there."""
-
-    def cloned(value: Any) -> Any:
-        if isinstance(value, tf.keras.metrics.Metric):
-            return None
-        if isinstance(value, tf.keras.layers.Layer):
-            return clone_layer(value)
-        if isinstance(value, dict) and any(cloned_kind(item) for item in value.values()):
-            return {key: cloned(item) if cloned_kind(item) else item for key, item in value.items()}
-        if isinstance(value, list | tuple) and any(cloned_kind(item) for item in value):
-            return [cloned(item) if cloned_kind(item) else item for item in value]
-        return None
-
-    def cloned_kind(value: Any) -> bool:
-        return isinstance(value, tf.keras.layers.Layer | dict | list | tuple) and not isinstance(
-            value, tf.keras.metrics.Metric
-        )
-
-    for name, value in list(vars(source).items()):
-        if name.startswith(("_self_", "_keras_api", "_obj_")) or name in ("_layers", "_metrics"):
-            continue
-        replacement = cloned(value)
-        if replacement is not None:
-            setattr(target, name, replacement)
 
 
 def _rewrite(model: tf.keras.Model, replace: Replace) -> tf.keras.Model:
-    pairs: list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]] = []
-    clone = _clone(model, replace, pairs, {})
-    for layer, copy in pairs:
-        if layer.built and layer.weights:
-            if not copy.built:
-                shape = input_shape_of(layer)
-                if shape is None:
-                    raise InputError(f"layer {layer.name!r} must record the shape it was built with.")
-                with tf.name_scope(layer.name):
-                    copy.build(shape)
-                copy.built = True
-            copy.set_weights(layer.get_weights())
-    return clone
+    return cloning.rewrite(model, replace, plain=NetworkPruned)
 
 
 def _layers(model: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
-    return [layer for layer in model._flatten_layers() if not _is_container(layer)]
+    return [layer for layer in model._flatten_layers() if not cloning.is_model(layer)]
 
 
 def prune(

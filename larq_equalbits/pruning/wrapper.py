@@ -7,19 +7,19 @@ import larq
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.cloning import input_shape_of
+from larq_equalbits.errors import InputError
 from larq_equalbits.pruning import masks, schedules
 from larq_equalbits.pruning.layers import (
     KERNELS,
     AfterUpdate,
     copied,
     filter_axes,
-    input_shape_of,
     notifying,
     quantizer_arguments,
     rebuilt,
 )
-from larq_equalbits.pruning.quantizer import CRITERIA, GRANULARITIES, SCOPES, Pruned
+from larq_equalbits.pruning.quantizer import CRITERIA, Pruned, check_choice
 
 _OF_LAYER = ("kernel", "depthwise_kernel", "pointwise_kernel", "bias", "input_quantizer", *KERNELS)
 
@@ -102,19 +102,7 @@ class PrunedBinary(tf.keras.layers.Wrapper):
                 sparsity = 0.0
             target, schedule = schedules.resolve(sparsity, schedule)
             kind = "mask" if given_mask else criterion
-            for argument, value, known in (
-                ("criterion", kind, CRITERIA if given_mask else CRITERIA[:-1]),
-                ("granularity", granularity, GRANULARITIES),
-                ("scope", scope, (None, *SCOPES)),
-            ):
-                if value not in known:
-                    raise invalid(argument, value, f"one of {known}")
-            if scope is None:
-                scope = "layer" if granularity == "filter" or kind == "score" else "filter"
-            if scope == "filter" and granularity == "filter":
-                raise invalid("scope", scope, '"layer" or "network" where whole filters are pruned')
-            if scope == "network" and (kind in ("rank", "mask")):
-                raise invalid("scope", scope, f'"filter" or "layer" for the criterion {kind!r}')
+            scope = check_choice(kind, granularity, scope, CRITERIA if given_mask else CRITERIA[:-1])
         except InputError as error:
             raise InputError(f"Layer {name!r}: {error}") from None
 
@@ -138,7 +126,8 @@ class PrunedBinary(tf.keras.layers.Wrapper):
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(rebuilt(layer, pruned), **kwargs)
         self._arguments = tuple(quantizer_arguments(layer))
-        self._mask_source = _Untracked(_by_kernel(name, criterion, self._arguments) if given_mask else None)
+        kernels = [KERNELS[argument][0] for argument in self._arguments]
+        self._masks = masks.Given(name, criterion, kernels) if given_mask else None
         self._weights_to_take = _Untracked(layer.get_weights() if layer.built else None)
         self._on_update: Callable[[], None] | None = None
         self._linked = False
@@ -225,8 +214,9 @@ class PrunedBinary(tf.keras.layers.Wrapper):
 
     def _bind(self, argument: str) -> None:
         quantizer = getattr(self.layer, argument)
-        if self.criterion == "mask":
-            quantizer.criterion, quantizer.mask = "mask", self._mask_for(argument)
+        if self._masks is not None:
+            latent = tf.keras.backend.get_value(self._latent(argument))
+            quantizer.criterion, quantizer.mask = "mask", self._masks.of(KERNELS[argument][0], latent)
         scores = getattr(self, _scores_name(argument), None)
         threshold = self._threshold
         quantizer.bind(
@@ -234,13 +224,6 @@ class PrunedBinary(tf.keras.layers.Wrapper):
             scores=None if scores is None else lambda: tf.convert_to_tensor(scores),
             threshold=None if threshold is None else lambda: tf.convert_to_tensor(threshold),
         )
-
-    def _mask_for(self, argument: str) -> np.ndarray:
-        source = self._mask_source.value[KERNELS[argument][0]]
-        latent = self._latent(argument)
-        if callable(source):
-            source = source(tf.keras.backend.get_value(latent))
-        return masks.check(self.name, source, tuple(latent.shape))
 
     def _latent(self, argument: str) -> tf.Variable:
         return getattr(self.layer, KERNELS[argument][0]).latent_variable
@@ -392,16 +375,11 @@ class PrunedBinary(tf.keras.layers.Wrapper):
         return cls(**{**config, "layer": layer})
 
     def _criterion_config(self) -> Any:
-        if self.criterion != "mask":
+        if self._masks is None:
             return self.criterion
-        given = self._mask_source.value
-        if self.built:
-            given = {KERNELS[argument][0]: getattr(self.layer, argument).mask for argument in self._arguments}
-        if any(callable(mask) for mask in given.values()):
-            raise InputError(
-                f"criterion of layer {self.name!r}: a callable is saved once the layer is built."
-            )
-        return {kernel: masks.pack(masks.check(self.name, m, np.shape(m))) for kernel, m in given.items()}
+        if not self.built:
+            return self._masks.config()
+        return {KERNELS[name][0]: masks.pack(getattr(self.layer, name).mask) for name in self._arguments}
 
 
 class _Untracked:
@@ -413,19 +391,3 @@ class _Untracked:
 
 def _scores_name(argument: str) -> str:
     return f"{KERNELS[argument][0]}_scores"
-
-
-def _by_kernel(name: str, criterion: Any, arguments: tuple[str, ...]) -> dict[str, Any]:
-    kernels = [KERNELS[argument][0] for argument in arguments]
-    if not isinstance(criterion, dict):
-        if len(kernels) > 1 and not callable(criterion):
-            raise InputError(
-                f"criterion of layer {name!r} must be a dict of masks for {kernels}, but got one array."
-            )
-        return dict.fromkeys(kernels, criterion)
-    if sorted(criterion) != sorted(kernels):
-        raise InputError(
-            f"criterion of layer {name!r} must have a mask for each of {kernels}, but got {list(criterion)}."
-        )
-    packed = {kernel: isinstance(mask, dict) for kernel, mask in criterion.items()}
-    return {kernel: masks.unpack(mask) if packed[kernel] else mask for kernel, mask in criterion.items()}
