@@ -19,6 +19,7 @@ select_keras_2()
 _REGISTERING: tuple[str, ...] = ("quantizers", "constraints", "metrics", "pruning", "decay", "learning_rates")
 _SUBMODULES = (
     *_REGISTERING,
+    "binarization",
     "callbacks",
     "data",
     "device",
@@ -43,13 +44,15 @@ def register() -> None:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "binarize":
+        return importlib.import_module(f"{__name__}.binarization").binarize
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*_SUBMODULES, "__version__"]
+    return [*_SUBMODULES, "__version__", "binarize"]
 
 
 # The command line registers when a command needs it: its help then needs no TensorFlow.

@@ -57,6 +57,8 @@ def clone(
         searched = is_model(layer) or inside(layer)
         copy = _anew(layer)
         if searched:
+            # A configuration that only knows the arguments of a class has no name.
+            copy._name = layer.name
             _replace_attributes(layer, copy, copied)
         pairs.append((layer, copy, searched))
         return copy

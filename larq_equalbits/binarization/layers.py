@@ -1,0 +1,90 @@
+"""Which layers have a binary twin, and how it is made."""
+
+from typing import Any
+
+import larq
+import tensorflow as tf
+from larq.layers_base import QuantizerBaseConv, QuantizerDepthwiseBase, QuantizerSeparableBase
+from larq.quantized_variable import QuantizedVariable
+
+from larq_equalbits.pruning.layers import quantizer_arguments
+
+_KINDS = (
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
+    "Conv2DTranspose",
+    "Conv3DTranspose",
+    "Dense",
+    "DepthwiseConv2D",
+    "LocallyConnected1D",
+    "LocallyConnected2D",
+    "SeparableConv1D",
+    "SeparableConv2D",
+)
+TWINS: dict[type, Any] = {
+    getattr(tf.keras.layers, kind): getattr(larq.layers, f"Quant{kind}") for kind in _KINDS
+}
+_LARQ = frozenset(TWINS.values())
+# Kernels of layers, Keras' and ours; a PReLU's slopes and a normalization's factors are none.
+KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel", "recurrent_kernel", "embeddings")
+
+
+def has_twin(layer: tf.keras.layers.Layer) -> bool:
+    """Whether `layer` is of a class that can be binary (a subclass may compute something else, so that none is)."""
+    return type(layer) in TWINS or type(layer) in _LARQ
+
+
+def is_binary(layer: tf.keras.layers.Layer) -> bool:
+    """Whether `layer` is a Larq layer that quantizes its kernels."""
+    return type(layer) in _LARQ and bool(quantizer_arguments(layer))
+
+
+def kernel_size(layer: tf.keras.layers.Layer) -> int:
+    """The number of weights in the kernels of `layer`."""
+    kernels = [getattr(layer, name, None) for name in KERNELS]
+    variables = [kernel for kernel in kernels if isinstance(kernel, tf.Variable | QuantizedVariable)]
+    return sum(variable.shape.num_elements() for variable in variables)
+
+
+def _own(quantizer: Any, layer: tf.keras.layers.Layer) -> Any:
+    """An equal quantizer for `layer` alone, which computes in the layer's precision."""
+    if not isinstance(quantizer, tf.keras.layers.Layer):
+        return quantizer
+    return type(quantizer).from_config({**quantizer.get_config(), "dtype": layer.get_config()["dtype"]})
+
+
+def _arguments(made: type) -> tuple[str, ...]:
+    if issubclass(made, QuantizerSeparableBase):
+        return ("depthwise", "pointwise")
+    return ("depthwise",) if issubclass(made, QuantizerDepthwiseBase) else ("kernel",)
+
+
+def twin(
+    layer: tf.keras.layers.Layer,
+    quantizer: Any,
+    input_quantizer: Any,
+    pad_values: float,
+    clipped: bool,
+    **changes: Any,
+) -> tf.keras.layers.Layer:
+    """An unbuilt Larq layer like `layer`, of its name, with these quantizers.
+
+    Args:
+        layer: one that `has_twin`.
+        quantizer: of its kernels.
+        input_quantizer: of its input, or None.
+        pad_values: of a convolution that pads, where it was not a Larq layer and gets an input quantizer.
+        clipped: whether kernels without a constraint get Larq's weight_clip.
+        **changes: further values of the configuration.
+    """
+    made: Any = TWINS.get(type(layer), type(layer))
+    config = {**layer.get_config(), "input_quantizer": _own(input_quantizer, layer), **changes}
+    for name in _arguments(made):
+        config[f"{name}_quantizer"] = _own(quantizer, layer)
+        if clipped and config.get(f"{name}_constraint") is None:
+            config[f"{name}_constraint"] = "weight_clip"
+    pads = issubclass(made, QuantizerBaseConv) and config.get("padding") == "same"
+    if pads and type(layer) in TWINS and input_quantizer is not None:
+        config["pad_values"] = pad_values
+    return made.from_config(config)

@@ -1,0 +1,229 @@
+"""What a model does with its layers, read from one trace: who comes first and last, and whose input is never negative.
+
+The trace holds the operations that every layer made, so that functional, nested and subclassed models, fused
+activations and plain TensorFlow functions are all seen alike.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from larq_equalbits.errors import InputError
+
+# Operations whose output is nowhere negative where their first input is not.
+_KEEP = frozenset(
+    {
+        "AvgPool",
+        "AvgPool3D",
+        "BatchToSpaceND",
+        "Cast",
+        "DepthToSpace",
+        "ExpandDims",
+        "GatherV2",
+        "Identity",
+        "Max",
+        "MaxPool",
+        "MaxPool3D",
+        "MaxPoolV2",
+        "Mean",
+        "MirrorPad",
+        "Pad",
+        "Pack",
+        "Reshape",
+        "ResizeBilinear",
+        "ResizeNearestNeighbor",
+        "SpaceToBatchND",
+        "SpaceToDepth",
+        "Squeeze",
+        "StopGradient",
+        "StridedSlice",
+        "Sum",
+        "Tile",
+        "Transpose",
+    }
+)
+_RECTIFIERS = frozenset({"Relu", "Relu6"})
+_POSITIVE = _RECTIFIERS | {"Abs", "Exp", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Square"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Root:
+    """An operation whose output is never negative, and the layer that made it (None: a model's own code)."""
+
+    layer: tf.keras.layers.Layer | None
+    rectifier: bool
+
+
+@dataclasses.dataclass
+class _Call:
+    layer: tf.keras.layers.Layer
+    graph: tf.Graph
+    inputs: list[tf.Tensor]
+    operations: list[tf.Operation] = dataclasses.field(default_factory=list)
+
+
+class Trace:
+    """The calls of the layers of a model, in the order in which they ran."""
+
+    def __init__(self, calls: list[_Call], graph: tf.Graph) -> None:
+        self._calls = [call for call in calls if call.graph is graph]
+        self._owners = {op.name: call.layer for call in self._calls for op in call.operations}
+        self._graph = graph
+        # Where layers were called inside a function of its own, the graph does not tell who feeds whom.
+        self._complete = len(self._calls) == len(calls)
+
+    def ends(self, layers: Iterable[tf.keras.layers.Layer]) -> tuple[set[int], set[int]]:
+        """The identities of those of `layers` that no other of them precedes, and that none follows."""
+        chosen = {id(layer): layer for layer in layers}
+        if not self._complete or not chosen.keys() <= {id(call.layer) for call in self._calls}:
+            order = list(chosen)
+            return set(order[:1]), set(order[-1:])
+        before: dict[str, frozenset[int]] = {}
+        for operation in self._graph.get_operations():
+            own = id(self._owners.get(operation.name))
+            sources = [before.get(tensor.op.name, frozenset()) for tensor in operation.inputs]
+            before[operation.name] = frozenset().union(*sources, {own} & chosen.keys())
+        first: set[int] = set()
+        followed: set[int] = set()
+        called: set[int] = set()
+        for call in self._calls:
+            if id(call.layer) not in chosen:
+                continue
+            called.add(id(call.layer))
+            upstream = frozenset().union(*(before[tensor.op.name] for tensor in call.inputs))
+            others = upstream - {id(call.layer)}
+            followed |= others
+            if not upstream:
+                first.add(id(call.layer))
+        return first, called - followed
+
+    def never_negative(self, layer: tf.keras.layers.Layer) -> set[Root]:
+        """What keeps the input of `layer`, or some channels of it, from ever being negative; empty where it may be."""
+        found: set[Root] = set()
+        known: dict[str, set[Root]] = {}
+        for call in self._calls:
+            if call.layer is layer:
+                found.update(*(self._roots(tensor, known) for tensor in call.inputs))
+        return found
+
+    def _roots(self, tensor: tf.Tensor, known: dict[str, set[Root]]) -> set[Root]:
+        operation = tensor.op
+        if operation.name not in known:
+            known[operation.name] = self._of(operation, known)
+        return known[operation.name]
+
+    def _of(self, operation: tf.Operation, known: dict[str, set[Root]]) -> set[Root]:
+        owner = self._owners.get(operation.name)
+        inputs = list(operation.inputs)
+        if isinstance(owner, tf.keras.layers.ReLU) and not owner.negative_slope and owner.threshold >= 0:
+            return {Root(owner, True)}
+        if operation.type in _POSITIVE:
+            return {Root(owner, operation.type in _RECTIFIERS)}
+        if operation.type in ("ConcatV2", "IdentityN"):
+            parts = inputs[:-1] if operation.type == "ConcatV2" else inputs[:1]
+            return set().union(*(self._roots(part, known) for part in parts))
+        if operation.type in ("Add", "AddV2", "AddN", "Maximum", "Minimum"):
+            roots = [self._roots(part, known) for part in inputs]
+            return set().union(*roots) if all(roots) else set()
+        if operation.type == "Mul":
+            # Of a feature map and the gate that scales it, the map is what a sign is meant to see.
+            roots = [self._roots(part, known) for part in inputs]
+            largest = max(range(len(inputs)), key=lambda index: (_size(inputs[index]), -index))
+            return roots[largest] if all(roots) else set()
+        return self._roots(inputs[0], known) if operation.type in _KEEP and inputs else set()
+
+
+def _size(tensor: tf.Tensor) -> int:
+    size = 1
+    for length in tensor.shape or ():
+        # An unknown length is more than the 1 of an axis that is broadcast.
+        size *= 2 if length is None else length
+    return size
+
+
+def trace(model: tf.keras.Model, layers: Iterable[tf.keras.layers.Layer]) -> Trace:
+    """Runs `model` once symbolically, without training, and records the calls of `layers`; the model stays as it was.
+
+    Raises:
+        InputError: a model that was never built or called.
+    """
+    calls: list[_Call] = []
+    with _recording(layers, calls):
+        graph = _run(model, specification(model))
+    return Trace(calls, graph)
+
+
+def build(model: tf.keras.Model, like: tf.keras.Model) -> None:
+    """Builds `model` by a symbolic run on what `like` takes."""
+    _run(model, specification(like))
+
+
+def _run(model: tf.keras.Model, given: tuple[tuple[Any, ...], dict[str, Any]]) -> tf.Graph:
+    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return model(*args, **{**kwargs, "training": False})
+
+    function = tf.function(run, autograph=False)
+    return function.get_concrete_function(*given).graph
+
+
+def specification(model: tf.keras.Model) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments, as tensor specifications, with which the built `model` can be called.
+
+    Raises:
+        InputError: a model that was never built or called.
+    """
+    if getattr(model, "inputs", None) is not None:
+        return (
+            tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), model.input),
+        ), {}
+    args, kwargs = getattr(model, "_saved_model_arg_spec", None) or ((), {})
+    if args:
+        wanted = {name: value for name, value in kwargs.items() if name != "training"}
+        return tuple(args), wanted
+    shape = getattr(model, "_build_input_shape", None)
+    if model.built and shape is not None:
+        return (_specified(shape),), {}
+    raise InputError(
+        f"model {model.name!r} must be built: call it once on an input, or give its input shape."
+    )
+
+
+def _specified(shape: Any) -> Any:
+    if isinstance(shape, dict):
+        return {name: _specified(one) for name, one in shape.items()}
+    if isinstance(shape, tf.TensorShape) or all(size is None or isinstance(size, int) for size in shape):
+        return tf.TensorSpec(shape, tf.keras.backend.floatx())
+    return [_specified(one) for one in shape]
+
+
+@contextlib.contextmanager
+def _recording(layers: Iterable[tf.keras.layers.Layer], calls: list[_Call]) -> Iterator[None]:
+    with contextlib.ExitStack() as restore:
+        for layer in layers:
+            # Straight into the instance: Keras tracks what is set the ordinary way.
+            own = vars(layer)
+            if "call" in own:
+                restore.callback(own.__setitem__, "call", own["call"])
+            else:
+                restore.callback(own.pop, "call", None)
+            own["call"] = _recorded(layer, layer.call, calls)
+        yield
+
+
+def _recorded(
+    layer: tf.keras.layers.Layer, call: Callable[..., Any], calls: list[_Call]
+) -> Callable[..., Any]:
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        graph = tf.compat.v1.get_default_graph()
+        tensors = [value for value in tf.nest.flatten((args, kwargs)) if tf.is_tensor(value)]
+        made = _Call(layer, graph, [value for value in tensors if getattr(value, "graph", None) is graph])
+        calls.append(made)
+        before = len(graph.get_operations())
+        result = call(*args, **kwargs)
+        made.operations = graph.get_operations()[before:]
+        return result
+
+    return recorded
