@@ -306,22 +306,26 @@ class Search(keras_tuner.Tuner):
 
     def trials(self) -> list[trials.Trial]:
         """What has become of every trial, in the order in which they were started."""
+        if self.role == "worker":
+            return trials.load(self.out)
         return [
             trials.read(self.oracle.trials[name], Path(self.get_trial_dir(name)))
             for name in self.oracle.start_order
         ]
 
     def best_run(self) -> training.Run:
-        """The run of the best trial by the objective.
+        """The run of the best trial by the objective, the first of equals.
 
         Raises:
             WorkError: no trial has finished.
         """
-        best = [trial for trial in self.oracle.get_best_trials(1) if trial.status == "COMPLETED"]
-        if not best:
-            reasons = [trial.reason for trial in self.trials() if trial.reason]
+        found = self.trials()
+        scores = {trial.folder: trial.score for trial in found if trial.score is not None}
+        if not scores:
+            reasons = [trial.reason for trial in found if trial.reason]
             raise WorkError(f"no trial of {self.out} finished: {reasons[0] if reasons else 'none was run'}")
-        return training.Run.load(self.get_trial_dir(best[0].trial_id))
+        choose = max if self.oracle.objective.direction == "max" else min
+        return training.Run.load(choose(scores, key=lambda folder: scores[folder]))
 
     def load_model(self, trial: Any) -> tf.keras.Model:
         """The last model of a trial, from its run folder."""
@@ -381,9 +385,8 @@ class BitRatioSweep(Search):
     held-out images: chosen by the test images, their accuracy would be too good.
 
     Args:
-        model: a network of the zoo, ``build(hp)``, or a `HyperModel` (whose ratios and seeds are then replaced by
-            those of this grid where they are given).
-        ratios: shares of +1, each from 0 to 1.
+        model: a network of the zoo, ``build(hp)``, or a `HyperModel`, which brings ratios, seeds and settings.
+        ratios: shares of +1, each from 0 to 1; by default 0.1, 0.2, ... 0.9.
         out: the sweep's folder.
         repeats: seeds of each ratio: that of the settings and the integers behind it.
         settings: how a trial trains.
@@ -412,6 +415,10 @@ class BitRatioSweep(Search):
     ) -> None:
         if isinstance(model, HyperModel):
             hyper = model
+            if ratios is not None or settings is not None or repeats != 1:
+                raise InputError(
+                    "ratios, repeats and settings must be those of the HyperModel: give them to it."
+                )
             if hyper.ratios is None or hyper.per_layer:
                 raise invalid(
                     "model", "a HyperModel without ratios of the whole network", "one with `ratios`"

@@ -29,6 +29,7 @@ class Trial:
         values: its hyper-parameters, the seed among them.
         metrics: of the last epoch every key of Keras' `logs` (BitLogger's among them), what was measured on the
             test images, and ``tflite_bytes`` where it was asked for; empty unless completed.
+        score: its objective, None unless completed.
         seconds: from its start to its end, NaN unless completed.
         reason: why it failed, or None.
     """
@@ -38,6 +39,7 @@ class Trial:
     status: str
     values: dict[str, Any]
     metrics: dict[str, float]
+    score: float | None
     seconds: float
     reason: str | None
 
@@ -45,6 +47,25 @@ class Trial:
         """As JSON values."""
         fields = {**dataclasses.asdict(self), "folder": self.folder.name}
         return {**fields, "seconds": None if math.isnan(self.seconds) else self.seconds}
+
+
+def load(folder: Path) -> list[Trial]:
+    """The trials of the search in `folder`, from its ``trials.json``.
+
+    Raises:
+        OSError: no trial has ended yet.
+    """
+    content = json.loads((folder / JSON).read_text(encoding="utf-8"))
+    return [
+        Trial(
+            **{
+                **fields,
+                "folder": folder / fields["folder"],
+                "seconds": math.nan if fields["seconds"] is None else fields["seconds"],
+            }
+        )
+        for fields in content["trials"]
+    ]
 
 
 def read(trial: Any, folder: Path) -> Trial:
@@ -59,6 +80,7 @@ def read(trial: Any, folder: Path) -> Trial:
         trial.status,
         dict(trial.hyperparameters.values),
         result.get("metrics", {}),
+        trial.score if result else None,
         result.get("seconds", math.nan),
         reason,
     )

@@ -42,8 +42,8 @@ def _ways(settings: Any, ratios: list[float]) -> dict[str, Callable[[Path], None
                 quantizer=BiHalf(positive_ratio=ratio),
                 **settings.model_options,
             )
-            loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            model.compile(SGD(plan.learning_rate, momentum=plan.momentum), loss, metrics=["accuracy"])
+            optimizer = SGD(plan.learning_rate, momentum=plan.momentum)
+            model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
             model.fit(
                 images.train,
                 epochs=plan.epochs,

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from larq_equalbits import callbacks, training, tuning
 from larq_equalbits.errors import InputError, WorkError
-from larq_equalbits.tuning import distributed
+from larq_equalbits.tuning import distributed, trials
 
 SETTINGS = training.Settings(epochs=1, train_images=256, learning_rate=0.01)
 
@@ -50,15 +50,15 @@ def searched(sweep):
 
 
 def test_every_trial_is_kept_with_the_bits_and_a_failed_one_with_its_reason(searched):
-    trials = searched.trials()
-    assert [trial.status for trial in trials] == ["COMPLETED", "COMPLETED", "FAILED"]
-    assert [trial.values for trial in trials] == [
+    found = searched.trials()
+    assert [trial.status for trial in found] == ["COMPLETED", "COMPLETED", "FAILED"]
+    assert [trial.values for trial in found] == [
         {"positive_ratio": ratio, "seed": 0} for ratio in (0.25, 0.5, 0.9)
     ]
-    assert trials[2].reason == "the model could not be built: ValueError: no such network"
-    assert [trial.metrics["positive_ratio"] for trial in trials[:2]] == [0.25, 0.5]
-    assert trials[1].metrics["hidden/bit_entropy"] == 1.0
-    for trial in trials[:2]:
+    assert found[2].reason == "the model could not be built: ValueError: no such network"
+    assert [trial.metrics["positive_ratio"] for trial in found[:2]] == [0.25, 0.5]
+    assert found[1].metrics["hidden/bit_entropy"] == 1.0
+    for trial in found[:2]:
         kept = searched.oracle.trials[trial.name].metrics
         assert kept.get_last_value("filter_entropy") == trial.metrics["filter_entropy"]
         assert {"hidden/bit_flips", "val_accuracy", "test_accuracy", "learning_rate"} <= set(trial.metrics)
@@ -73,6 +73,8 @@ def test_the_files(searched):
     content = json.loads((searched.out / "trials.json").read_text())
     assert [each["completed"] for each in content["ratios"]] == [1, 1, 0]
     assert content["trials"][1]["metrics"]["bit_entropy"] == 1.0
+    for mine, other in zip(trials.load(searched.out), searched.trials(), strict=True):
+        assert mine.to_dict() == other.to_dict()
     assert (searched.out / "ratios.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -103,7 +105,7 @@ def test_what_has_ended_is_not_run_again(searched, sweep):
     again = tuning.BitRatioSweep(build, **arguments)
     again.search(verbose=0)
     assert {path: path.stat().st_mtime_ns for path in searched.out.glob("trial_*/*.json")} == before
-    assert again.trials() == searched.trials()
+    assert [trial.metrics for trial in again.trials()] == [trial.metrics for trial in searched.trials()]
 
 
 def test_other_settings_are_refused_by_name_and_nothing_is_touched(searched, sweep):
@@ -216,15 +218,15 @@ def test_hyperband_with_the_size_after_conversion_goes_on_from_checkpoints(tmp_p
         objective="tflite_bytes",
     )
     search.search()
-    trials = search.trials()
-    promoted = [trial for trial in trials if "tuner/trial_id" in trial.values]
-    assert promoted and all(trial.status == "COMPLETED" for trial in trials)
+    found = search.trials()
+    promoted = [trial for trial in found if "tuner/trial_id" in trial.values]
+    assert promoted and all(trial.status == "COMPLETED" for trial in found)
     for trial in promoted:
         former = search.oracle.trials[trial.values["tuner/trial_id"]]
         first = training.Run.load(search.get_trial_dir(former.trial_id)).history["loss"]
         assert training.Run.load(trial.folder).history["loss"][: len(first)] == first
         assert trial.metrics["epochs"] == 2
-    sizes = {trial.values["units"]: trial.metrics["tflite_bytes"] for trial in trials}
+    sizes = {trial.values["units"]: trial.metrics["tflite_bytes"] for trial in found}
     assert sizes[32] < sizes[64]
     assert search.best_run().results and search.get_best_hyperparameters()[0]["units"] == 32
     assert (search.best_run().folder / "model.tflite").stat().st_size == sizes[32]
@@ -265,3 +267,21 @@ def test_workers_need_what_another_process_can_make(tmp_path):
         search.search(workers=2)
     with pytest.raises(InputError, match="workers"):
         search.search(workers=0)
+
+
+@pytest.mark.slow
+def test_workers_run_any_search_of_a_network_of_the_zoo(tmp_path):
+    out = tmp_path / "out"
+    hypermodel = tuning.HyperModel("conv2", SETTINGS.replace(model_options={"width": 0.1}), per_layer=True)
+    search = tuning.RandomSearch(hypermodel, out=out, objective="tflite_bytes", max_trials=2)
+    search.search(workers=2)
+    assert {json.loads(path.read_text())["worker"] for path in out.glob("trial_*/trial_results.json")} == {
+        "worker-0",
+        "worker-1",
+    }
+    assert search.best_run().results
+    names = ("positive_ratio/conv1_2", "positive_ratio/dense1", "positive_ratio/dense2")
+    for trial in search.trials():
+        for name in names:
+            kernel = name.partition("/")[2]
+            assert trial.metrics[f"{kernel}/positive_ratio"] == pytest.approx(trial.values[name], abs=0.02)
