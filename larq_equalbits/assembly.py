@@ -28,17 +28,19 @@ def build(
         InputError: an unknown network or quantizer, options that they do not have, or a network that does not
             fit the images.
     """
+    options = settings.model_options
     if builder is None:
         from larq_equalbits import zoo
 
         builder = zoo.get(settings.model)
+        options = {**recipes.model_options(settings.recipe), **options}
     try:
         model = builder(
             input_shape=images.input_shape,
             num_classes=images.num_classes,
             quantizer=quantizer(plan.quantizer, settings.quantizer_options),
             binarize_activations=settings.binarize_activations,
-            **settings.model_options,
+            **options,
         )
     except TypeError as error:
         raise InputError(f"model_options must suit the network {settings.model!r}, but {error}.") from error

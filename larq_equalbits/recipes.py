@@ -98,6 +98,18 @@ def get(name: str, *, dataset: str = "cifar10", model: str = "", binarize_activa
     return recipe
 
 
+def model_options(name: str) -> dict[str, Any]:
+    """The arguments of a zoo's builder by which a paper's networks differ from the zoo's defaults.
+
+    Multi-prize tickets prune and binarize the first and the last layer too, and normalize without learning a
+    scale or an offset.
+
+    Args:
+        name: of the recipe.
+    """
+    return {"binarize_first_last": True, "affine": False} if name == "mpt" else {}
+
+
 def overridden(recipe: Recipe, **fields: Any) -> Recipe:
     """`recipe` with the fields that are not None.
 

@@ -1,11 +1,13 @@
 import math
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import recipes, training
+from larq_equalbits import assembly, recipes, training
 from larq_equalbits.errors import InputError
+from larq_equalbits.kernels import quantized_kernels
 from larq_equalbits.learning_rates import ConstantRate, CosineDecay, StepDecay
 
 
@@ -41,6 +43,29 @@ def test_ir_net_depends_on_the_network():
 def test_mpt_depends_on_the_activations():
     assert recipes.get("mpt").optimizer == "adam"
     assert recipes.get("mpt", binarize_activations=False).optimizer == "sgd"
+
+
+def test_mpts_networks_are_binary_throughout_and_normalize_without_learning():
+    images = types.SimpleNamespace(name="digits", input_shape=(8, 8, 1), num_classes=10)
+
+    def built(**fields):
+        settings = training.Settings(model_options={"width": 0.1, **fields.pop("options", {})}, **fields)
+        return assembly.build(settings, settings.plan(), images, None)
+
+    model = built(recipe="mpt")
+    kernels = quantized_kernels(model)
+    weights = sum(int(np.prod(weight.shape)) for weight in model.weights if weight.shape.rank > 1)
+    # The scores are as many as the weights that they choose among.
+    assert sum(kernel.latent().size for kernel in kernels) * 2 == weights
+    assert [kernel.name for kernel in kernels][:1] + [kernel.name for kernel in kernels][-1:] == [
+        "conv1_1",
+        "classifier",
+    ]
+    assert all("norm" not in weight.name for weight in model.trainable_weights)
+    kept = built(recipe="mpt", options={"binarize_first_last": False, "affine": True})
+    assert "conv1_1" not in {kernel.name for kernel in quantized_kernels(kept)}
+    assert any("norm" in weight.name for weight in kept.trainable_weights)
+    assert any("norm" in weight.name for weight in built().trainable_weights)
 
 
 def test_an_unknown_recipe_is_named():

@@ -84,6 +84,7 @@ class Style:
         kernel_regularizer: of every kernel, binary or not.
         width: factor of the number of filters.
         binarize_first_last: whether the first and the last layer have binary kernels too.
+        affine: whether normalizations learn a scale and an offset.
     """
 
     num_classes: int
@@ -92,6 +93,7 @@ class Style:
     kernel_regularizer: Any
     width: float
     binarize_first_last: bool
+    affine: bool
 
     def filters(self, count: int) -> int:
         """`count` filters times the width, at least one."""
@@ -145,7 +147,7 @@ class Style:
         return self._activate(layer(x), name)
 
     def _activate(self, x: Any, name: str) -> Any:
-        x = normalize(x, f"{name}_norm")
+        x = self.normalize(x, f"{name}_norm")
         return x if self.input_quantizer is not None else tf.keras.layers.ReLU(name=f"{name}_relu")(x)
 
     def float_convolution(self, x: Any, filters: int, size: Any, name: str, *, strides: int = 1) -> Any:
@@ -160,6 +162,15 @@ class Style:
             name=name,
         )(x)
 
+    def normalize(self, x: Any, name: str) -> Any:
+        """A batch normalization whose moving averages keep 0.9 at each step, as in the papers' code.
+
+        Keras' own 0.99 takes some 500 steps to forget how it started: a short training is then tested with wrong
+        means.
+        """
+        learned = {"center": self.affine, "scale": self.affine}
+        return tf.keras.layers.BatchNormalization(momentum=0.9, name=name, **learned)(x)
+
     def classify(self, x: Any) -> Any:
         """The probabilities of the classes, float32 under mixed precision too."""
         if self.binarize_first_last:
@@ -170,19 +181,11 @@ class Style:
                 **self._kernel(),
             )
             # Sums of -1 and +1 are too large for a softmax to learn from.
-            x = normalize(layer(x), "classifier_norm")
+            x = self.normalize(layer(x), "classifier_norm")
         else:
             regularizer = self.kernel_regularizer
             x = tf.keras.layers.Dense(self.num_classes, kernel_regularizer=regularizer, name="classifier")(x)
         return tf.keras.layers.Activation("softmax", dtype="float32", name="probabilities")(x)
-
-
-def normalize(x: Any, name: str) -> Any:
-    """A batch normalization whose moving averages keep 0.9 at each step, as in the papers' code.
-
-    Keras' own 0.99 takes some 500 steps to forget how it started: a short training is then tested with wrong means.
-    """
-    return tf.keras.layers.BatchNormalization(momentum=0.9, name=name)(x)
 
 
 def _copy(quantizer: Any) -> Any:
@@ -204,6 +207,7 @@ Args:
     kernel_regularizer: of every kernel.
     width: factor of the number of filters.
     binarize_first_last: give the first and the last layer binary kernels too, as multi-prize tickets do.
+    affine: let normalizations learn a scale and an offset, which multi-prize tickets do without.
 
 Returns:
     A functional Keras model from images to probabilities.
@@ -231,6 +235,7 @@ def network(least: int) -> Callable[[Callable[[Any, Style], Any]], Builder]:
             kernel_regularizer: Any = None,
             width: float = 1.0,
             binarize_first_last: bool = False,
+            affine: bool = True,
         ) -> tf.keras.Model:
             shape = check_arguments(input_shape, num_classes, width, least)
             kernels = resolve_quantizer(quantizer)
@@ -238,7 +243,7 @@ def network(least: int) -> Callable[[Callable[[Any, Style], Any]], Builder]:
             binary_input = binarize_activations and kernels is not None
             activations = resolve_quantizer(input_quantizer, "input_quantizer") if binary_input else None
             regularizer = tf.keras.regularizers.get(kernel_regularizer)
-            style = Style(num_classes, kernels, activations, regularizer, width, binarize_first_last)
+            style = Style(num_classes, kernels, activations, regularizer, width, binarize_first_last, affine)
             image = tf.keras.Input(shape, name="image")
             return tf.keras.Model(image, body(image, style), name=body.__name__)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits.zoo.blocks import Style, network, normalize
+from larq_equalbits.zoo.blocks import Style, network
 
 # Images of this size and more are first reduced four times, as ImageNet's are.
 _LARGE = 64
@@ -22,10 +22,10 @@ def _block(x: Any, style: Style, filters: int, name: str, strides: int) -> Any:
     shortcut = x
     if strides != 1 or x.shape[-1] != filters:
         shortcut = style.float_convolution(x, filters, 1, f"{name}_shortcut", strides=strides)
-        shortcut = normalize(shortcut, f"{name}_shortcut_norm")
+        shortcut = style.normalize(shortcut, f"{name}_shortcut_norm")
     x = style.convolution(x, filters, 3, name, strides=strides)
     x = _prelu(x, f"{name}_prelu")
-    x = normalize(x, f"{name}_norm")
+    x = style.normalize(x, f"{name}_norm")
     return tf.keras.layers.Add(name=f"{name}_add")([x, shortcut])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits.zoo.blocks import Style, network, normalize
+from larq_equalbits.zoo.blocks import Style, network
 
 _GROUPS = 3
 _STAGES = ((4, 240), (8, 480), (4, 960))
@@ -22,7 +22,7 @@ def _grouped(x: Any, style: Style, filters: int, name: str, groups: int) -> Any:
         style.convolution(part, filters // groups, 1, f"{name}_{i}") for i, part in enumerate(parts, 1)
     ]
     x = outputs[0] if groups == 1 else tf.keras.layers.Concatenate(name=f"{name}_groups")(outputs)
-    return normalize(x, f"{name}_norm")
+    return style.normalize(x, f"{name}_norm")
 
 
 def _shuffle(x: Any, name: str) -> Any:
@@ -47,7 +47,7 @@ def _unit(x: Any, style: Style, filters: int, name: str, strides: int) -> Any:
     y = tf.keras.layers.DepthwiseConv2D(
         3, strides=strides, padding="same", use_bias=False, name=f"{name}_depthwise"
     )(y)
-    y = normalize(y, f"{name}_depthwise_norm")
+    y = style.normalize(y, f"{name}_depthwise_norm")
     y = _grouped(y, style, outer, f"{name}_expand", _GROUPS)
     if strides == 2:
         x = tf.keras.layers.AveragePooling2D(3, strides=2, padding="same", name=f"{name}_pool")(x)
