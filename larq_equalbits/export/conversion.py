@@ -134,7 +134,7 @@ def _owners(model: Model, leaves: list[Leaf]) -> dict[int, Leaf]:
 
 
 def _kernel_size(leaf: Leaf) -> int | None:
-    kernel = getattr(leaf.layer, "kernel", None)
+    kernel = leaf.replaced.get("kernel", getattr(leaf.layer, "kernel", None))
     return None if kernel is None else int(np.prod(kernel.shape))
 
 
