@@ -93,6 +93,19 @@ def explained(name: str, folder: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def streaming(name: str, data_dir: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Turns the error of a file that proves damaged while it is trained on into such a line."""
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        folder = os.fspath(data_dir if data_dir is not None else default_folder())
+        raise InputError(
+            f"data_dir must hold an intact {name}, but reading {folder!r} failed: {first_line(error)}; prepare the "
+            "data set again, and resume."
+        ) from error
+
+
 def read_all(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
     """All images of a split as uint8 (examples, height, width, channels), and their labels as int32.
 

@@ -13,7 +13,17 @@ import larq
 import tensorflow as tf
 from tensorflow.python.framework import config as framework_config
 
-from larq_equalbits import assembly, data, decay, distribution, files, learning_rates, recipes, recording
+from larq_equalbits import (
+    assembly,
+    data,
+    decay,
+    distribution,
+    files,
+    learning_rates,
+    prepared,
+    recipes,
+    recording,
+)
 from larq_equalbits.callbacks import BitLogger
 from larq_equalbits.errors import InputError
 from larq_equalbits.recording import Recorder, Run
@@ -102,7 +112,10 @@ def train(
         distribution.wait_for_all(strategy)
         if resume and (folder / recording.STATE).is_file():
             recorder.restore(model)
-        with distribution.synchronized(model, strategy):
+        with (
+            prepared.streaming(settings.dataset, settings.data_dir),
+            distribution.synchronized(model, strategy),
+        ):
             if recorder.state.epoch < plan.epochs:
                 model.fit(
                     images.epochs(recorder.state.epoch),
@@ -114,7 +127,8 @@ def train(
                     verbose=verbose if chief else 0,
                 )
         if chief:
-            _evaluate(images, recorder)
+            with prepared.streaming(settings.dataset, settings.data_dir):
+                _evaluate(images, recorder)
         distribution.wait_for_all(strategy)
     return Run.load(folder)
 

@@ -1,11 +1,16 @@
 """CIFAR-100 and ImageNet, which are too large to carry: small sets of the same format, written by tfds itself."""
 
+import os
+import shutil
+
+import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from larq_equalbits import data
+from larq_equalbits import data, training
+from larq_equalbits.errors import InputError
 
 
 class Cifar100(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -89,3 +94,30 @@ def test_imagenet_is_streamed_cropped_and_repeatable(folder):
 def test_imagenet_takes_a_limited_number_of_training_images(folder):
     images = data.load("imagenet2012", data_dir=folder, batch_size=4, train_images=12)
     assert (images.num_train, images.num_validation) == (12, 4)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_file_that_proves_damaged_in_training_is_named(folder, tmp_path, split):
+    def build(*, input_shape, num_classes, quantizer, binarize_activations):
+        image = tf.keras.Input(input_shape)
+        x = tf.keras.layers.GlobalAveragePooling2D()(image)
+        classifier = lq.layers.QuantDense(num_classes, kernel_quantizer=quantizer)
+        return tf.keras.Model(image, classifier(x))
+
+    shutil.copytree(folder / "imagenet2012", tmp_path / "data" / "imagenet2012")
+    shard = next((tmp_path / "data").rglob(f"imagenet2012-{split}.tfrecord*"))
+    os.truncate(shard, shard.stat().st_size * 3 // 4)
+    settings = training.Settings(
+        dataset="imagenet2012",
+        data_dir=tmp_path / "data",
+        batch_size=4,
+        epochs=1,
+        augment="none",
+        quantizer="ste_sign",
+        deterministic=False,
+    )
+    with pytest.raises(InputError, match=r"data_dir must hold an intact imagenet2012.*and resume") as caught:
+        training.train(settings, tmp_path / "run", build=build, verbose=0)
+    assert "\n" not in str(caught.value)
+    # The training images were read to the end where only the test images are damaged.
+    assert (tmp_path / "run" / "model.keras").exists() == (split == "validation")

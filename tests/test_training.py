@@ -228,6 +228,8 @@ def test_a_full_disk_loses_nothing(unbroken, tmp_path):
             "quantizer_options must suit 'bi_half'",
         ),
         ({"model": "conv2", "model_options": {"depth": 3}}, "model_options must suit the network 'conv2'"),
+        ({"model": "conv2", "model_options": {"num_classes": 12}}, "model_options must suit.*num_classes"),
+        ({"model": "vgg16"}, "input_shape must be at least 32x32 pixels"),
         ({"constraint": "tight", "model": "conv2"}, "constraint must be"),
     ],
 )
