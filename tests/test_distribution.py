@@ -107,6 +107,24 @@ def test_mirrored_replicas_train_as_one(alone, tmp_path):
     assert_close(run, alone)
 
 
+def test_the_command_line_joins_a_cluster(tmp_path):
+    cluster = {
+        "cluster": {"worker": [f"127.0.0.1:{free_ports(1)[0]}"]},
+        "task": {"type": "worker", "index": 0},
+    }
+    program = Path(sys.executable).parent / "larq-equalbits"
+    options = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--epochs", "1", "--quiet"]
+    done = subprocess.run(
+        [program, "train", "--strategy", "multiworker", "--out", tmp_path / "run", *options],
+        env={**os.environ, "TF_CONFIG": json.dumps(cluster)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "test_accuracy" in training.Run.load(tmp_path / "run").results
+
+
 @pytest.mark.slow
 def test_a_worker_that_dies_and_comes_back_resumes(tmp_path):
     folder = tmp_path / "run"

@@ -33,8 +33,9 @@ def start() -> None:
         larq_equalbits.register()
         import tensorflow as tf
 
-        # What is said about devices is said when they are first looked at.
-        tf.config.list_logical_devices()
+        # What is said about devices is said when they are first looked at; one machine of many must not look yet.
+        if "TF_CONFIG" not in os.environ:
+            tf.config.list_logical_devices()
 
 
 def _registering(callback: Callable[..., Any]) -> Callable[..., Any]:
