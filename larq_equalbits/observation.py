@@ -4,17 +4,14 @@ A code is the sign of a quantized value: -1, +1, or 0 where a weight is pruned. 
 filter is everything that shares the last index of (height, width, in, out) or (in, out).
 """
 
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from larq import context
 
-from larq_equalbits.kernels import QuantizedKernel
+from larq_equalbits.kernels import QuantizedKernel, unmetered
 from larq_equalbits.quantizers.siman import optimal_counts
 
 _BITS_PER_CODE = 2
@@ -114,18 +111,6 @@ def optimal_ratio(latent: tf.Tensor) -> float:
     """
     filters = tf.reshape(tf.abs(latent), [-1, latent.shape[-1]])
     return float(tf.reduce_mean(tf.cast(optimal_counts(filters), tf.float64))) / filters.shape[0]
-
-
-@contextlib.contextmanager
-def unmetered(quantizer: Any) -> Iterator[None]:
-    """Keeps Larq's ``flip_ratio`` metric from counting a call that only looks at the weights."""
-    parts = quantizer._flatten_layers() if isinstance(quantizer, tf.keras.layers.Layer) else ()
-    removed = [(vars(part), vars(part).pop("flip_ratio")) for part in parts if "flip_ratio" in vars(part)]
-    try:
-        yield
-    finally:
-        for attributes, metric in removed:
-            attributes["flip_ratio"] = metric
 
 
 def quantized_values(kernel: QuantizedKernel) -> tf.Tensor:

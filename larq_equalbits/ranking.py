@@ -15,20 +15,18 @@ import tensorflow as tf
 
 from larq_equalbits.compiled import compiled
 from larq_equalbits.errors import InputError, invalid
-from larq_equalbits.selection import (
-    KEY_TYPES,
-    count_at_least,
-    cut_key,
-    key_values,
-    latest,
-    least_at_least,
-    order_keys,
-)
+from larq_equalbits.orders import PLACE_TYPES, ByMagnitude, ByValue, at_places, places, rank_keys, widen
+from larq_equalbits.selection import chosen_among, cut_of, kth_highest, sum_in_float64
 
 GRANULARITIES = ("filter", "layer")
 
 # Up to so many weights a sort takes less than a millisecond, and no time to compile.
 _SORTED_WEIGHTS = 1 << 16
+_SAMPLE_ROWS = 512
+_MUCH_LARGER_THAN_DENORMAL = 2.0**-60
+# Biased exponents of float64: a magnitude's own one is taken from it to get that of its factor, which lifts it
+# to [2^126, 2^127).
+_TOP_EXPONENT = 2 * 1023 + 126
 
 
 def exact_count(ratio: float, size: int) -> int:
@@ -64,30 +62,20 @@ def filter_size(shape: tf.TensorShape | tuple[int, ...], granularity: str = "fil
 
 def magnitude(x: tf.Tensor) -> tf.Tensor:
     """|x| by its bit pattern, so that denormal values stay what they are."""
-    integer = KEY_TYPES[x.dtype.size]
+    integer = PLACE_TYPES[x.dtype.size]
     return tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(x, integer), integer.max), x.dtype)
 
 
 @compiled
 def _compiled_select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """`chosen` at the `count` highest ranks of every column of `values`, `others` elsewhere."""
-    cut = cut_key(values, count)
-
-    def by_position() -> tf.Tensor:
-        keys = order_keys(values)
-        wanted = count - count_at_least(values, cut + 1)
-        return tf.where((keys > cut) | latest(tf.equal(keys, cut), wanted), chosen, others)
-
-    return tf.cond(
-        tf.reduce_all(count_at_least(values, cut) == count),
-        lambda: tf.where(order_keys(values) >= cut, chosen, others),
-        by_position,
-    )
+    order = ByValue(values.dtype, values.shape[1])
+    return chosen_among(values, cut_of(values, count, order), order, chosen, others)
 
 
 def _sorted_select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     # `argsort` puts the earlier of equal keys first, so the rows are reversed.
-    keys = tf.transpose(order_keys(values)[::-1])
+    keys = tf.transpose(rank_keys(values)[::-1])
     descending = tf.argsort(keys, axis=1, direction="DESCENDING", stable=True)
     rank = tf.transpose(tf.argsort(descending, axis=1, stable=True))[::-1]
     return tf.where(rank < count, chosen, others)
@@ -96,6 +84,70 @@ def _sorted_select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, other
 def _choose(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     small = values.shape.num_elements() <= _SORTED_WEIGHTS
     return (_sorted_select if small else _compiled_select)(values, count, chosen, others)
+
+
+def _mean(values: tf.Tensor) -> tf.Tensor:
+    """The mean of every column in float64. Denormal weights are counted only where no others drown them."""
+    sizes = tf.abs(tf.cast(values[:: max(values.shape[0] // _SAMPLE_ROWS, 1)], tf.float64))
+    drowned = tf.reduce_all(tf.reduce_max(sizes, axis=0) > _MUCH_LARGER_THAN_DENORMAL)
+    total = tf.cond(drowned, lambda: sum_in_float64(values), lambda: tf.reduce_sum(widen(values), axis=0))
+    return total / values.shape[0]
+
+
+@compiled
+def _compiled_select_by_magnitude(
+    values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor
+) -> tf.Tensor:
+    mean = _mean(values)
+
+    def selected() -> tf.Tensor:
+        order = ByMagnitude(values.dtype, mean)
+        return chosen_among(values, cut_of(values, count, order), order, chosen, others)
+
+    return tf.cond(
+        tf.reduce_all(tf.math.is_finite(mean)),
+        selected,
+        lambda: _sorted_select(_centred_magnitudes(values), count, chosen, others),
+    )
+
+
+def _centred_magnitudes(filters: tf.Tensor) -> tf.Tensor:
+    """``|w - mean|`` of filters (n, filters): in float64, then as float32 for kernels of up to 32 bits.
+
+    The rounding to float32 is that of the authors' arithmetic, so that weights which tie there tie here. It
+    is times a power of two for each filter, which brings the largest to the top of float32's range, so that
+    what would be flushed or overflow there does not.
+    """
+    wide = widen(filters)
+    mean = tf.reduce_mean(wide, axis=0)
+    if filters.dtype == tf.float64:
+        return tf.abs(wide - mean)
+    place = places(filters)
+    ends = tf.stack([tf.reduce_max(place, axis=0), tf.reduce_min(place, axis=0)])
+    largest = tf.reduce_max(tf.abs(widen(at_places(ends, filters.dtype)) - mean), axis=0)
+    exponent = tf.bitwise.right_shift(tf.bitcast(largest, tf.int64), 52)
+    factor = tf.bitcast(tf.bitwise.left_shift(_TOP_EXPONENT - tf.minimum(exponent, 2045), 52), tf.float64)
+    return tf.abs(tf.cast((wide - mean) * factor, tf.float32))
+
+
+centred_magnitudes = compiled(_centred_magnitudes)
+
+
+def top_magnitude_codes(filters: tf.Tensor, count: Any) -> tf.Tensor:
+    """+1 for the `count` largest ``|w - mean|`` of every filter, -1 for the others, in the type of `filters`.
+
+    The mean of a filter is accurate to the last bit of float64. The differences are rounded to the 24 bits of
+    float32 in kernels of up to 32 bits, as the authors' arithmetic rounds; equal ones rank by position.
+
+    Args:
+        filters: floating-point (n, filters).
+        count: an integer from 0 to n, or an int32 tensor with one for every filter.
+    """
+    values, counts = _columns(filters, count, "filter")
+    one = tf.ones([], filters.dtype)
+    if filters.shape.num_elements() <= _SORTED_WEIGHTS:
+        return _sorted_select(centred_magnitudes(values), counts, one, -one)
+    return _compiled_select_by_magnitude(values, counts, one, -one)
 
 
 def _columns(x: tf.Tensor, count: Any, granularity: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -157,9 +209,9 @@ def split_codes(x: Any, low: Any, high: Any, granularity: str = "filter") -> tf.
 
 @compiled
 def _compiled_order_statistics(values: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    # A cut may lie below the key itself, which is the least that is not below the cut.
-    keys = tf.map_fn(lambda count: least_at_least(values, cut_key(values, count)), counts[:, tf.newaxis])
-    return key_values(keys[:, 0], values.dtype)
+    return tf.map_fn(
+        lambda count: kth_highest(values, count), counts[:, tf.newaxis], fn_output_signature=values.dtype
+    )[:, 0]
 
 
 def quantiles(x: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:

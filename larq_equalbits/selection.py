@@ -1,10 +1,9 @@
-"""The k-th largest of every column without a sort: counting passes, steered by estimates that are never trusted.
+"""The k highest of every column without a sort: counting passes, steered by estimates that are never trusted.
 
-Columns are compared by integer keys made of the bit patterns, so that no value is rounded or flushed. A pass
-reads the values once and counts, for every column, the keys at or above two pivots. Pivots come from an
-estimate of where the k-th value lies: first from the moments of a sample of rows, then by interpolating
-between values whose ranks are known. A poor estimate costs passes, never exactness, and every fourth pass
-splits the range of keys in three, which bounds the number of passes.
+A pass reads the values once and counts, for every column, those at or above two pivots. The pivots enclose
+where the k-th highest is estimated to lie: from a sample of rows first, then by interpolating between pivots
+whose counts are known. A poor estimate costs passes, never exactness, and every fourth pass splits the range
+of keys in three, which bounds the number of passes. The last few columns are gathered.
 
 The functions are made to be traced into one XLA-compiled function.
 """
@@ -14,25 +13,49 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-KEY_TYPES = {2: tf.int16, 4: tf.int32, 8: tf.int64}
+from larq_equalbits.orders import ByValue, Order, at_places, comparable, is_normal, places
 
-_INFINITY_BITS = {
-    tf.float16: 0x7C00,
-    tf.bfloat16: 0x7F80,
-    tf.float32: 0x7F800000,
-    tf.float64: 0x7FF0000000000000,
-}
 # Rows of so many slices are added elementwise before columns are: XLA vectorizes that, but no column sum
 # whose terms it computes.
 _SLICES = 16
-_SAMPLE_ROWS = 256
+_SAMPLE_ROWS = 512
 _FIRST_REACH = 0.2
+# Passes over all columns; those that cannot be settled by them, because their pivots are denormal, are gathered.
+_MOST_PASSES = 24
 # So few columns that are not settled yet are gathered, and the passes over them cost little.
 _STRAGGLERS = 32
 
 
+def computed_once(bounds: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+    """`bounds`, which XLA would otherwise compute anew for every row that is compared with them."""
+    # What a loop carries is stored, even where it never runs; XLA keeps a loop whose condition is data.
+    nothing = tf.reduce_all(tf.not_equal(bounds[0], bounds[0]))
+    once = tf.while_loop(
+        lambda going, _: going,
+        lambda _, carried: (tf.constant(False), tuple(bound[..., ::-1] for bound in carried)),
+        (nothing, bounds),
+    )
+    return once[1]
+
+
+class Cut(NamedTuple):
+    """What parts the k highest of every column: all beyond `above`, and of those within `tied` the last rows.
+
+    Attributes:
+        above: bounds of an order, strict.
+        tied: bounds of an order.
+        position: the row from which on those within `tied` belong to the k highest.
+        clean: whether, in all columns, those within `tied` are the k highest.
+    """
+
+    above: tuple[tf.Tensor, ...]
+    tied: tuple[tf.Tensor, ...]
+    position: tf.Tensor
+    clean: tf.Tensor
+
+
 class _Bracket(NamedTuple):
-    """Keys from `low` to below `high` hold the k-th largest; so many keys are >= `low` and >= `high`."""
+    """Keys from `low` to below `high` hold the k-th highest; so many weights have keys >= `low` and >= `high`."""
 
     low: tf.Tensor
     high: tf.Tensor
@@ -40,26 +63,13 @@ class _Bracket(NamedTuple):
     count_high: tf.Tensor
 
 
-def order_keys(x: tf.Tensor) -> tf.Tensor:
-    """Signed integers of the width of `x` that compare as its values rank: -0.0 equals 0.0, NaN is last."""
-    integer = KEY_TYPES[x.dtype.size]
-    bits = tf.bitcast(x, integer)
-    keys = tf.where(bits < 0, tf.constant(integer.min, integer) - bits, bits)
-    infinity = tf.constant(_INFINITY_BITS[x.dtype], integer)
-    return tf.where((keys > infinity) | (keys < -infinity), infinity + 1, keys)
-
-
-def key_values(keys: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """The values of type `dtype` whose `order_keys` are `keys`."""
-    return tf.bitcast(tf.where(keys < 0, tf.constant(keys.dtype.min, keys.dtype) - keys, keys), dtype)
-
-
-def _fold(
+def fold(
     values: tf.Tensor,
     term: Callable[[tf.Tensor], tf.Tensor],
     combine: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     reduce: Callable[..., tf.Tensor],
 ) -> tf.Tensor:
+    """`term` of the rows of `values`, reduced over the rows, in slices first."""
     rows = values.shape[0]
     height = rows // _SLICES
     if height == 0:
@@ -73,172 +83,265 @@ def _fold(
     return total
 
 
-def count_at_least(values: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    """How many keys of every column are >= `key`."""
-
-    def term(rows: tf.Tensor) -> tf.Tensor:
-        return tf.cast(order_keys(rows) >= key, tf.int32)
-
-    return _fold(values, term, tf.add, tf.reduce_sum)
+def sum_in_float64(values: tf.Tensor) -> tf.Tensor:
+    """The sum of every column, converted as it is read; denormal float32 values count as 0."""
+    return fold(values, lambda rows: tf.cast(rows, tf.float64), tf.add, tf.reduce_sum)
 
 
-def _count_at_least_two(
-    values: tf.Tensor, first: tf.Tensor, second: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Counts for two pivots in one pass, as the two halves of one integer."""
+def _packed_sums(
+    values: tf.Tensor, first: Callable[[tf.Tensor], tf.Tensor], second: Callable[[tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
+    """How many rows of every column are `first` and `second`: int32 (2, columns), as halves of one integer."""
     integer, half = (tf.int32, 16) if values.shape[0] < 1 << 15 else (tf.int64, 32)
+    one, shifted = tf.constant(1, integer), tf.constant(1 << half, integer)
+    none = tf.zeros_like(one)
 
     def term(rows: tf.Tensor) -> tf.Tensor:
-        keys = order_keys(rows)
-        return tf.cast(keys >= first, integer) + tf.cast(keys >= second, integer) * (1 << half)
+        return tf.where(first(rows), one, none) + tf.where(second(rows), shifted, none)
 
-    both = _fold(values, term, tf.add, tf.reduce_sum)
+    both = fold(values, term, tf.add, tf.reduce_sum)
     high = tf.bitwise.right_shift(both, half)
-    return tf.cast(both - tf.bitwise.left_shift(high, half), tf.int32), tf.cast(high, tf.int32)
+    return tf.stack([tf.cast(both - tf.bitwise.left_shift(high, half), tf.int32), tf.cast(high, tf.int32)])
 
 
-def _largest_below(values: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    def term(rows: tf.Tensor) -> tf.Tensor:
-        keys = order_keys(rows)
-        return tf.where(keys < key, keys, keys.dtype.min)
+def _counts(values: tf.Tensor, order: Order, pivots: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """How many weights of every column have at least each of two keys (2, columns), and where that is right."""
+    bounds = computed_once(order.bounds(pivots))
+    marks = [
+        lambda rows, own=tuple(bound[i] for bound in bounds): order.reaches(places(rows), own)
+        for i in range(2)
+    ]
+    return _packed_sums(values, *marks), tf.ones(pivots.shape, tf.bool)
 
-    return _fold(values, term, tf.maximum, tf.reduce_max)
 
-
-def least_at_least(values: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    """The smallest key of every column that is >= `key`."""
-
-    def term(rows: tf.Tensor) -> tf.Tensor:
-        keys = order_keys(rows)
-        return tf.where(keys >= key, keys, keys.dtype.max)
-
-    return _fold(values, term, tf.minimum, tf.reduce_min)
+def _quick_counts(values: tf.Tensor, order: Order, pivots: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `_counts`, by comparing the values themselves, which is right where no bound is near 0 or beyond infinity."""
+    bounds = order.bounds(pivots)
+    right = tf.reduce_all(tf.stack([is_normal(bound, values.dtype) for bound in bounds]), axis=0)
+    edges = computed_once(tuple(comparable(at_places(bound, values.dtype)) for bound in bounds))
+    marks = [
+        lambda rows, own=tuple(edge[i] for edge in edges): order.passes(comparable(rows), own)
+        for i in range(2)
+    ]
+    return _packed_sums(values, *marks), right
 
 
 def _settled(bracket: _Bracket, count: tf.Tensor) -> tf.Tensor:
-    """Where the k-th largest is the first or last of its bracket, or all keys of the bracket are equal."""
-    first_or_last = (bracket.count_low == count) | (bracket.count_high + 1 == count)
-    return first_or_last | (bracket.low + 1 == bracket.high) | (count == 0)
+    """Where the weights with the lower key or more are the k highest, or all between the pivots tie."""
+    return tf.equal(bracket.count_low, count) | tf.equal(bracket.low + 1, bracket.high) | tf.equal(count, 0)
 
 
 def _shrunk(
-    bracket: _Bracket,
-    count: tf.Tensor,
-    first: tf.Tensor,
-    second: tf.Tensor,
-    counts: tuple[tf.Tensor, tf.Tensor],
+    bracket: _Bracket, count: tf.Tensor, pivots: tf.Tensor, counts: tf.Tensor, right: tf.Tensor
 ) -> _Bracket:
-    """The part of the bracket, cut at the pivots first <= second, that holds the k-th largest."""
-    for pivot, at_least in zip((first, second), counts, strict=True):
-        raised = (at_least >= count) & (pivot > bracket.low)
-        lowered = (at_least < count) & (pivot < bracket.high)
-        bracket = _Bracket(
-            tf.where(raised, pivot, bracket.low),
-            tf.where(lowered, pivot, bracket.high),
-            tf.where(raised, at_least, bracket.count_low),
-            tf.where(lowered, at_least, bracket.count_high),
+    """The part of the bracket, cut at the pivots whose counts are right, that holds the k-th highest."""
+    done = _settled(bracket, count)
+    low, high, count_low, count_high = bracket
+    for i in range(2):
+        raised = (counts[i] >= count) & (pivots[i] > low) & ~done & right[i]
+        low, count_low = tf.where(raised, pivots[i], low), tf.where(raised, counts[i], count_low)
+        lowered = (counts[i] < count) & (pivots[i] < high) & ~done & right[i]
+        high, count_high = tf.where(lowered, pivots[i], high), tf.where(lowered, counts[i], count_high)
+    return _Bracket(low, high, count_low, count_high)
+
+
+class _Search:
+    """The passes over the columns of one order, steered by a sample of the rows."""
+
+    def __init__(self, values: tf.Tensor, order: Order, count: tf.Tensor):
+        self.values, self.order, self.count = values, order, count
+        rows = values.shape[0]
+        sample = values[:: max(rows // _SAMPLE_ROWS, 1)]
+        guides = order.guides(sample)
+        mean = tf.reduce_mean(guides, axis=0)
+        deviation = tf.sqrt(tf.reduce_mean((guides - mean) ** 2, axis=0))
+        self.floor, self.ceiling = mean - 6 * deviation, mean + 6 * deviation
+        share = tf.cast(count, tf.float64) / rows
+        start = order.estimate(mean, deviation, tf.clip_by_value(share, 1e-3, 1 - 1e-3))
+        self.start, self.reach = start, _FIRST_REACH * deviation
+        if sample.shape[0] < rows:
+            self._refine_start(sample, share)
+
+    def _refine_start(self, sample: tf.Tensor, share: tf.Tensor) -> None:
+        rows = sample.shape[0]
+        count = tf.clip_by_value(tf.cast(tf.round(share * rows), tf.int32), 1, rows)
+        bracket = self.whole(rows)
+        for step in range(2):
+            pivots = self.pivots(tf.constant(step), bracket, count)
+            bracket = _shrunk(bracket, count, pivots, *_quick_counts(sample, self.order, pivots))
+        low, high = self.limits(bracket)
+        inside = tf.cast(bracket.count_low - bracket.count_high, tf.float64)
+        part = (tf.cast(bracket.count_low - count, tf.float64) + 0.5) / inside
+        scatter = 1.5 * tf.sqrt(rows * share * (1 - share)) + 1
+        self.start, self.reach = low + part * (high - low), scatter / inside * (high - low)
+
+    def at(self, indices: tf.Tensor, values: tf.Tensor) -> "_Search":
+        """The search among some of the columns."""
+        few = object.__new__(_Search)
+        few.values, few.order, few.count = values, self.order.at(indices), tf.gather(self.count, indices)
+        few.floor, few.ceiling, few.start, few.reach = (
+            tf.gather(part, indices) for part in (self.floor, self.ceiling, self.start, self.reach)
         )
-    return bracket
+        return few
 
+    def whole(self, rows: int) -> _Bracket:
+        """The bracket of all keys."""
+        columns = self.count.shape[0]
+        return _Bracket(
+            tf.fill([columns], tf.constant(self.order.lowest, tf.int64)),
+            tf.fill([columns], tf.constant(self.order.end, tf.int64)),
+            tf.fill([columns], rows),
+            tf.zeros([columns], tf.int32),
+        )
 
-def _narrowing(
-    values: tf.Tensor, count: tf.Tensor
-) -> Callable[[tf.Tensor, _Bracket], tuple[tf.Tensor, _Bracket]]:
-    """The step that shrinks the brackets by one pass over `values`."""
-    rows = values.shape[0]
-    real = tf.float64 if values.dtype == tf.float64 else tf.float32
-    sample = tf.cast(values[:: max(rows // _SAMPLE_ROWS, 1)], real)
-    mean = tf.reduce_mean(sample, axis=0)
-    deviation = tf.sqrt(tf.reduce_mean((sample - mean) ** 2, axis=0))
-    share = tf.cast(count, real) / rows
-    start = mean - deviation * tf.math.ndtri(tf.clip_by_value(share, 1e-3, 1 - 1e-3))
+    def limits(self, bracket: _Bracket) -> tuple[tf.Tensor, tf.Tensor]:
+        """The guides between which to interpolate."""
+        low, high = self.order.guide(bracket.low), self.order.guide(bracket.high)
+        return tf.maximum(low, self.floor), tf.minimum(high, self.ceiling)
 
-    def interpolated(bracket: _Bracket) -> tuple[tf.Tensor, tf.Tensor]:
-        low = tf.maximum(tf.cast(key_values(bracket.low, values.dtype), real), mean - 6 * deviation)
-        high = tf.minimum(tf.cast(key_values(bracket.high, values.dtype), real), mean + 6 * deviation)
-        inside = tf.cast(bracket.count_low - bracket.count_high, real)
-        part = (tf.cast(bracket.count_low - count, real) + 0.5) / inside
+    def pivots(self, step: tf.Tensor, bracket: _Bracket, count: tf.Tensor) -> tf.Tensor:
+        """Two keys inside the bracket that enclose where the k-th highest is estimated to lie."""
+        low, high = self.limits(bracket)
+        inside = tf.cast(bracket.count_low - bracket.count_high, tf.float64)
+        part = (tf.cast(bracket.count_low - count, tf.float64) + 0.5) / inside
         # Ranks scatter about the interpolated one like a binomial count. Among many, to miss costs more than
         # to keep a few too many.
         scatter = tf.sqrt(part * (1 - part) / inside)
-        reach = tf.where(inside > 32, 1.5 * scatter, 0.5 * scatter)
-        return low + (part - reach) * (high - low), low + (part + reach) * (high - low)
-
-    def pivots(step: tf.Tensor, bracket: _Bracket) -> tuple[tf.Tensor, tf.Tensor]:
-        first, second = interpolated(bracket)
-        reach = _FIRST_REACH * deviation
-        first, second = tf.where(step == 0, start - reach, first), tf.where(step == 0, start + reach, second)
-        by_thirds = step % 4 == 3
+        reach = tf.where(inside > 32, 1.5 * scatter, 0.5 * scatter) * (high - low)
+        centre = low + part * (high - low)
+        centre, reach = tf.where(step == 0, self.start, centre), tf.where(step == 0, self.reach, reach)
+        estimated = self.order.key(tf.stack([centre - reach, centre + reach]))
         third = bracket.high // 3 - bracket.low // 3
-        first = tf.where(by_thirds, bracket.low + third, order_keys(tf.cast(first, values.dtype)))
-        second = tf.where(by_thirds, bracket.high - third, order_keys(tf.cast(second, values.dtype)))
-        first = tf.clip_by_value(first, bracket.low + 1, bracket.high - 1)
-        return first, tf.clip_by_value(second, first, bracket.high - 1)
+        thirds = tf.stack([bracket.low + third, bracket.high - third])
+        pivots = tf.where((step % 4 == 3) | ~tf.math.is_finite(centre + reach), thirds, estimated)
+        first = tf.clip_by_value(pivots[0], bracket.low + 1, bracket.high - 1)
+        return tf.stack([first, tf.clip_by_value(pivots[1], first, bracket.high - 1)])
 
-    def narrow(step: tf.Tensor, bracket: _Bracket) -> tuple[tf.Tensor, _Bracket]:
-        first, second = pivots(step, bracket)
-        smaller = _shrunk(bracket, count, first, second, _count_at_least_two(values, first, second))
-        done = _settled(bracket, count)
-        return step + 1, _Bracket(*(tf.where(done, *pair) for pair in zip(bracket, smaller, strict=True)))
+    def unsettled(self, bracket: _Bracket) -> tf.Tensor:
+        """Which columns are not settled."""
+        return ~_settled(bracket, self.count)
 
-    return narrow
+    def passes(
+        self, bracket: _Bracket, counts: Callable[..., Any], first: int, most: int, leave: int
+    ) -> _Bracket:
+        """Passes until no more than `leave` columns are unsettled, from step `first` to `most`."""
+
+        def going(step: tf.Tensor, now: _Bracket) -> tf.Tensor:
+            return (tf.reduce_sum(tf.cast(self.unsettled(now), tf.int32)) > leave) & (step < most)
+
+        def narrow(step: tf.Tensor, now: _Bracket) -> tuple[tf.Tensor, _Bracket]:
+            pivots = self.pivots(step, now, self.count)
+            counted = counts(self.values, self.order, pivots)
+            return step + 1, _shrunk(now, self.count, pivots, *counted)
+
+        return tf.while_loop(going, narrow, (tf.constant(first), bracket))[1]
+
+    def among_stragglers(self, bracket: _Bracket) -> _Bracket:
+        """Settles the columns that are left, a few at a time, in passes over those alone."""
+
+        def settle_few(bracket: _Bracket) -> tuple[_Bracket]:
+            number = min(_STRAGGLERS, self.count.shape[0])
+            indices = tf.math.top_k(tf.cast(self.unsettled(bracket), tf.int32), number).indices
+            few = self.at(indices, tf.gather(self.values, indices, axis=1))
+            theirs = _Bracket(*(tf.gather(part, indices) for part in bracket))
+            settled = few.passes(theirs, _counts, 1, tf.int32.max, 0)
+            where = [indices[:, tf.newaxis]] * 4
+            pairs = zip(bracket, where, settled, strict=True)
+            return (_Bracket(*(tf.tensor_scatter_nd_update(*pair) for pair in pairs)),)
+
+        def left(bracket: _Bracket) -> tf.Tensor:
+            return tf.reduce_any(self.unsettled(bracket))
+
+        return tf.while_loop(left, settle_few, (bracket,))[0]
+
+    def settle(self) -> _Bracket:
+        """The brackets, all settled."""
+        rows, columns = self.values.shape
+        leave = _STRAGGLERS if columns > 2 * _STRAGGLERS else 0
+        return self.among_stragglers(self.passes(self.whole(rows), _quick_counts, 0, _MOST_PASSES, leave))
 
 
-def _gather(columns: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-    return tf.gather(columns, indices, axis=-1)
+def _last_rows(values: tf.Tensor, order: Order, cut: Cut, wanted: tf.Tensor, among: tf.Tensor) -> tf.Tensor:
+    """The row from which on so many weights as `wanted` tie at the cut, in the columns of `among`; 0 elsewhere."""
+    rows = values.shape[0]
+
+    def enough(candidate: tf.Tensor) -> tf.Tensor:
+        place = places(values)
+        tied = order.reaches(place, cut.tied) & ~order.reaches(place, cut.above, strict=True)
+        later = tied & (tf.range(rows)[:, tf.newaxis] >= candidate)
+        return tf.reduce_sum(tf.cast(later, tf.int32), axis=0) >= wanted
+
+    def narrow(step: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        candidate = first + step
+        return step // 2, tf.where(among & enough(candidate), candidate, first)
+
+    step = tf.where(tf.reduce_any(among), 1 << (rows.bit_length() - 1), 0)
+    return tf.while_loop(lambda step, _: step > 0, narrow, (step, tf.zeros_like(wanted)))[1]
 
 
-def cut_key(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """The key of the `count`-th largest, or one between it and the next smaller; above all keys for 0.
+def _positions(values: tf.Tensor, order: Order, cut: Cut, wanted: tf.Tensor, among: tf.Tensor) -> tf.Tensor:
+    """`_last_rows`, of the columns that need it alone where they are few."""
+    if values.shape[1] <= 2 * _STRAGGLERS:
+        return _last_rows(values, order, cut, wanted, among)
+
+    def of_few() -> tf.Tensor:
+        indices = tf.math.top_k(tf.cast(among, tf.int32), _STRAGGLERS).indices
+        bounds = [tuple(tf.gather(bound, indices) for bound in part) for part in (cut.above, cut.tied)]
+        few = Cut(bounds[0], bounds[1], tf.gather(cut.position, indices), cut.clean)
+        columns = (tf.gather(values, indices, axis=1), order.at(indices), few)
+        found = _last_rows(*columns, tf.gather(wanted, indices), tf.gather(among, indices))
+        return tf.tensor_scatter_nd_update(tf.zeros_like(wanted), indices[:, tf.newaxis], found)
+
+    number = tf.reduce_sum(tf.cast(among, tf.int32))
+    return tf.cond(
+        tf.equal(number, 0),
+        lambda: tf.zeros_like(wanted),
+        lambda: tf.cond(number <= _STRAGGLERS, of_few, lambda: _last_rows(values, order, cut, wanted, among)),
+    )
+
+
+def cut_of(values: tf.Tensor, count: tf.Tensor, order: Order) -> Cut:
+    """What parts the `count` highest of every column from the others, equal weights by row, later ones higher.
 
     Args:
         values: floating-point (n, columns).
         count: int32 (columns), each from 0 to n.
+        order: of the columns of `values`.
     """
-    rows, columns = values.shape
-    infinity = tf.constant(_INFINITY_BITS[values.dtype], KEY_TYPES[values.dtype.size])
-    bracket = _Bracket(
-        tf.fill([columns], -infinity),
-        tf.fill([columns], infinity + 2),
-        tf.fill([columns], rows),
-        tf.zeros([columns], tf.int32),
+    bracket = _Search(values, order, count).settle()
+    none = tf.equal(count, 0)
+    key = tf.where(none, tf.constant(order.end, tf.int64), bracket.low)
+    above, tied = computed_once(order.bounds_above(key)), computed_once(order.bounds(key))
+    among = ~none & tf.not_equal(bracket.count_low, count)
+    cut = Cut(above, tied, tf.where(none, values.shape[0], 0), ~tf.reduce_any(none | among))
+    position = _positions(values, order, cut, count - bracket.count_high, among)
+    return cut._replace(position=computed_once((tf.maximum(cut.position, position),))[0])
+
+
+def chosen_among(
+    values: tf.Tensor, cut: Cut, order: Order, chosen: tf.Tensor, others: tf.Tensor
+) -> tf.Tensor:
+    """`chosen` for the highest that `cut` parts from the others, `others` for those."""
+
+    def with_ties() -> tf.Tensor:
+        place = places(values)
+        late = tf.range(values.shape[0])[:, tf.newaxis] >= cut.position
+        among = order.reaches(place, cut.above, strict=True) | (order.reaches(place, cut.tied) & late)
+        return tf.where(among, chosen, others)
+
+    return tf.cond(
+        cut.clean, lambda: tf.where(order.reaches(places(values), cut.tied), chosen, others), with_ties
     )
 
-    def passes(values: tf.Tensor, count: tf.Tensor, step: tf.Tensor, bracket: _Bracket, leave: int) -> Any:
-        return tf.while_loop(
-            lambda _, now: tf.reduce_sum(tf.cast(~_settled(now, count), tf.int32)) > leave,
-            _narrowing(values, count),
-            (step, bracket),
-        )
 
-    step = tf.constant(0)
-    if columns > 2 * _STRAGGLERS:
-        step, bracket = passes(values, count, step, bracket, _STRAGGLERS)
-        unsettled = tf.cast(~_settled(bracket, count), tf.int32)
-        indices = tf.math.top_k(unsettled, _STRAGGLERS).indices
-        few = _Bracket(*(_gather(part, indices) for part in bracket))
-        _, few = passes(_gather(values, indices), _gather(count, indices), step, few, 0)
-        where = indices[:, tf.newaxis]
-        bracket = _Bracket(
-            *(tf.tensor_scatter_nd_update(*pair) for pair in zip(bracket, [where] * 4, few, strict=True))
-        )
-    else:
-        _, bracket = passes(values, count, step, bracket, 0)
-    top = tf.where(bracket.count_high + 1 == count, _largest_below(values, bracket.high), bracket.low)
-    cut = tf.where(bracket.count_low == count, bracket.low, top)
-    return tf.where(count == 0, infinity + 2, cut)
+def kth_highest(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """The value of the `count`-th highest of every column, for counts from 1."""
+    order = ByValue(values.dtype, values.shape[1])
+    # The key may lie below that value itself, which is the least that is not below it.
+    bounds = order.bounds(_Search(values, order, count).settle().low)
 
+    def term(rows: tf.Tensor) -> tf.Tensor:
+        place = places(rows)
+        return tf.where(order.reaches(place, bounds), place, place.dtype.max)
 
-def latest(mask: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
-    """The last `wanted` rows of `mask` in every column."""
-    rows = mask.shape[0]
-    position = tf.range(rows)[:, tf.newaxis]
-
-    def narrow(step: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        candidate = first + step
-        enough = tf.reduce_sum(tf.cast(mask & (position >= candidate), tf.int32), axis=0) >= wanted
-        return step // 2, tf.where(enough, candidate, first)
-
-    highest = tf.constant(1 << (rows.bit_length() - 1))
-    _, first = tf.while_loop(lambda step, _: step > 0, narrow, (highest, tf.zeros(wanted.shape, tf.int32)))
-    return mask & (position >= first) & (wanted > 0)
+    return at_places(fold(values, term, tf.minimum, tf.reduce_min), values.dtype)

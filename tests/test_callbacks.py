@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from larq_equalbits import pruning
 from larq_equalbits.callbacks import BitLogger
 from larq_equalbits.errors import InputError
 from larq_equalbits.kernels import quantized_kernels
@@ -138,6 +139,7 @@ QUANTIZERS = {
     **{name: name for name in ("ste_sign", "approx_sign", "swish_sign", "magnitude_aware_sign", "bi_half")},
     "ste_tern": lq.quantizers.SteTern(),
     "dorefa": lq.quantizers.DoReFa(k_bit=2, mode="weights"),
+    **{name: name for name in ("siman", "ir_net", "rbnn")},
     "pruned": ternary,
     "small": Scaled("ste_sign", 0.01),
     "large": Scaled("bi_half", 100.0),
@@ -156,6 +158,72 @@ def test_every_epoch_and_step_equal_numpy(name):
     assert saved.epoch_logs[0]["bit_flips"] > 0
     assert [record["step"] for record in logger.records] == [1, 2, 3, 4, 5, 6]
     assert logger.records[3]["bit_flips"] == saved.step_logs[3]["bit_flips"]
+
+
+def test_pruned_layers_equal_numpy():
+    model = compiled(pruning.prune(sequential("bi_half"), sparsity=0.5))
+    saved = Saved()
+    fit(model, saved, BitLogger(every=1), epochs=2)
+    for index, logs in enumerate(saved.step_logs):
+        assert_equal_numpy(logs, saved.steps[index], saved.steps[index + 1])
+    assert saved.epoch_logs[0]["sparsity"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_layers_of_one_name_have_keys_of_their_own():
+    class Twins(tf.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.twins = [
+                lq.layers.QuantDense(3, kernel_quantizer=name, name="d") for name in ("bi_half", one_sided)
+            ]
+
+        def call(self, inputs):
+            return sum(twin(inputs) for twin in self.twins)
+
+    def one_sided(x):
+        return tf.ones_like(x)
+
+    model = compiled(Twins())
+    history = model.fit(X[:, :2, :2, 0].reshape(48, 4), Y, verbose=0, callbacks=[BitLogger()]).history
+    assert history["d/bit_entropy"] == [1.0]
+    assert history["d_1/bit_entropy"] == [0.0]
+
+
+REPLICAS = """
+import larq_equalbits, larq as lq, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from larq_equalbits.callbacks import BitLogger
+from larq_equalbits.kernels import quantized_kernels
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+x = np.random.default_rng(0).normal(size=(32, 6)).astype("float32")
+y = np.random.default_rng(1).integers(0, 3, 32)
+with strategy.scope():
+    tf.keras.utils.set_random_seed(0)
+    model = tf.keras.Sequential([
+        tf.keras.Input((6,)),
+        lq.layers.QuantDense(8, kernel_quantizer="siman", name="a"),
+        lq.layers.QuantDense(3, kernel_quantizer="ste_sign", input_quantizer="ste_sign", name="b"),
+    ])
+    model.compile(tf.keras.optimizers.SGD(0.5), tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+codes = lambda: {k.name: k.codes() for k in quantized_kernels(model)}
+class Saved(tf.keras.callbacks.Callback):
+    seen, logs = [codes()], []
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(codes())
+        self.logs.append(dict(logs))
+model.fit(x, y, batch_size=8, epochs=2, verbose=0, callbacks=[Saved(), BitLogger(every=1, probe=x[:4])])
+for before, after, logs in zip(Saved.seen, Saved.seen[1:], Saved.logs, strict=False):
+    for name in after:
+        assert abs(logs[name + "/bit_flips"] - np.mean(before[name] != after[name])) < 1e-12
+        assert abs(logs[name + "/positive_ratio"] - np.mean(after[name] == 1)) < 1e-12
+assert len(Saved.logs) == 8 and sum(logs["bit_flips"] for logs in Saved.logs) > 0
+"""
+
+
+def test_two_replicas_are_observed_as_one_model(run_python):
+    finished = run_python("-c", REPLICAS)
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_zeros_are_a_symbol_of_their_own():

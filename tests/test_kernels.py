@@ -58,3 +58,32 @@ def test_latent_values_and_codes():
 
 def test_an_unbuilt_model_has_none():
     assert quantized_kernels(tf.keras.Sequential([_dense("d")])) == []
+
+
+def test_kernels_of_one_name_are_told_apart():
+    class Model(tf.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.layers_of_one_name = [_dense("d"), _dense("d"), _dense("d_1"), _dense("d")]
+
+        def call(self, inputs):
+            return sum(layer(inputs) for layer in self.layers_of_one_name)
+
+    model = Model()
+    model(tf.ones((1, 4)))
+    assert [kernel.name for kernel in quantized_kernels(model)] == ["d", "d_2", "d_1", "d_3"]
+
+
+def test_a_look_at_the_values_is_no_flip():
+    with larq.context.metrics_scope(["flip_ratio"]):
+        layer = _dense("d")
+    layer(tf.ones((2, 4)))
+    (kernel,) = quantized_kernels(layer)
+    metric = layer.kernel_quantizer.flip_ratio
+    before = [variable.numpy() for variable in metric.variables]
+    kernel.codes()
+    layer.kernel.assign(-layer.kernel.latent_variable)
+    kernel.values()
+    for variable, value in zip(metric.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    assert layer.kernel_quantizer.flip_ratio is metric

@@ -197,6 +197,84 @@ def test_factors_are_near_each_other(size, sides):
     assert factors(size) == sides
 
 
+def rotated_by_numpy(quantizer, kernel):
+    """RBNN as the paper writes it: filter by filter, in float64."""
+    codes = np.empty(kernel.shape)
+    left, right = (np.asarray(part, np.float64) for part in (quantizer.left, quantizer.right))
+    for index, angle in enumerate(quantizer.angle.numpy().astype(np.float64)):
+        weights = kernel[..., index].astype(np.float64)
+        z = (weights - weights.mean()) / weights.std(ddof=1)
+        turned = left.T @ z.reshape(len(left), len(right)) @ right
+        mixed = z.ravel() + abs(np.sin(angle)) * (turned.ravel() - z.ravel())
+        codes[..., index] = np.where(mixed >= 0, 1, -1).reshape(weights.shape)
+    return codes
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 4, 8), (2, 5), (3, 3, 64, 64)])
+def test_rbnn_is_numpys(shape):
+    quantizer, kernel = RBNN(), draw(3, shape)
+    quantizer.build(shape)
+    quantizer.angle.assign(np.linspace(-2, 2, shape[-1]).astype(np.float32))
+    np.testing.assert_array_equal(quantizer(kernel), rotated_by_numpy(quantizer, kernel))
+    quantizer.rotate(kernel)
+    np.testing.assert_array_equal(quantizer(kernel), rotated_by_numpy(quantizer, kernel))
+
+
+def siman_by_numpy(kernel, count):
+    """The highest magnitudes by a stable sort: centred in float64, rounded to 24 bits but for float64 kernels."""
+    wide = kernel.astype(np.float64)
+    difference = np.abs(wide - wide.mean(axis=0))
+    if kernel.dtype != np.float64:
+        bits = difference.view(np.int64)
+        difference = (bits + 0x0FFFFFFF + (bits >> 29 & 1)) >> 29
+    order = np.argsort(difference, axis=0, kind="stable")
+    codes = -np.ones(kernel.shape)
+    np.put_along_axis(codes, order[len(kernel) - count :], 1, axis=0)
+    return codes
+
+
+DRAWS = {
+    "normal": lambda rng, shape: rng.normal(size=shape),
+    "shifted": lambda rng, shape: rng.normal(size=shape) + 5,
+    "few values": lambda rng, shape: np.round(rng.normal(size=shape) * 4) / 4,
+    "clipped": lambda rng, shape: np.clip(rng.normal(size=shape), -0.5, 0.5),
+    "constant": lambda rng, shape: np.full(shape, 0.3),
+    "zeros": lambda rng, shape: np.where(rng.random(shape) < 0.5, -0.0, 0.0),
+    "denormal": lambda rng, shape: rng.normal(size=shape) * 1e-42,
+    "huge": lambda rng, shape: rng.normal(size=shape) * 5e37,
+    "cauchy": lambda rng, shape: rng.standard_cauchy(shape) * 1e20,
+    "half denormal": lambda rng, shape: rng.normal(size=shape) * np.where(rng.random(shape) < 0.5, 1e-40, 1),
+    "infinite": lambda rng, shape: np.where(rng.random(shape) < 0.001, np.inf, rng.normal(size=shape)),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.parametrize("rows", [1, 2, 7, 301])
+def test_siman_is_a_stable_sort(name, rows):
+    kernel = DRAWS[name](np.random.default_rng(rows), (rows, 250)).astype(np.float32)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(SiMaN()(kernel), siman_by_numpy(kernel, rows // 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_siman_is_a_stable_sort_in_every_type(dtype):
+    for draw_kernel in DRAWS.values():
+        with np.errstate(all="ignore"):
+            kernel = draw_kernel(np.random.default_rng(0), (301, 250)).astype(dtype)
+            kernel = np.where(np.isfinite(kernel), kernel, 0).astype(dtype)
+            np.testing.assert_array_equal(SiMaN()(kernel), siman_by_numpy(kernel, 150))
+
+
+def test_without_standardization_denormal_magnitudes_keep_their_order():
+    bits = np.random.default_rng(0).permutation(120).astype(np.int32).reshape(40, 3)
+    kernel = bits.view(np.float32) * np.where(bits % 3 == 0, -1, 1).astype(np.float32)
+    order = np.argsort(np.abs(kernel.astype(np.float64)), axis=0, kind="stable")
+    codes = SiMaN(standardize=False)(kernel).numpy()
+    assert (np.take_along_axis(codes, order[20:], 0) == 1).all()
+    assert (codes == 1).sum() == 60
+
+
 OBJECTS = [
     BiHalf(0.3, granularity="layer", scale="mean_abs"),
     BiHalf(scale=0.5),

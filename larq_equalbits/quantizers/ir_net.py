@@ -14,7 +14,7 @@ from larq_equalbits.quantizers._base import EstimatorQuantizer, register
 @compiled
 def _sign_of_centred(filters: tf.Tensor) -> tf.Tensor:
     one = tf.ones([], filters.dtype)
-    return tf.where(_standardize.rounded(_standardize.centre(filters), filters.dtype) >= 0, one, -one)
+    return tf.where(_standardize.centre(filters) >= 0, one, -one)
 
 
 @compiled

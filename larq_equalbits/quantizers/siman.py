@@ -7,6 +7,7 @@ import tensorflow as tf
 from larq_equalbits import ranking
 from larq_equalbits.compiled import compiled
 from larq_equalbits.errors import invalid
+from larq_equalbits.orders import widen
 from larq_equalbits.quantizers import _standardize
 from larq_equalbits.quantizers._base import BinaryQuantizer, Scale, register, straight_through
 
@@ -14,11 +15,6 @@ ENCODINGS = ("half", "optimal")
 GRADIENTS = ("magnitude", "identity")
 
 _EPSILON = 1e-5
-
-
-@compiled
-def _centred_magnitudes(filters: tf.Tensor) -> tf.Tensor:
-    return tf.abs(_standardize.rounded(_standardize.centre(filters), filters.dtype))
 
 
 @compiled
@@ -34,7 +30,7 @@ def optimal_counts(magnitudes: tf.Tensor) -> tf.Tensor:
     Corollary 1 of SiMaN: these k are the 0/1 code with the smallest angle to the magnitudes. The sums run
     in float64.
     """
-    rows = tf.sort(tf.transpose(_standardize.widen(magnitudes)), axis=1, direction="DESCENDING")
+    rows = tf.sort(tf.transpose(widen(magnitudes)), axis=1, direction="DESCENDING")
     k = tf.range(1, rows.shape[1] + 1, dtype=tf.float64)
     return tf.argmax(tf.cumsum(rows, axis=1) / tf.sqrt(k), axis=1, output_type=tf.int32) + 1
 
@@ -117,9 +113,13 @@ class SiMaN(BinaryQuantizer):
         return tf.reshape(encode(filters), kernel.shape)
 
     def _encode(self, filters: tf.Tensor) -> tf.Tensor:
-        magnitudes = _centred_magnitudes(filters) if self.standardize else ranking.magnitude(filters)
-        count = filters.shape[0] // 2 if self.encoding == "half" else optimal_counts(magnitudes)
-        return ranking.top_codes(magnitudes, count, dtype=filters.dtype)
+        count = filters.shape[0] // 2
+        if self.encoding == "optimal":
+            magnitudes = ranking.centred_magnitudes if self.standardize else ranking.magnitude
+            count = optimal_counts(magnitudes(filters))
+        if self.standardize:
+            return ranking.top_magnitude_codes(filters, count)
+        return ranking.top_codes(ranking.magnitude(filters), count, dtype=filters.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal quantizer."""
