@@ -1,7 +1,9 @@
 """What a sweep costs: over plain `fit` and over plain runs of the same trials, and with two workers against one.
 
-The three ways to train the same trials take turns in one process; then whole commands with one and with two workers
-take turns, with all that they do from their start to the plot. Medians and their ratios are printed.
+Three ways to train take turns in one process, trial by trial: Keras' `fit` alone, a run of `training.train` (which
+saves models and a checkpoint every epoch, and tests the last and the best), and the sweep; what counts is the time of
+the processors, which other programs do not change much. Then whole commands with one
+and with two workers take turns, with all that they do from their start to the plot.
 """
 
 import json
@@ -20,8 +22,8 @@ import click
 from larq_equalbits.cli import run_command
 
 
-def _ways(settings: Any, ratios: list[float]) -> dict[str, Callable[[Path], None]]:
-    """Ways to train a network with every ratio."""
+def _overhead(settings: Any, ratios: list[float], folder: Path) -> dict[str, list[float]]:
+    """Processor seconds of every trial with `fit` alone, as a run, and in a sweep, its share of the sweep's own work with it."""
     import tensorflow as tf
 
     from larq_equalbits import data, training, tuning, zoo
@@ -31,48 +33,57 @@ def _ways(settings: Any, ratios: list[float]) -> dict[str, Callable[[Path], None
 
     plan = settings.plan()
 
-    def fit(_: Path) -> None:
+    def fit(ratio: float) -> None:
         images = data.load(settings.dataset, batch_size=plan.batch_size, seed=settings.seed)
-        for ratio in ratios:
-            tf.keras.backend.clear_session()
-            tf.keras.utils.set_random_seed(settings.seed)
-            model = zoo.get(settings.model)(
-                input_shape=images.input_shape,
-                num_classes=images.num_classes,
-                quantizer=BiHalf(positive_ratio=ratio),
-                **settings.model_options,
-            )
-            optimizer = SGD(plan.learning_rate, momentum=plan.momentum)
-            model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-            model.fit(
-                images.train,
-                epochs=plan.epochs,
-                validation_data=images.validation,
-                callbacks=[BitLogger()],
-                verbose=0,
-            )
-            model.evaluate(images.test, verbose=0)
+        tf.keras.backend.clear_session()
+        tf.keras.utils.set_random_seed(settings.seed)
+        model = zoo.get(settings.model)(
+            input_shape=images.input_shape,
+            num_classes=images.num_classes,
+            quantizer=BiHalf(positive_ratio=ratio),
+            **settings.model_options,
+        )
+        optimizer = SGD(plan.learning_rate, momentum=plan.momentum)
+        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        logger = BitLogger()
+        model.fit(
+            images.train, epochs=plan.epochs, validation_data=images.validation, callbacks=[logger], verbose=0
+        )
+        model.evaluate(images.test, verbose=0)
 
-    def runs(folder: Path) -> None:
-        for ratio in ratios:
-            own = settings.replace(quantizer_options={"positive_ratio": ratio})
-            training.train(own, folder / str(ratio), verbose=0)
+    def run(ratio: float) -> None:
+        own = settings.replace(quantizer_options={"positive_ratio": ratio})
+        training.train(own, folder / f"run-{ratio}", verbose=0)
 
-    def sweep(folder: Path) -> None:
-        tuning.BitRatioSweep(settings.model, ratios, out=folder, settings=settings).search(verbose=0)
+    seconds: dict[str, list[float]] = {"fit": [], "run": [], "sweep": []}
 
-    return {"fit": fit, "runs": runs, "sweep": sweep}
+    class Interleaved(tuning.BitRatioSweep):
+        """Trains every trial in the other ways too, just before its own, so that all see the same machine."""
+
+        def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+            ratio = trial.hyperparameters.values["positive_ratio"]
+            for name, way in (("fit", fit), ("run", run)):
+                start = time.process_time()
+                way(ratio)
+                seconds[name].append(time.process_time() - start)
+            return super().run_trial(trial, *args, **kwargs)
+
+    fit(ratios[0])
+    start = time.process_time()
+    Interleaved(settings.model, ratios, out=folder / "sweep", settings=settings).search(verbose=0)
+    own = time.process_time() - start - sum(seconds["fit"]) - sum(seconds["run"])
+    seconds["sweep"] = [own / len(ratios)] * len(ratios)
+    return seconds
 
 
 def _measured(ways: dict[str, Callable[[Path], None]], turns: int) -> dict[str, float]:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(turns + 1):
+    for _ in range(turns):
         for name, way in ways.items():
             with tempfile.TemporaryDirectory() as folder:
                 start = time.perf_counter()
                 way(Path(folder, "out"))
-                if turn:
-                    seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -95,10 +106,10 @@ def _commands(settings: list[str], ratios: list[float]) -> dict[str, Callable[[P
 
 @click.command(context_settings={"show_default": True})
 @click.option("--model", default="conv2", help="A network of the zoo.")
-@click.option("--width", type=float, default=0.25, help="Factor of its width.")
+@click.option("--width", type=float, default=0.5, help="Factor of its width.")
 @click.option("--epochs", type=click.IntRange(1), default=10, help="Of each trial, on digits.")
 @click.option("--trials", type=click.IntRange(1), default=8, help="How many trials a sweep has.")
-@click.option("--turns", type=click.IntRange(1), default=3, help="How often the ways take turns.")
+@click.option("--turns", type=click.IntRange(1), default=2, help="How often the commands take turns.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(model: str, width: float, epochs: int, trials: int, turns: int, as_json: bool) -> None:
     """Measure the overhead of a sweep, and what a second worker brings."""
@@ -114,15 +125,17 @@ def main(model: str, width: float, epochs: int, trials: int, turns: int, as_json
     settings = training.Settings(
         model=model, epochs=epochs, learning_rate=0.01, weight_decay=0.0, model_options={"width": width}
     )
-    ways = _measured(_ways(settings, ratios), turns)
+    with tempfile.TemporaryDirectory() as folder:
+        trial = {name: sum(each) / trials for name, each in _overhead(settings, ratios, Path(folder)).items()}
     options = ["--model", model, "--epochs", str(epochs), "--model-option", f"width={width}"]
     commands = _measured(
         _commands([*options, "--learning-rate", "0.01", "--weight-decay", "0"], ratios), turns
     )
     result = {
-        "seconds": {name: round(value, 2) for name, value in {**ways, **commands}.items()},
-        "sweep over fit": round(ways["sweep"] / ways["fit"], 3),
-        "sweep over runs": round(ways["sweep"] / ways["runs"], 3),
+        "processor seconds of a trial": {name: round(value, 2) for name, value in trial.items()},
+        "sweep over runs": round(trial["sweep"] / trial["run"], 3),
+        "sweep over fit": round(trial["sweep"] / trial["fit"], 3),
+        "seconds of a command": {name: round(value, 1) for name, value in commands.items()},
         "two workers over one": round(commands["two workers"] / commands["one worker"], 3),
         "trials per hour": {name: round(3600 * trials / value) for name, value in commands.items()},
     }
