@@ -23,7 +23,7 @@ from larq_equalbits.cli import run_command
 
 
 def _overhead(settings: Any, ratios: list[float], folder: Path) -> dict[str, list[float]]:
-    """Processor seconds of every trial with `fit` alone, as a run, and in a sweep, its share of the sweep's own work with it."""
+    """Processor seconds of every trial with `fit` alone, as a run, and in a sweep with its share of the plot."""
     import tensorflow as tf
 
     from larq_equalbits import data, training, tuning, zoo
