@@ -1,9 +1,8 @@
 """Orders of the weights in a column, told apart by integers made of bit patterns: by value, and by magnitude.
 
 A value's *place* is an integer of its own width that compares as the value ranks. An order has *keys*,
-int64, one for each class of weights that tie; the weights with at least a given key are those whose place is
-at or above one bound, or (by magnitude) at or below another. So a pass over the weights only ever compares
-integers of their own width: no value is rounded or flushed, and nothing of the kernel's size is stored.
+int64, one for each class of weights that tie, and a bound for each key: the weights with at least that key are
+those whose place is not below it. So no value is rounded or flushed.
 
 The functions are made to be traced into one XLA-compiled function.
 """
@@ -22,7 +21,8 @@ _INFINITY_BITS = {
 }
 # Magnitudes of kernels of up to 32 bits are rounded to the 24 bits of float32.
 _DROPPED_BITS = 29
-_WINDOW = 2
+# Keys of 32 bits hold the magnitudes from 2^-255 to 2^256.
+_KEY_OF_ONE = 1023 << 23
 
 
 def _places_of(dtype: tf.DType) -> tuple[int, int, int]:
@@ -73,7 +73,7 @@ def widen(kernel: tf.Tensor) -> tf.Tensor:
     return tf.where(denormal, tf.where(bits < 0, -mantissa, mantissa), tf.cast(single, tf.float64))
 
 
-def comparable(x: tf.Tensor) -> tf.Tensor:
+def _comparable(x: tf.Tensor) -> tf.Tensor:
     """`x` in a type that processors compare; denormal values of bfloat16, float32 and float64 compare as 0."""
     return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
 
@@ -126,10 +126,18 @@ class ByValue:
         """Which places lie within the bounds."""
         return place > bounds[0] if strict else place >= bounds[0]
 
+    def places(self, values: tf.Tensor) -> tf.Tensor:
+        """What is compared with bounds."""
+        return places(values)
+
+    def quick(self, bounds: tuple[tf.Tensor, ...]) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
+        """The values at the bounds, for `passes`, and where that is right: not near 0, nor beyond infinity."""
+        return (_comparable(at_places(bounds[0], self.dtype)),), is_normal(bounds[0], self.dtype)
+
     @staticmethod
     def passes(values: tf.Tensor, edges: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """As `reaches`, for values and those at the bounds."""
-        return ~(values < edges[0])
+        """As `reaches`, by comparing the values themselves."""
+        return ~(_comparable(values) < edges[0])
 
     def keys(self, values: tf.Tensor) -> tf.Tensor:
         """The keys of `values`."""
@@ -152,104 +160,82 @@ class ByValue:
         return mean - deviation * tf.math.ndtri(share)
 
 
-class ByMagnitude:
-    """Ascending ``|w - mean|``: the difference in float64, rounded to 24 bits where weights have 32 bits or fewer.
+def magnitude_keys(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+    """Integers that compare as ``|w - mean|`` ranks: int32, or int64 for float64 `filters`. NaN is last.
 
-    A key is the bit pattern of that magnitude.
+    The difference is taken in float64, then rounded to 24 bits where weights have 32 bits or fewer, as the
+    authors' float32 arithmetic rounds, so that weights which tie there tie here; but nothing overflows or is
+    flushed, because the keys are made of bits.
+    """
+    bits = tf.bitwise.bitwise_and(tf.bitcast(widen(filters) - mean, tf.int64), tf.int64.max)
+    if filters.dtype == tf.float64:
+        return tf.minimum(bits, _INFINITY_BITS[tf.float64] + 1)
+    odd = tf.bitwise.bitwise_and(tf.bitwise.right_shift(bits, _DROPPED_BITS), 1)
+    key = tf.bitwise.right_shift(bits + ((1 << _DROPPED_BITS - 1) - 1) + odd, _DROPPED_BITS) - _KEY_OF_ONE
+    key = tf.clip_by_value(key, tf.int32.min, tf.int32.max - 1)
+    nan = bits > _INFINITY_BITS[tf.float64]
+    return tf.cast(tf.where(nan, tf.constant(tf.int32.max, tf.int64), key), tf.int32)
 
-    Args:
-        dtype: of the weights.
-        mean: of every column, float64 and finite, so that no weight is infinite or NaN.
+
+class ByKey:
+    """Ascending integers as `magnitude_keys` makes them. A key is the integer.
+
+    Attributes:
+        lowest: the smallest key.
+        end: one more than the largest key.
+        dtype: of the integers.
     """
 
-    def __init__(self, dtype: tf.DType, mean: tf.Tensor):
-        self.dtype, self.mean, self.columns = dtype, mean, mean.shape[0]
-        self._dropped = 0 if dtype == tf.float64 else _DROPPED_BITS
-        self.lowest, self.end = 0, (_INFINITY_BITS[tf.float64] >> self._dropped) + 1
+    def __init__(self, dtype: tf.DType):
+        self.dtype = dtype
+        wide = dtype == tf.int64
+        self._offset, self._dropped = (0, 0) if wide else (_KEY_OF_ONE, _DROPPED_BITS)
+        self.lowest, self.end = (0, _INFINITY_BITS[tf.float64] + 2) if wide else (dtype.min, dtype.max + 1)
 
-    def at(self, indices: tf.Tensor) -> "ByMagnitude":
+    def at(self, indices: tf.Tensor) -> "ByKey":
         """The order of some of the columns."""
-        return ByMagnitude(self.dtype, tf.gather(self.mean, indices))
-
-    def _signed_keys(self, values: tf.Tensor) -> tf.Tensor:
-        difference = widen(values) - self.mean
-        bits = tf.bitcast(difference, tf.int64)
-        size = tf.bitwise.bitwise_and(bits, tf.int64.max)
-        if self._dropped:
-            odd = tf.bitwise.bitwise_and(tf.bitwise.right_shift(size, self._dropped), 1)
-            size = tf.bitwise.right_shift(size + ((1 << self._dropped - 1) - 1) + odd, self._dropped)
-        return tf.where(bits < 0, -size, size)
-
-    def keys(self, values: tf.Tensor) -> tf.Tensor:
-        """The keys of `values`."""
-        return tf.abs(self._signed_keys(values))
-
-    def _first_place(self, signed_key: tf.Tensor) -> tf.Tensor:
-        """The smallest place whose weight lies at least `signed_key` from the mean, as int64."""
-        lowest, infinity = PLACE_TYPES[self.dtype.size].min, _places_of(self.dtype)[1]
-
-        def reached(place: tf.Tensor) -> tf.Tensor:
-            return self._signed_keys(at_places(place, self.dtype)) >= signed_key
-
-        half = tf.constant(1 << self._dropped - 1 if self._dropped else 0, tf.int64)
-        bits = tf.bitwise.left_shift(tf.abs(signed_key), self._dropped) - tf.where(
-            signed_key > 0, half, -half
-        )
-        size = tf.bitcast(bits, tf.float64)
-        edge = tf.where(signed_key > 0, size, -size)
-        near = tf.cast(places(tf.cast(self.mean + edge, self.dtype)), tf.int64)
-        # Rounding leaves no more than these, but where a weight is tiny beside the mean.
-        missed = [
-            ~reached(tf.clip_by_value(near + i, lowest, infinity)) for i in range(-_WINDOW, _WINDOW + 1)
-        ]
-        first = near - _WINDOW + tf.add_n([tf.cast(miss, tf.int64) for miss in missed])
-        found = missed[0] & ~missed[-1] & (near - _WINDOW >= lowest) & (near + _WINDOW <= infinity)
-        below = tf.where(found, first - 1, tf.constant(lowest, tf.int64))
-        above = tf.where(found, first, tf.constant(infinity + 1, tf.int64))
-
-        def halve(below: tf.Tensor, above: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            odd = tf.bitwise.bitwise_and(tf.bitwise.bitwise_and(below, above), 1)
-            middle = tf.bitwise.right_shift(below, 1) + tf.bitwise.right_shift(above, 1) + odd
-            far = reached(middle)
-            going = above > below + 1
-            return tf.where(going & ~far, middle, below), tf.where(going & far, middle, above)
-
-        return tf.while_loop(lambda below, above: tf.reduce_any(above - 1 > below), halve, (below, above))[1]
+        return self
 
     def bounds(self, key: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """The places from which upward, and up to which, weights have at least `key`."""
-        integer = PLACE_TYPES[self.dtype.size]
-        first = self._first_place(tf.stack([key, 1 - key]))
-        upper, lower = first[0], first[1] - 1
-        return tf.cast(upper, integer), tf.cast(lower, integer)
+        """The integer from which on they have at least `key`."""
+        return (tf.cast(tf.clip_by_value(key, self.dtype.min, self.dtype.max), self.dtype),)
 
     def bounds_above(self, key: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """The bounds as of `reaches` with ``strict``, beyond which weights have more than `key`."""
-        upper, lower = self.bounds(key + 1)
-        return upper - 1, lower
+        """The bounds as of `reaches` with ``strict``, beyond which they have more than `key`."""
+        return self.bounds(key)
+
+    def places(self, values: tf.Tensor) -> tf.Tensor:
+        """What is compared with bounds: the integers themselves."""
+        return values
 
     @staticmethod
     def reaches(place: tf.Tensor, bounds: tuple[tf.Tensor, ...], strict: bool = False) -> tf.Tensor:
-        """Which places lie within the bounds."""
-        upper, lower = bounds
-        return (place > upper if strict else place >= upper) | (place <= lower)
+        """Which integers lie within the bounds."""
+        return place > bounds[0] if strict else place >= bounds[0]
+
+    def quick(self, bounds: tuple[tf.Tensor, ...]) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
+        """What `passes` compares with, and where that is right: everywhere."""
+        return bounds, tf.ones(bounds[0].shape, tf.bool)
 
     @staticmethod
     def passes(values: tf.Tensor, edges: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """As `reaches`, for values and those at the bounds."""
-        return (values >= edges[0]) | (values <= edges[1])
+        """As `reaches`, for what is compared quickly."""
+        return values >= edges[0]
 
     def guide(self, key: tf.Tensor) -> tf.Tensor:
-        """What `key` is about, as a number between which one may interpolate."""
-        return tf.bitcast(tf.bitwise.left_shift(key, self._dropped), tf.float64)
+        """The magnitude that `key` stands for."""
+        bits = tf.bitwise.left_shift(tf.cast(key, tf.int64) + self._offset, self._dropped)
+        return tf.bitcast(tf.minimum(bits, _INFINITY_BITS[tf.float64]), tf.float64)
 
     def key(self, guide: tf.Tensor) -> tf.Tensor:
-        """A key near `guide`."""
-        return tf.bitwise.right_shift(tf.bitcast(tf.maximum(guide, 0), tf.int64), self._dropped)
+        """A key near the magnitude `guide`."""
+        return (
+            tf.bitwise.right_shift(tf.bitcast(tf.maximum(guide, 0), tf.int64), self._dropped) - self._offset
+        )
 
     def guides(self, values: tf.Tensor) -> tf.Tensor:
-        """The guides of a sample of the values."""
-        return tf.abs(tf.cast(values, tf.float64) - self.mean)
+        """The magnitudes of a sample."""
+        return self.guide(values)
 
     def estimate(self, mean: tf.Tensor, deviation: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
         """Where the given share of magnitudes would lie above, were the weights normally distributed."""

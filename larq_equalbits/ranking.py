@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from larq_equalbits.compiled import compiled
 from larq_equalbits.errors import InputError, invalid
-from larq_equalbits.orders import PLACE_TYPES, ByMagnitude, ByValue, at_places, places, rank_keys, widen
-from larq_equalbits.selection import chosen_among, cut_of, kth_highest, sum_in_float64
+from larq_equalbits.orders import PLACE_TYPES, ByKey, ByValue, magnitude_keys, rank_keys, widen
+from larq_equalbits.selection import chosen_among, computed_once, cut_of, kth_highest, sum_in_float64
 
 GRANULARITIES = ("filter", "layer")
 
@@ -24,9 +24,6 @@ GRANULARITIES = ("filter", "layer")
 _SORTED_WEIGHTS = 1 << 16
 _SAMPLE_ROWS = 512
 _MUCH_LARGER_THAN_DENORMAL = 2.0**-60
-# Biased exponents of float64: a magnitude's own one is taken from it to get that of its factor, which lifts it
-# to [2^126, 2^127).
-_TOP_EXPONENT = 2 * 1023 + 126
 
 
 def exact_count(ratio: float, size: int) -> int:
@@ -75,7 +72,7 @@ def _compiled_select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, oth
 
 def _sorted_select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     # `argsort` puts the earlier of equal keys first, so the rows are reversed.
-    keys = tf.transpose(rank_keys(values)[::-1])
+    keys = tf.transpose((rank_keys(values) if values.dtype.is_floating else values)[::-1])
     descending = tf.argsort(keys, axis=1, direction="DESCENDING", stable=True)
     rank = tf.transpose(tf.argsort(descending, axis=1, stable=True))[::-1]
     return tf.where(rank < count, chosen, others)
@@ -91,46 +88,32 @@ def _mean(values: tf.Tensor) -> tf.Tensor:
     sizes = tf.abs(tf.cast(values[:: max(values.shape[0] // _SAMPLE_ROWS, 1)], tf.float64))
     drowned = tf.reduce_all(tf.reduce_max(sizes, axis=0) > _MUCH_LARGER_THAN_DENORMAL)
     total = tf.cond(drowned, lambda: sum_in_float64(values), lambda: tf.reduce_sum(widen(values), axis=0))
-    return total / values.shape[0]
+    return computed_once((total / values.shape[0],))[0]
 
 
 @compiled
 def _compiled_select_by_magnitude(
     values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor
 ) -> tf.Tensor:
-    mean = _mean(values)
-
-    def selected() -> tf.Tensor:
-        order = ByMagnitude(values.dtype, mean)
-        return chosen_among(values, cut_of(values, count, order), order, chosen, others)
-
-    return tf.cond(
-        tf.reduce_all(tf.math.is_finite(mean)),
-        selected,
-        lambda: _sorted_select(_centred_magnitudes(values), count, chosen, others),
-    )
+    keys = magnitude_keys(values, _mean(values))
+    order = ByKey(keys.dtype)
+    return chosen_among(keys, cut_of(keys, count, order), order, chosen, others)
 
 
-def _centred_magnitudes(filters: tf.Tensor) -> tf.Tensor:
-    """``|w - mean|`` of filters (n, filters): in float64, then as float32 for kernels of up to 32 bits.
-
-    The rounding to float32 is that of the authors' arithmetic, so that weights which tie there tie here. It
-    is times a power of two for each filter, which brings the largest to the top of float32's range, so that
-    what would be flushed or overflow there does not.
-    """
-    wide = widen(filters)
-    mean = tf.reduce_mean(wide, axis=0)
-    if filters.dtype == tf.float64:
-        return tf.abs(wide - mean)
-    place = places(filters)
-    ends = tf.stack([tf.reduce_max(place, axis=0), tf.reduce_min(place, axis=0)])
-    largest = tf.reduce_max(tf.abs(widen(at_places(ends, filters.dtype)) - mean), axis=0)
-    exponent = tf.bitwise.right_shift(tf.bitcast(largest, tf.int64), 52)
-    factor = tf.bitcast(tf.bitwise.left_shift(_TOP_EXPONENT - tf.minimum(exponent, 2045), 52), tf.float64)
-    return tf.abs(tf.cast((wide - mean) * factor, tf.float32))
+def _small_mean(filters: tf.Tensor) -> tf.Tensor:
+    return computed_once((tf.reduce_mean(widen(filters), axis=0),))[0]
 
 
-centred_magnitudes = compiled(_centred_magnitudes)
+@compiled
+def _compiled_magnitude_keys(filters: tf.Tensor) -> tf.Tensor:
+    return magnitude_keys(filters, _small_mean(filters))
+
+
+@compiled
+def centred_magnitudes(filters: tf.Tensor) -> tf.Tensor:
+    """``|w - mean|`` of filters (n, filters), in float64 and rounded as `top_magnitude_codes` says."""
+    keys = magnitude_keys(filters, _small_mean(filters))
+    return ByKey(keys.dtype).guide(keys)
 
 
 def top_magnitude_codes(filters: tf.Tensor, count: Any) -> tf.Tensor:
@@ -146,7 +129,7 @@ def top_magnitude_codes(filters: tf.Tensor, count: Any) -> tf.Tensor:
     values, counts = _columns(filters, count, "filter")
     one = tf.ones([], filters.dtype)
     if filters.shape.num_elements() <= _SORTED_WEIGHTS:
-        return _sorted_select(centred_magnitudes(values), counts, one, -one)
+        return _sorted_select(_compiled_magnitude_keys(values), counts, one, -one)
     return _compiled_select_by_magnitude(values, counts, one, -one)
 
 

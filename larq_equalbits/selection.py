@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from larq_equalbits.orders import ByValue, Order, at_places, comparable, is_normal, places
+from larq_equalbits.orders import ByValue, Order, at_places, places
 
 # Rows of so many slices are added elementwise before columns are: XLA vectorizes that, but no column sum
 # whose terms it computes.
@@ -27,9 +27,9 @@ _STRAGGLERS = 32
 
 
 def computed_once(bounds: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-    """`bounds`, which XLA would otherwise compute anew for every row that is compared with them."""
-    # What a loop carries is stored, even where it never runs; XLA keeps a loop whose condition is data.
-    nothing = tf.reduce_all(tf.not_equal(bounds[0], bounds[0]))
+    """`bounds`, which XLA would otherwise compute anew, and rounded otherwise, for every row that meets them."""
+    # What a loop carries is stored, even where it never runs, as here: no row is below its own reverse throughout.
+    nothing = tf.reduce_all(bounds[0] < bounds[0][..., ::-1])
     once = tf.while_loop(
         lambda going, _: going,
         lambda _, carried: (tf.constant(False), tuple(bound[..., ::-1] for bound in carried)),
@@ -108,7 +108,7 @@ def _counts(values: tf.Tensor, order: Order, pivots: tf.Tensor) -> tuple[tf.Tens
     """How many weights of every column have at least each of two keys (2, columns), and where that is right."""
     bounds = computed_once(order.bounds(pivots))
     marks = [
-        lambda rows, own=tuple(bound[i] for bound in bounds): order.reaches(places(rows), own)
+        lambda rows, own=tuple(bound[i] for bound in bounds): order.reaches(order.places(rows), own)
         for i in range(2)
     ]
     return _packed_sums(values, *marks), tf.ones(pivots.shape, tf.bool)
@@ -116,13 +116,9 @@ def _counts(values: tf.Tensor, order: Order, pivots: tf.Tensor) -> tuple[tf.Tens
 
 def _quick_counts(values: tf.Tensor, order: Order, pivots: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """As `_counts`, by comparing the values themselves, which is right where no bound is near 0 or beyond infinity."""
-    bounds = order.bounds(pivots)
-    right = tf.reduce_all(tf.stack([is_normal(bound, values.dtype) for bound in bounds]), axis=0)
-    edges = computed_once(tuple(comparable(at_places(bound, values.dtype)) for bound in bounds))
-    marks = [
-        lambda rows, own=tuple(edge[i] for edge in edges): order.passes(comparable(rows), own)
-        for i in range(2)
-    ]
+    edges, right = order.quick(order.bounds(pivots))
+    edges = computed_once(edges)
+    marks = [lambda rows, own=tuple(edge[i] for edge in edges): order.passes(rows, own) for i in range(2)]
     return _packed_sums(values, *marks), right
 
 
@@ -266,7 +262,7 @@ def _last_rows(values: tf.Tensor, order: Order, cut: Cut, wanted: tf.Tensor, amo
     rows = values.shape[0]
 
     def enough(candidate: tf.Tensor) -> tf.Tensor:
-        place = places(values)
+        place = order.places(values)
         tied = order.reaches(place, cut.tied) & ~order.reaches(place, cut.above, strict=True)
         later = tied & (tf.range(rows)[:, tf.newaxis] >= candidate)
         return tf.reduce_sum(tf.cast(later, tf.int32), axis=0) >= wanted
@@ -324,13 +320,13 @@ def chosen_among(
     """`chosen` for the highest that `cut` parts from the others, `others` for those."""
 
     def with_ties() -> tf.Tensor:
-        place = places(values)
+        place = order.places(values)
         late = tf.range(values.shape[0])[:, tf.newaxis] >= cut.position
         among = order.reaches(place, cut.above, strict=True) | (order.reaches(place, cut.tied) & late)
         return tf.where(among, chosen, others)
 
     return tf.cond(
-        cut.clean, lambda: tf.where(order.reaches(places(values), cut.tied), chosen, others), with_ties
+        cut.clean, lambda: tf.where(order.reaches(order.places(values), cut.tied), chosen, others), with_ties
     )
 
 
