@@ -17,7 +17,9 @@ class EqualBits(tf.keras.constraints.Constraint):
     Of the n weights of a filter, the ``ceil(positive_ratio * n)`` largest become at least 0, the others
     negative: \(w - (l + h) / 2\), where h is the smallest of the largest and l the largest of the others.
     Where that difference would round or flush to the wrong side, as for equal weights, the weight becomes
-    0 or the negative number nearest to it that is not denormal. Equal weights rank by position.
+    0 or the negative number nearest to it that is not denormal. Equal weights rank by position. NaN ranks
+    highest and stays NaN, and infinite weights stay infinite or become such a number; a filter is not shifted
+    where the middle of l and h is not finite.
 
     A filter is all weights that share the last index of (height, width, in, out) or (in, out).
 
@@ -58,7 +60,8 @@ def _shift(w: tf.Tensor, top: tf.Tensor) -> tf.Tensor:
     # One of the two is missing where the ratio rounds to all or nothing.
     low = tf.where(tf.reduce_all(top, axis=axes), lowest_of_top, highest_of_rest)
     high = tf.where(tf.reduce_any(top, axis=axes), lowest_of_top, highest_of_rest)
-    shifted = w - (low / 2 + high / 2)
+    middle = low / 2 + high / 2
+    shifted = w - tf.where(tf.math.is_finite(middle), middle, tf.zeros_like(middle))
     smallest = tf.constant(w.dtype.as_numpy_dtype(0).dtype.type(_SMALLEST_NORMAL[w.dtype]), w.dtype)
     return tf.where(top, tf.maximum(shifted, tf.zeros_like(smallest)), tf.minimum(shifted, -smallest))
 

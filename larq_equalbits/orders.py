@@ -190,6 +190,8 @@ class ByKey:
         self.dtype = dtype
         wide = dtype == tf.int64
         self._offset, self._dropped = (0, 0) if wide else (_KEY_OF_ONE, _DROPPED_BITS)
+        self.lowest: int
+        self.end: int
         self.lowest, self.end = (0, _INFINITY_BITS[tf.float64] + 2) if wide else (dtype.min, dtype.max + 1)
 
     def at(self, indices: tf.Tensor) -> "ByKey":

@@ -27,6 +27,18 @@ def test_equal_bits_then_ste_sign_is_bi_half(seed, percent, draw):
     np.testing.assert_array_equal(lq.quantizers.SteSign()(shifted), BiHalf(percent / 100)(kernel))
 
 
+@pytest.mark.parametrize("special", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("share", [0.1, 0.7, 1.0])
+def test_equal_bits_of_weights_that_are_not_finite(special, share):
+    rng = np.random.default_rng(0)
+    kernel = np.where(rng.random((40, 6)) < share, special, rng.normal(size=(40, 6))).astype(np.float32)
+    shifted = EqualBits(0.3)(kernel).numpy()
+    nan = np.isnan(shifted)
+    assert not (nan & ~np.isnan(kernel)).any()
+    codes = np.where(shifted >= 0, 1, -1)
+    np.testing.assert_array_equal(codes[~nan], BiHalf(0.3)(kernel).numpy()[~nan])
+
+
 @pytest.mark.parametrize("percentile", [0.0, 5.0, 15.0])
 def test_magnitude_clip_is_its_formula(percentile):
     kernel = np.random.default_rng(0).normal(size=(3, 3, 4, 5)).astype(np.float32)
