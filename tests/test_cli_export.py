@@ -2,10 +2,11 @@ import hashlib
 import json
 
 import pytest
+import tensorflow as tf
 
 from larq_equalbits import training
 from larq_equalbits.errors import InputError
-from larq_equalbits.export import ConversionReport, sidecar
+from larq_equalbits.export import convert, sidecar
 from larq_equalbits.settings import Settings
 
 
@@ -40,6 +41,30 @@ def test_a_run_converts_is_inspected_and_verified(command, run):
     assert json.loads(verified.stdout)["images"] == 355
 
 
+def test_float_layers_become_integers_where_a_tolerance_allows_it(command, run, tmp_path):
+    target = tmp_path / "m.tflite"
+    done = command(
+        *(
+            "convert",
+            run,
+            "--out",
+            target,
+            "--json",
+            "--float-layers",
+            "int8",
+            "--int8-io",
+            "--tolerance",
+            "1",
+        )
+    )
+    assert done.returncode == 0, done.stderr
+    described = json.loads(done.stdout)
+    assert {layer["weights"] for layer in described["report"]["layers"]} == {"1 bit", "int8"}
+    assert described["inputs"][0]["dtype"] == described["outputs"][0]["dtype"] == "int8"
+    assert 0 < described["report"]["verification"]["tflite_accuracy"] <= 1
+    assert target.is_file()
+
+
 def test_a_layer_that_went_to_float_ends_with_status_1(command, run, tmp_path):
     done = command("convert", run, "--without", "dense", "--out", tmp_path / "m.tflite")
     assert done.returncode == 1
@@ -67,5 +92,5 @@ def test_bad_input_is_one_line_and_status_2(command, run, arguments, word):
 
 
 def test_a_sidecar_of_a_bare_model_has_no_data():
-    content = sidecar.describe(ConversionReport(b"bytes", []))
-    assert set(content) == {"sha256", "bytes", "versions", "report"}
+    content = sidecar.describe(convert(tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,))])))
+    assert set(content) == {"sha256", "bytes", "inputs", "outputs", "versions", "report"}

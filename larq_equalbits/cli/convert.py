@@ -5,25 +5,30 @@ from pathlib import Path
 
 import click
 
+from larq_equalbits.cli.sources import compared_options
+
 
 @click.command("convert")
-@click.argument("source", type=click.Path(path_type=Path))
+@compared_options
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The file to write.  [default: model.tflite in the run]"
 )
-@click.option("--best", is_flag=True, help="Take the run's best model, not its last.")
-@click.option(
-    "--dataset", metavar="NAME", help="Verify on the test split of this data set.  [default: the run's]"
-)
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of tensorflow-datasets' data.")
 @click.option("--no-verify", is_flag=True, help="Do not compare with Keras.")
 @click.option(
-    "--tolerance",
-    type=click.FloatRange(0, 1),
-    default=0.0,
+    "--float-layers",
+    type=click.Choice(["float32", "int8"]),
+    default="float32",
     show_default=True,
-    help="Share of the images that may get another class than in Keras.",
+    help="What computes the layers that are not binary. int8 changes some answers: allow for it with --tolerance.",
 )
+@click.option(
+    "--calibration-images",
+    type=click.IntRange(1),
+    default=256,
+    show_default=True,
+    help="Training images on which int8 measures its ranges.",
+)
+@click.option("--int8-io", is_flag=True, help="Integer inputs and outputs too, with --float-layers int8.")
 @click.option(
     "--no-strict", is_flag=True, help="Write the file even if a layer that should be binary is float."
 )
@@ -39,6 +44,9 @@ def command(
     data_dir: Path | None,
     no_verify: bool,
     tolerance: float,
+    float_layers: str,
+    calibration_images: int,
+    int8_io: bool,
     no_strict: bool,
     without: tuple[str, ...],
     as_json: bool,
@@ -53,13 +61,14 @@ def command(
     Examples:
       larq-equalbits convert runs/first
       larq-equalbits convert model.keras --out model.tflite --dataset cifar10
+      larq-equalbits convert runs/first --float-layers int8 --tolerance 0.1
     """
     from rich.console import Console
 
     from larq_equalbits import export
     from larq_equalbits.cli.quiet import quiet
     from larq_equalbits.cli.sources import open_source
-    from larq_equalbits.errors import invalid
+    from larq_equalbits.errors import InputError, invalid
     from larq_equalbits.export import sidecar
 
     for name in without:
@@ -68,12 +77,24 @@ def command(
     opened = open_source(source, best=best)
     images = opened.images(dataset, data_dir)
     target = out or opened.folder / "model.tflite"
+    if float_layers == "int8" and images is None:
+        raise InputError(
+            "--dataset must name a data set to measure int8's ranges on, where SOURCE is no run folder."
+        )
+    io_type = "int8" if int8_io else "float32"
+    calibration = (
+        images.train.unbatch().take(calibration_images).batch(64) if float_layers == "int8" else None
+    )
     console = Console(stderr=True)
     with console.status("Converting"), quiet():
         report = export.convert(
             opened.model,
             strict=not no_strict,
             rewrites=[name for name in export.REWRITES if name not in without],
+            float_layers=float_layers,
+            calibrate_on=calibration,
+            input_type=io_type,
+            output_type=io_type,
         )
     if images is not None and not no_verify:
         with console.status(f"Comparing {images.num_test} images with Keras"), quiet():

@@ -1,10 +1,38 @@
 """What the commands take a model from: a run folder, or a file or folder that Keras saved."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
+
 from larq_equalbits.errors import InputError
+
+
+def compared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The argument SOURCE and the options of whatever compares a file with a Keras model on a data set."""
+    options = (
+        click.argument("source", type=click.Path(path_type=Path)),
+        click.option("--best", is_flag=True, help="Take the run's best model, not its last."),
+        click.option(
+            "--dataset",
+            metavar="NAME",
+            help="Compare on the test split of this data set.  [default: the run's]",
+        ),
+        click.option(
+            "--data-dir", type=click.Path(path_type=Path), help="Folder of tensorflow-datasets' data."
+        ),
+        click.option(
+            "--tolerance",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            show_default=True,
+            help="Share of the images that may get another class than in Keras.",
+        ),
+    )
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +56,8 @@ class Source:
         name = dataset or (self.settings.dataset if self.settings else None)
         if name is None:
             return None
-        return data.load(name, data_dir=data_dir or (self.settings.data_dir if self.settings else None))
+        folder = data_dir or (self.settings.data_dir if self.settings else None)
+        return data.load(name, data_dir=folder, augment="none")
 
 
 def open_source(path: Path, *, best: bool = False) -> Source:

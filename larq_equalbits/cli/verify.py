@@ -6,23 +6,13 @@ from pathlib import Path
 
 import click
 
+from larq_equalbits.cli.sources import compared_options
+
 
 @click.command("verify")
-@click.argument("source", type=click.Path(path_type=Path))
+@compared_options
 @click.option(
     "--tflite", type=click.Path(path_type=Path), help="The file.  [default: model.tflite in the run]"
-)
-@click.option("--best", is_flag=True, help="Compare with the run's best model, not its last.")
-@click.option(
-    "--dataset", metavar="NAME", help="Compare on the test split of this data set.  [default: the run's]"
-)
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of tensorflow-datasets' data.")
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Share of the images that may get another class than in Keras.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(

@@ -40,7 +40,7 @@ class Audit:
         bytes: the file's size.
         layers: a row for each operator with weights.
         operators: how often each operator stands in the file.
-        inputs: name, shape and type of each input.
+        inputs: name, shape and type of each input, and of integers scale and zero point.
         outputs: the same of each output.
     """
 
@@ -93,16 +93,20 @@ def constant_bytes(model: Model, operator: Operator) -> int:
     return sum(model.tensors[index].bytes for index in operator.inputs if index >= 0)
 
 
+def weights(model: Model, operator: Operator) -> str:
+    """The type of the weights of `operator`: "1 bit", or that of its largest constant, as "float32" or "int8"."""
+    if operator.name == BINARY_OPERATOR:
+        return "1 bit"
+    constants = [model.tensors[index] for index in operator.inputs if index >= 0]
+    return max(constants, key=lambda tensor: tensor.bytes).dtype if any(c.bytes for c in constants) else ""
+
+
 def kernel_size(model: Model, operator: Operator) -> int:
     """The number of weights in the operator's largest constant."""
     shapes = [
         model.tensors[index].shape for index in operator.inputs if index >= 0 and model.tensors[index].bytes
     ]
     return max((int(np.prod(shape)) for shape in shapes), default=0)
-
-
-def _describe(tensors: list[Any]) -> list[dict[str, Any]]:
-    return [{"name": tensor.key, "shape": list(tensor.shape), "dtype": tensor.dtype} for tensor in tensors]
 
 
 def has_weights(operator: Operator) -> bool:
@@ -148,6 +152,7 @@ def row(model: Model, operator: Operator) -> LayerReport:
         operator=operator.name,
         binary=binary,
         bytes=constant_bytes(model, operator),
+        weights=weights(model, operator),
         reason="" if binary else _reason(model, operator, producers),
     )
 
@@ -169,4 +174,10 @@ def audit(tflite: Source) -> Audit:
     for operator in model.operators:
         operators[operator.name] = operators.get(operator.name, 0) + 1
     layers = [row(model, operator) for operator in model.operators if has_weights(operator)]
-    return Audit(len(content), layers, operators, _describe(model.inputs), _describe(model.outputs))
+    return Audit(
+        len(content),
+        layers,
+        operators,
+        [tensor.describe() for tensor in model.inputs],
+        [tensor.describe() for tensor in model.outputs],
+    )

@@ -2,64 +2,24 @@
 
 import dataclasses
 import os
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from larq.quantized_variable import QuantizedVariable
 
 from larq_equalbits import files
-from larq_equalbits.errors import require
-from larq_equalbits.export import auditing, checks, kernels, sidecar
+from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.export import auditing, checks, integers, kernels, sidecar
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.lowering import Leaf, lower
 from larq_equalbits.export.report import ConversionError, ConversionReport, LayerReport
 from larq_equalbits.export.rewrites import select
-from larq_equalbits.export.verification import Inputs, verify
+from larq_equalbits.export.serving import Served, to_bytes
+from larq_equalbits.export.verification import Inputs, named_batches, verify
 
-
-class _Served(tf.Module):
-    """A model as one function of named inputs, with a batch of one.
-
-    Larq's variables stay out of the module: it holds the plain ones inside them.
-    """
-
-    def __init__(self, model: tf.keras.Model) -> None:
-        super().__init__()
-        self.held = [
-            variable.latent_variable if isinstance(variable, QuantizedVariable) else variable
-            for variable in model.variables
-        ]
-        (structure, *_), _ = model.save_spec(dynamic_batch=False)
-        flat = tf.nest.flatten(structure)
-        names = list(getattr(model, "input_names", None) or [f"input_{i + 1}" for i in range(len(flat))])
-        specs = [tf.TensorSpec([1, *spec.shape[1:]], spec.dtype) for spec in flat]
-
-        def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-            arranged = tf.nest.pack_sequence_as(structure, [inputs[name] for name in names])
-            outputs = tf.nest.flatten(model(arranged, training=False))
-            return dict(zip(output_names(model, len(outputs)), outputs, strict=True))
-
-        self.serve = tf.function(serve).get_concrete_function(**dict(zip(names, specs, strict=True)))
-
-
-def output_names(model: tf.keras.Model, count: int) -> list[str]:
-    """The names of the outputs of `model`, in its order."""
-    names = list(getattr(model, "output_names", None) or [])
-    return names if len(names) == count else [f"output_{i + 1}" for i in range(count)]
-
-
-def _to_bytes(model: tf.keras.Model, io_type: tf.DType) -> bytes:
-    converter = require("deploy", "larq_compute_engine")
-    served = _Served(model)
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(served, folder, signatures={"serving_default": served.serve})
-        return converter.convert_saved_model(
-            folder, inference_input_type=io_type, inference_output_type=io_type, target="arm"
-        )
+TYPES = ("float32", "int8")
 
 
 def _why_float(leaf: Leaf, from_file: str) -> str:
@@ -138,7 +98,7 @@ def _kernel_size(leaf: Leaf) -> int | None:
     return None if kernel is None else int(np.prod(kernel.shape))
 
 
-def _rows(model: Model, leaves: list[Leaf]) -> list[LayerReport]:
+def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerReport]:
     owners = _owners(model, leaves)
     owned: dict[str, list[Operator]] = {}
     rows: list[LayerReport] = []
@@ -151,26 +111,53 @@ def _rows(model: Model, leaves: list[Leaf]) -> list[LayerReport]:
             rows.append(auditing.row(model, operator))
     for leaf in leaves:
         if leaf.name in owned:
-            rows.append(_row(model, leaf, owned[leaf.name]))
+            rows.append(_row(model, leaf, owned[leaf.name], float_layers))
         elif leaf.kernels:
             reason = "its operator could not be found in the file"
             rows.append(
-                LayerReport(leaf.name, "", False, 0, reason, ", ".join(leaf.rewrite), _expected(leaf))
+                LayerReport(leaf.name, "", False, 0, "", reason, ", ".join(leaf.rewrite), _expected(leaf))
             )
     return rows
 
 
-def _row(model: Model, leaf: Leaf, operators: list[Operator]) -> LayerReport:
+def _row(model: Model, leaf: Leaf, operators: list[Operator], float_layers: str) -> LayerReport:
     binary = all(operator.name == auditing.BINARY_OPERATOR for operator in operators)
+    weights = auditing.weights(model, operators[0])
+    reason = "" if binary else _why_float(leaf, auditing.row(model, operators[0]).reason)
+    if float_layers == "int8" and weights == "float32":
+        reason += f"; not int8: {integers.why_not(leaf) or 'the converter left it float'}"
     return LayerReport(
         name=leaf.name,
         operator=" + ".join(operator.name for operator in operators),
         binary=binary,
         bytes=sum(auditing.constant_bytes(model, operator) for operator in operators),
-        reason="" if binary else _why_float(leaf, auditing.row(model, operators[0]).reason),
+        weights=weights,
+        reason=reason,
         rewrite=", ".join(leaf.rewrite),
         expected=_expected(leaf),
     )
+
+
+def _calibration(
+    model: tf.keras.Model, data: Any, float_layers: str, types: Mapping[str, str]
+) -> Iterator[dict[str, np.ndarray]] | None:
+    """The batches to measure ranges on, None where nothing is to become an integer; checks the arguments.
+
+    Raises:
+        InputError: an unknown type, integer inputs or outputs of a float model, or integers without data.
+    """
+    for argument, value in {"float_layers": float_layers, **types}.items():
+        if value not in TYPES:
+            raise invalid(argument, value, f"one of {', '.join(TYPES)}")
+        if value == "int8" and float_layers != "int8":
+            raise invalid(argument, value, 'float32 unless float_layers is "int8"')
+    if float_layers == "float32":
+        return None
+    if data is None:
+        raise InputError(
+            "calibrate_on must be inputs to measure ranges on, for instance some hundred training images, but got None."
+        )
+    return named_batches(model, data)
 
 
 def convert(
@@ -181,6 +168,10 @@ def convert(
     verify_on: Inputs | Iterable[Any] | None = None,
     tolerance: float = 0.0,
     rewrites: Sequence[str] | None = None,
+    float_layers: str = "float32",
+    calibrate_on: Inputs | Iterable[Any] | None = None,
+    input_type: str = "float32",
+    output_type: str = "float32",
 ) -> ConversionReport:
     """Converts `model` through Larq Compute Engine, reads the file back, and verifies it.
 
@@ -196,6 +187,13 @@ def convert(
             tf.data data set of batches of (inputs, labels).
         tolerance: the share of inputs, 0 to 1, that may get another largest output than in Keras.
         rewrites: names among `rewrites.REWRITES` to apply; all by default.
+        float_layers: "int8" computes the layers that are not binary in 8-bit integers, see `integers`. The largest
+            outputs then differ from Keras' on some inputs, so that `tolerance` has to allow for it.
+        calibrate_on: for "int8", inputs as for `verify_on`, on which ranges are measured: some hundred training
+            images.
+        input_type: "int8" for integer inputs, with "int8" layers alone. An application then gives
+            ``round(x / scale) + zero_point``; `model.json` has both numbers.
+        output_type: the same of the outputs.
 
     Returns:
         The file's bytes, a row for each layer, and the verification.
@@ -208,9 +206,19 @@ def convert(
     """
     chosen = select(rewrites)
     checks.check(model)
-    with lower(model, chosen) as leaves:
-        content = _to_bytes(model, tf.float32)
-    report = ConversionReport(content, _rows(read_model(content), leaves))
+    batches = _calibration(
+        model, calibrate_on, float_layers, {"input_type": input_type, "output_type": output_type}
+    )
+    with lower(model, chosen) as lowering:
+        ranges = None if batches is None else integers.insert(model, lowering, batches)
+        served = Served(
+            model,
+            ranges.inputs if ranges and input_type == "int8" else None,
+            ranges.outputs if ranges and output_type == "int8" else None,
+        )
+        content = to_bytes(served, tf.as_dtype(input_type), tf.as_dtype(output_type))
+    leaves = list(lowering.leaves.values())
+    report = ConversionReport(content, _rows(read_model(content), leaves, float_layers), None, float_layers)
     failed = [layer for layer in report.layers if layer.expected and not layer.binary]
     if strict and failed:
         reasons = "; ".join(
@@ -256,6 +264,6 @@ def float_size(model: tf.keras.Model) -> int:
     """The size in bytes of the same network as a float TensorFlow Lite file, by TensorFlow's own converter."""
     checks.check(model)
     with lower(model, []):
-        served = _Served(model)
+        served = Served(model)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([served.serve], served)
         return len(converter.convert())

@@ -41,6 +41,11 @@ class Tensor:
     zero_point: int
     data: np.ndarray = dataclasses.field(repr=False, compare=False)
 
+    def describe(self) -> dict[str, Any]:
+        """Name, shape and type, and of integers that stand for real numbers scale and zero point."""
+        known = {"name": self.key, "shape": list(self.shape), "dtype": self.dtype}
+        return known | ({"scale": self.scale, "zero_point": self.zero_point} if self.scale else {})
+
     def encode(self, values: np.ndarray) -> np.ndarray:
         """Real `values` as the tensor stores them."""
         if self.scale and np.issubdtype(values.dtype, np.floating):

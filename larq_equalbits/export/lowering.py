@@ -71,14 +71,14 @@ class Lowering:
         self.restore.callback(attributes.__setitem__, name, attributes[name])
         attributes[name] = leaf.replaced[name] = value
 
-    def replace_kernel(self, leaf: Leaf, value: np.ndarray) -> None:
+    def replace_kernel(self, leaf: Leaf, value: np.ndarray, name: str = "kernel") -> None:
         """Gives the layer of `leaf` another constant kernel within the block."""
-        if "kernel" in leaf.kernels:
+        if name in leaf.kernels:
             # The quantizer that stands aside for the constant comes back with those of all kernels.
-            freezing.set_constant(leaf.layer.kernel, value)
-            leaf.kernels["kernel"] = value
+            freezing.set_constant(getattr(leaf.layer, name), value)
+            leaf.kernels[name] = value
         else:
-            self.replace(leaf, "kernel", tf.constant(value))
+            self.replace(leaf, name, tf.constant(value))
 
     def consumer(self, leaf: Leaf) -> Leaf | None:
         """The leaf that alone takes the output of `leaf`, or None."""
@@ -105,22 +105,20 @@ def _scope(index: int, layer: tf.keras.layers.Layer) -> str:
 
 
 def _scoped(leaf: Leaf) -> Call:
-    call = leaf.call
-
-    @functools.wraps(call)
+    @functools.wraps(leaf.call)
     def scoped(*args: Any, **kwargs: Any) -> Any:
         with tf.name_scope(f"{leaf.scope}/"):
-            return call(*args, **kwargs)
+            return leaf.call(*args, **kwargs)
 
     return scoped
 
 
 @contextlib.contextmanager
-def lower(model: tf.keras.Model, rewrites: Sequence[Rewrite]) -> Iterator[list[Leaf]]:
+def lower(model: tf.keras.Model, rewrites: Sequence[Rewrite]) -> Iterator[Lowering]:
     """Within the block, `model` computes with constant kernels, in the form that `rewrites` give it.
 
     Yields:
-        the leaves, each with the rewrites that were applied to it.
+        the leaves, each with the rewrites that were applied to it; their calls can still be replaced.
     """
     layers = graph.leaves(model)
     attributes = {
@@ -151,4 +149,4 @@ def lower(model: tf.keras.Model, rewrites: Sequence[Rewrite]) -> Iterator[list[L
             else:
                 restore.callback(own.pop, "call", None)
             own["call"] = _scoped(leaf)
-        yield list(leaves.values())
+        yield lowering

@@ -20,7 +20,8 @@ class LayerReport:
         operator: the operators that it became, joined by " + ".
         binary: whether all of its multiplications run on binary kernels.
         bytes: the constants of its operators in the file, in bytes.
-        reason: why it is float where it is; "" for a binary layer.
+        weights: the type of its weights: "1 bit", "int8" or "float32"; "" where it has none in the file.
+        reason: why it is not binary where it is not.
         rewrite: what was done to the layer before conversion; "" for nothing.
         expected: whether the layer should be binary: it has a binary kernel and a binary input.
     """
@@ -29,6 +30,7 @@ class LayerReport:
     operator: str
     binary: bool
     bytes: int
+    weights: str = ""
     reason: str = ""
     rewrite: str = ""
     expected: bool = False
@@ -132,10 +134,11 @@ def table(layers: list[LayerReport]) -> Any:
     """The rows as a rich table."""
     from rich.table import Table
 
-    result = Table("layer", "operator", "binary", "bytes", "rewrite", "why float")
+    result = Table("layer", "operator", "binary", "weights", "bytes", "rewrite", "why not binary")
     for layer in layers:
         mark = "yes" if layer.binary else ("NO" if layer.expected else "no")
-        result.add_row(layer.name, layer.operator, mark, f"{layer.bytes:,}", layer.rewrite, layer.reason)
+        size = f"{layer.bytes:,}"
+        result.add_row(layer.name, layer.operator, mark, layer.weights, size, layer.rewrite, layer.reason)
     return result
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from larq_equalbits import files
 from larq_equalbits.errors import InputError
+from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.report import ConversionReport
 
 _PACKAGES = ("larq-equalbits", "larq-compute-engine", "larq", "tensorflow", "tf-keras")
@@ -32,12 +33,16 @@ def describe(report: ConversionReport, images: Any = None) -> dict[str, Any]:
         images: the `data.Data` that the model was trained on, which tells how images are normalised.
 
     Returns:
-        `sha256` and `bytes` of the file, `versions`, `report`, and with `images` also `dataset`, `input_shape`,
-        `mean` and `std` per channel (of images on the scale 0 to 1) and `labels`.
+        `sha256` and `bytes` of the file, `inputs` and `outputs` (name, shape and type of each; of integers also `scale`
+        and `zero_point`: real = scale * (stored - zero_point)), `versions`, `report`, and with `images` also
+        `dataset`, `input_shape`, `mean` and `std` per channel (of images on the scale 0 to 1) and `labels`.
     """
+    model = read_model(report.tflite)
     content: dict[str, Any] = {
         "sha256": hashlib.sha256(report.tflite).hexdigest(),
         "bytes": len(report.tflite),
+        "inputs": [tensor.describe() for tensor in model.inputs],
+        "outputs": [tensor.describe() for tensor in model.outputs],
         "versions": _versions(),
     }
     if images is not None:

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits.errors import InputError, invalid
-from larq_equalbits.export.interpreter import Runner, Source, load
+from larq_equalbits.export.interpreter import Source, load
 from larq_equalbits.export.report import Verification
+from larq_equalbits.export.serving import arrange, input_names, output_names
 
 Inputs = np.ndarray | Mapping[str, np.ndarray]
 
@@ -39,36 +40,46 @@ def _batches(inputs: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
         )
 
 
-def _named(model: tf.keras.Model, runner: Runner, batch: Any) -> dict[str, np.ndarray]:
-    """`batch` by the names of the file's inputs, checked."""
-    keys = [tensor.key for tensor in runner.inputs]
+def _named(model: tf.keras.Model, shapes: Mapping[str, tuple[int, ...]], batch: Any) -> dict[str, np.ndarray]:
+    """`batch` by the names of the inputs, checked against their `shapes`, whose first number is the batch's."""
     if isinstance(batch, Mapping):
         values = dict(batch)
     else:
         flat = tf.nest.flatten(batch)
-        names = list(getattr(model, "input_names", None) or [f"input_{i + 1}" for i in range(len(flat))])
+        names = input_names(model, len(flat))
         if len(names) != len(flat):
             raise invalid("inputs", f"{len(flat)} arrays", f"one array for each of {names}")
         values = dict(zip(names, flat, strict=True))
-    if set(values) != set(keys):
-        raise invalid("inputs", sorted(values), f"arrays for {keys}")
-    for tensor in runner.inputs:
-        value = values[tensor.key]
-        if value.shape[1:] != tensor.shape[1:]:
+    if set(values) != set(shapes):
+        raise invalid("inputs", sorted(values), f"arrays for {list(shapes)}")
+    for key, shape in shapes.items():
+        value = values[key]
+        if value.shape[1:] != shape[1:]:
             raise InputError(
-                f"inputs must have the shape (n, {', '.join(map(str, tensor.shape[1:]))}) for {tensor.key!r}, "
-                f"but got {value.shape}."
+                f"inputs must have the shape (n, {', '.join(map(str, shape[1:]))}) for {key!r}, but got {value.shape}."
             )
         if not np.issubdtype(value.dtype, np.number):
-            raise invalid("inputs", f"an array of {value.dtype} for {tensor.key!r}", "numbers")
-    return {key: np.asarray(values[key], "float32") for key in keys}
+            raise invalid("inputs", f"an array of {value.dtype} for {key!r}", "numbers")
+    return {key: np.asarray(values[key], "float32") for key in shapes}
+
+
+def named_batches(model: tf.keras.Model, inputs: Inputs | Iterable[Any]) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of `inputs` by the names of the inputs of `model`, without labels.
+
+    Raises:
+        InputError: inputs whose names, shapes or types are not the model's.
+    """
+    (structure, *_), _ = model.save_spec(dynamic_batch=False)
+    specs = tf.nest.flatten(structure)
+    shapes = {
+        name: tuple(spec.shape) for name, spec in zip(input_names(model, len(specs)), specs, strict=True)
+    }
+    for batch, _ in _batches(inputs, None):
+        yield _named(model, shapes, batch)
 
 
 def _keras(model: tf.keras.Model, named: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    names = list(getattr(model, "input_names", None) or named)
-    arranged: Any = [named[name] for name in names]
-    (structure, *_), _ = model.save_spec()
-    outputs = model.predict_on_batch(tf.nest.pack_sequence_as(structure, arranged))
+    outputs = model.predict_on_batch(arrange(model, named))
     return [np.asarray(output) for output in tf.nest.flatten(outputs)]
 
 
@@ -96,13 +107,11 @@ def verify(
     images, agreeing, largest = 0, 0, 0.0
     labelled, right_keras, right_tflite = 0, 0, 0
     for batch, truth in _batches(inputs, labels):
-        named = _named(model, runner, batch)
+        named = _named(model, {tensor.key: tensor.shape for tensor in runner.inputs}, batch)
         expected = _keras(model, named)
         found = runner.predict(named)
         keys = [tensor.key for tensor in runner.outputs]
-        names = list(
-            getattr(model, "output_names", None) or [f"output_{i + 1}" for i in range(len(expected))]
-        )
+        names = output_names(model, len(expected))
         answers = [found[name] if name in found else found[keys[i]] for i, name in enumerate(names)]
         for one, other in zip(expected, answers, strict=True):
             if one.size:

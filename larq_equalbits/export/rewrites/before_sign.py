@@ -20,7 +20,8 @@ def _keeps_sign(layer: Any) -> bool:
     return False
 
 
-def _only_signs(lowering: Lowering, leaf: Leaf) -> bool:
+def only_signs(lowering: Lowering, leaf: Leaf) -> bool:
+    """Whether nothing but the sign of what `leaf` yields is ever read."""
     consumers = lowering.graph.consumers.get(id(leaf.layer), [])
     return bool(consumers) and all(
         isinstance(getattr(layer, "input_quantizer", None), _SIGNS) for layer in consumers
@@ -30,6 +31,6 @@ def _only_signs(lowering: Lowering, leaf: Leaf) -> bool:
 def apply(lowering: Lowering) -> None:
     """Takes away each such layer whose output only signs read."""
     for leaf in lowering.leaves.values():
-        if _keeps_sign(leaf.layer) and _only_signs(lowering, leaf):
+        if _keeps_sign(leaf.layer) and only_signs(lowering, leaf):
             leaf.call = identity
             leaf.rewrite.append("taken away before a sign")

@@ -50,8 +50,7 @@ def _path(lowering: Lowering, producer: Leaf) -> tuple[list[Leaf], Leaf | None]:
             return between, None
         between.append(leaf)
         leaf = lowering.consumer(leaf)
-    plain = leaf is not None and getattr(leaf.layer, "data_format", "channels_last") == "channels_last"
-    return between, leaf if plain and getattr(leaf.layer, "groups", 1) == 1 else None
+    return between, leaf if leaf is not None and _plain(leaf.layer) else None
 
 
 def _bias(layer: Any, size: int) -> np.ndarray:

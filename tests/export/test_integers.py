@@ -1,0 +1,139 @@
+"""Float layers as 8-bit integers: binary layers stay binary, ranges come from real images, and accuracy is told."""
+
+import json
+
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import data, export, zoo
+from larq_equalbits.errors import InputError
+from larq_equalbits.export import sidecar
+from larq_equalbits.export.interpreter import load
+
+layers = tf.keras.layers
+INT8 = {"float_layers": "int8", "tolerance": 1.0}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    tf.keras.utils.set_random_seed(0)
+    model = zoo.conv2(input_shape=digits.input_shape, num_classes=digits.num_classes, width=0.25)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(digits.train, epochs=6, verbose=0)
+    return model
+
+
+def by_name(report):
+    return {layer.name: layer for layer in report.layers}
+
+
+@pytest.mark.parametrize("io", ["float32", "int8"])
+def test_a_trained_network_keeps_its_accuracy(trained, digits, io):
+    plain = export.convert(trained, verify_on=digits.test)
+    report = export.convert(
+        trained,
+        verify_on=digits.test,
+        calibrate_on=digits.train.take(4),
+        input_type=io,
+        output_type=io,
+        **{**INT8, "tolerance": 0.2},
+    )
+    assert report.verification.keras_accuracy > 0.7
+    assert report.verification.tflite_accuracy > report.verification.keras_accuracy - 0.05
+    rows = by_name(report)
+    assert {name for name, row in rows.items() if row.weights == "int8"} == {"conv1_1", "classifier"}
+    assert {name for name, row in rows.items() if row.binary} == {"conv1_2", "dense1", "dense2"}
+    assert rows["conv1_1"].bytes < 0.5 * by_name(plain)["conv1_1"].bytes
+    assert report.float_layers == "int8"
+    audited = export.audit(report.tflite)
+    assert [tensor["dtype"] for tensor in audited.inputs + audited.outputs] == [io, io]
+    assert audited.operators["LceBconv2d"] == 3
+    assert ("QUANTIZE" in audited.operators) or io == "int8"
+    described = sidecar.describe(report)
+    assert set(described["inputs"][0]) == {"name", "shape", "dtype"} | (
+        {"scale", "zero_point"} if io == "int8" else set()
+    )
+    again = export.ConversionReport.from_json(report.to_json(), report.tflite)
+    assert again == report
+
+
+def test_integer_input_is_what_the_sidecar_says(trained, digits):
+    report = export.convert(
+        trained, calibrate_on=digits.train.take(4), input_type="int8", output_type="int8", **INT8
+    )
+    described = json.loads(json.dumps(sidecar.describe(report)))["inputs"][0]
+    images = next(iter(digits.test))[0].numpy()[:8]
+    stored = np.clip(np.round(images / described["scale"]) + described["zero_point"], -128, 127)
+    runner = load(report.tflite)
+    floats = runner.predict({described["name"]: images})
+    integers = runner.predict({described["name"]: stored.astype("int8")})
+    for key, values in floats.items():
+        np.testing.assert_array_equal(values, integers[key])
+
+
+def test_normalization_and_rectifier_become_part_of_the_integer_operator(images):
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input((8, 8, 32)),
+            layers.Conv2D(16, 3, name="first"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.DepthwiseConv2D(3, use_bias=False, name="second"),
+            layers.BatchNormalization(),
+            larq.layers.QuantConv2D(8, 3, kernel_quantizer="bi_half", use_bias=False, name="third"),
+            layers.Flatten(),
+            layers.Dense(4, activation="relu", name="fourth"),
+        ]
+    )
+    generator = np.random.default_rng(3)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([generator.uniform(0.5, 2, size=w.shape) for w in layer.get_weights()])
+    report = export.convert(model, verify_on=images, calibrate_on=images, **INT8)
+    assert {row.weights for row in report.layers} == {"int8"}
+    operators = export.audit(report.tflite).operators
+    assert not {"MUL", "ADD", "RELU"} & set(operators), operators
+    largest = np.abs(model.predict(images, verbose=0)).max()
+    assert report.verification.max_abs_diff < 0.05 * largest
+
+
+def test_a_layer_without_integer_form_stays_float_and_says_why(images):
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input((8, 8, 32)),
+            layers.Conv2DTranspose(4, 3, name="up"),
+            layers.Conv2D(4, 3, activation="tanh", name="bent"),
+        ]
+    )
+    rows = by_name(export.convert(model, calibrate_on=images, **INT8))
+    assert "not int8: no integer form of Conv2DTranspose" in rows["up"].reason
+    assert "not int8: its activation tanh is float" in rows["bent"].reason
+
+
+def test_the_model_is_as_it_was(trained, digits):
+    images = next(iter(digits.test))[0]
+    before = trained.predict(images, verbose=0)
+    export.convert(trained, calibrate_on=images.numpy(), **INT8)
+    np.testing.assert_array_equal(trained.predict(images, verbose=0), before)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"float_layers": "int4"}, "float_layers must be one of float32, int8"),
+        ({"input_type": "int8"}, 'input_type must be float32 unless float_layers is "int8"'),
+        ({"float_layers": "int8"}, "calibrate_on must be inputs"),
+        ({"float_layers": "int8", "calibrate_on": np.zeros((0, 8, 8, 1))}, "above 0"),
+        ({"float_layers": "int8", "calibrate_on": np.zeros((4, 9, 9, 1))}, r"shape \(n, 8, 8, 1\)"),
+    ],
+)
+def test_bad_input_is_answered(trained, options, words):
+    with pytest.raises(InputError, match=words):
+        export.convert(trained, **options)
