@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from larq_equalbits.compiled import compiled
 from larq_equalbits.errors import InputError, invalid
-from larq_equalbits.orders import PLACE_TYPES, ByKey, ByValue, magnitude_keys, rank_keys, widen
+from larq_equalbits.orders import PLACE_TYPES, ByKey, ByValue, magnitude_keys, rank_keys
 from larq_equalbits.selection import chosen_among, computed_once, cut_of, kth_highest, sum_in_float64
 
 GRANULARITIES = ("filter", "layer")
@@ -83,11 +83,15 @@ def _choose(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.T
     return (_sorted_select if small else _compiled_select)(values, count, chosen, others)
 
 
+def _to_float64(x: tf.Tensor) -> tf.Tensor:
+    return tf.cast(x, tf.float64)
+
+
 def _mean(values: tf.Tensor) -> tf.Tensor:
     """The mean of every column in float64. Denormal weights are counted only where no others drown them."""
     sizes = tf.abs(tf.cast(values[:: max(values.shape[0] // _SAMPLE_ROWS, 1)], tf.float64))
     drowned = tf.reduce_all(tf.reduce_max(sizes, axis=0) > _MUCH_LARGER_THAN_DENORMAL)
-    total = tf.cond(drowned, lambda: sum_in_float64(values), lambda: tf.reduce_sum(widen(values), axis=0))
+    total = tf.cond(drowned, lambda: sum_in_float64(values, _to_float64), lambda: sum_in_float64(values))
     return computed_once((total / values.shape[0],))[0]
 
 
@@ -101,7 +105,7 @@ def _compiled_select_by_magnitude(
 
 
 def _small_mean(filters: tf.Tensor) -> tf.Tensor:
-    return computed_once((tf.reduce_mean(widen(filters), axis=0),))[0]
+    return computed_once((sum_in_float64(filters) / filters.shape[0],))[0]
 
 
 @compiled

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from larq_equalbits.orders import ByValue, Order, at_places, places
+from larq_equalbits.orders import ByValue, Order, at_places, places, widen
 
 # Rows of so many slices are added elementwise before columns are: XLA vectorizes that, but no column sum
 # whose terms it computes.
@@ -83,9 +83,9 @@ def fold(
     return total
 
 
-def sum_in_float64(values: tf.Tensor) -> tf.Tensor:
-    """The sum of every column, converted as it is read; denormal float32 values count as 0."""
-    return fold(values, lambda rows: tf.cast(rows, tf.float64), tf.add, tf.reduce_sum)
+def sum_in_float64(values: tf.Tensor, convert: Callable[[tf.Tensor], tf.Tensor] = widen) -> tf.Tensor:
+    """The sum of every column, by `convert` to float64 as it is read, so that no copy of that width is stored."""
+    return fold(values, convert, tf.add, tf.reduce_sum)
 
 
 def _packed_sums(

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -169,3 +170,18 @@ def test_a_kernel_without_filters_is_refused(shape):
 def test_an_unknown_granularity_is_refused():
     with pytest.raises(InputError, match="granularity must be one of"):
         ranking.top_mask(np.zeros((2, 2), np.float32), 1, "channel")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("codes", [ranking.top_codes, ranking.top_magnitude_codes])
+def test_nothing_wider_than_twice_the_kernel_is_stored(codes, dtype):
+    kernel = tf.cast(tf.random.stateless_normal((1152, 100), [0, 1]), dtype)
+    function = tf.function(lambda w: codes(w, 576), jit_compile=True)
+    program = function.experimental_get_compiler_ir(kernel)(stage="optimized_hlo")
+    most = 2 * kernel.dtype.size * kernel.shape.num_elements()
+    for computation in re.split(r"\n(?=\S)", program):
+        # What a fused computation names is never stored, but for its result, which its caller names too.
+        if re.match(r"%?(fused|wrapped|region)", computation):
+            continue
+        for width, dimensions in re.findall(r"= [a-z]+(\d+)\[([\d,]+)\]", computation):
+            assert int(width) // 8 * np.prod([int(d) for d in dimensions.split(",")]) <= most

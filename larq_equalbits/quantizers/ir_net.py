@@ -7,14 +7,17 @@ import tensorflow as tf
 
 from larq_equalbits.compiled import compiled
 from larq_equalbits.errors import invalid
+from larq_equalbits.orders import widen
 from larq_equalbits.quantizers import _standardize
 from larq_equalbits.quantizers._base import EstimatorQuantizer, register
+from larq_equalbits.selection import sum_in_float64
 
 
 @compiled
 def _sign_of_centred(filters: tf.Tensor) -> tf.Tensor:
     one = tf.ones([], filters.dtype)
-    return tf.where(_standardize.centre(filters) >= 0, one, -one)
+    mean = sum_in_float64(filters) / filters.shape[0]
+    return tf.where(widen(filters) - mean >= 0, one, -one)
 
 
 @compiled
