@@ -284,4 +284,4 @@ def test_workers_run_any_search_of_a_network_of_the_zoo(tmp_path):
     for trial in search.trials():
         for name in names:
             kernel = name.partition("/")[2]
-            assert trial.metrics[f"{kernel}/positive_ratio"] == pytest.approx(trial.values[name], abs=0.02)
+            assert trial.metrics[f"{kernel}/positive_ratio"] == pytest.approx(trial.values[name], abs=0.04)
