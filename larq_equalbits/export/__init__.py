@@ -3,6 +3,7 @@
 from larq_equalbits.export.auditing import Audit, audit
 from larq_equalbits.export.conversion import convert, float_size, save, verified
 from larq_equalbits.export.freezing import freeze
+from larq_equalbits.export.localization import LayerDifference, compare_layers
 from larq_equalbits.export.report import ConversionError, ConversionReport, LayerReport, Verification
 from larq_equalbits.export.rewrites import REWRITES
 from larq_equalbits.export.verification import verify
@@ -12,9 +13,11 @@ __all__ = [
     "Audit",
     "ConversionError",
     "ConversionReport",
+    "LayerDifference",
     "LayerReport",
     "Verification",
     "audit",
+    "compare_layers",
     "convert",
     "float_size",
     "freeze",

@@ -245,10 +245,11 @@ def verified(
     """
     verification = verify(model, report.tflite, inputs)
     if verification.argmax_agreement < 1 - tolerance:
+        where = f"; {verification.first_difference}" if verification.first_difference else ""
         raise ConversionError(
             f"the file gives another class than Keras on {1 - verification.argmax_agreement:.2%} of "
             f"{verification.images} inputs (largest difference {verification.max_abs_diff:.3g}); "
-            f"tolerance allows {tolerance:.2%}."
+            f"tolerance allows {tolerance:.2%}{where}."
         )
     return dataclasses.replace(report, verification=verification)
 

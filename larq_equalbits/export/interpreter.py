@@ -26,10 +26,12 @@ class Runner:
     Attributes:
         inputs: the file's inputs in its own order.
         outputs: the file's outputs in its own order.
+        tensors: all tensors of the file.
     """
 
     inputs: list[Tensor]
     outputs: list[Tensor]
+    tensors: list[Tensor]
     _interpreter: Any
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -75,4 +77,4 @@ def load(source: Source, *, threads: int = 1) -> Runner:
         raise InputError(
             f"tflite must be a file that LCE can run, but its interpreter says: {error}"
         ) from error
-    return Runner(model.inputs, model.outputs, wrapped.interpreter)
+    return Runner(model.inputs, model.outputs, model.tensors, wrapped.interpreter)

@@ -37,6 +37,7 @@ class Leaf:
         remake: makes the call again from other kernels, where a rewrite knows how; None elsewhere.
         parts: the kernels that `call` uses where `remake` is known.
         replaced: the attributes of the layer that rewrites gave another value.
+        moved: whether a rewrite moved work across its output, which is then not what the layer yields.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Leaf:
     remake: Callable[[Parts], Call] | None = None
     parts: Parts | None = None
     replaced: dict[str, Any] = dataclasses.field(default_factory=dict)
+    moved: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

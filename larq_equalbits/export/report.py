@@ -50,6 +50,8 @@ class Verification:
         argmax_agreement: share of the inputs with the same largest output, of the first output of the model.
         keras_accuracy: share of right classes in Keras; None without labels.
         tflite_accuracy: the same of the file.
+        first_difference: where a file without integers gives another class: a clause on the first layer whose outputs
+            part, found by converting once more; "" elsewhere.
     """
 
     images: int
@@ -57,6 +59,7 @@ class Verification:
     argmax_agreement: float
     keras_accuracy: float | None = None
     tflite_accuracy: float | None = None
+    first_difference: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes as plain values."""
@@ -152,7 +155,7 @@ def describe(verification: Verification) -> str:
         sentence += (
             f"; accuracy {verification.keras_accuracy:.4f} in Keras, {verification.tflite_accuracy:.4f} here"
         )
-    return sentence
+    return sentence + (f"; {verification.first_difference}" if verification.first_difference else "")
 
 
 def render(renderable: Any) -> str:

@@ -44,6 +44,7 @@ class Served(tf.Module):
         model: a model that is lowered.
         inputs: the ranges of the inputs by name, where they are to be integers.
         outputs: the ranges of the outputs by name, where they are to be integers.
+        watched: filled while the model is traced with further tensors to yield, by name.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Served(tf.Module):
         model: tf.keras.Model,
         inputs: Mapping[str, Range] | None = None,
         outputs: Mapping[str, Range] | None = None,
+        watched: Mapping[str, tf.Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.held = [
@@ -65,7 +67,10 @@ class Served(tf.Module):
             given = {name: bounded(value, inputs[name]) if inputs else value for name, value in named.items()}
             answers = tf.nest.flatten(model(arrange(model, given), training=False))
             by_name = dict(zip(output_names(model, len(answers)), answers, strict=True))
-            return {
+            graph = tf.compat.v1.get_default_graph()
+            # What a function inside the model computed cannot leave it.
+            seen = {name: value for name, value in (watched or {}).items() if value.graph is graph}
+            return seen | {
                 name: bounded(value, outputs[name]) if outputs else value for name, value in by_name.items()
             }
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.export import localization
 from larq_equalbits.export.interpreter import Source, load
 from larq_equalbits.export.report import Verification
 from larq_equalbits.export.serving import arrange, input_names, output_names
@@ -15,6 +16,8 @@ from larq_equalbits.export.serving import arrange, input_names, output_names
 Inputs = np.ndarray | Mapping[str, np.ndarray]
 
 _BATCH = 128
+# So many of the inputs with another class show where it comes from.
+_LOCATED = 4
 
 
 def _batches(inputs: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
@@ -97,7 +100,8 @@ def verify(
 
     Returns:
         The largest difference of any output, and of the first output the share of inputs with the same largest class
-        and both accuracies.
+        and both accuracies. Where classes differ, also the layer at which they part; see
+        `localization.compare_layers`.
 
     Raises:
         InputError: inputs whose names, shapes or types are not the model's; a file that is damaged.
@@ -106,6 +110,7 @@ def verify(
     runner = load(tflite)
     images, agreeing, largest = 0, 0, 0.0
     labelled, right_keras, right_tflite = 0, 0, 0
+    parted: list[dict[str, np.ndarray]] = []
     for batch, truth in _batches(inputs, labels):
         named = _named(model, {tensor.key: tensor.shape for tensor in runner.inputs}, batch)
         expected = _keras(model, named)
@@ -118,6 +123,9 @@ def verify(
                 largest = max(largest, float(np.max(np.abs(one - other.reshape(one.shape)))))
         classes = expected[0].reshape(len(expected[0]), -1).argmax(axis=1)
         other_classes = answers[0].reshape(len(answers[0]), -1).argmax(axis=1)
+        parted.extend(
+            {key: value[i] for key, value in named.items()} for i in np.flatnonzero(classes != other_classes)
+        )
         images += len(classes)
         agreeing += int((classes == other_classes).sum())
         if truth is not None:
@@ -126,10 +134,16 @@ def verify(
             right_tflite += int((other_classes == np.ravel(truth)).sum())
     if images == 0:
         raise invalid("inputs", "no inputs", "at least one input")
+    integers = any(tensor.scale for tensor in runner.tensors)
+    first = ""
+    if parted and not integers:
+        some = {key: np.stack([one[key] for one in parted[:_LOCATED]]) for key in parted[0]}
+        first = localization.first_difference(model, some)
     return Verification(
         images=images,
         max_abs_diff=largest,
         argmax_agreement=agreeing / images,
         keras_accuracy=right_keras / labelled if labelled else None,
         tflite_accuracy=right_tflite / labelled if labelled else None,
+        first_difference=first,
     )

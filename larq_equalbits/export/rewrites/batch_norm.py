@@ -48,6 +48,6 @@ def apply(lowering: Lowering) -> None:
     for leaf in lowering.leaves.values():
         norm = lowering.consumer(leaf)
         if norm is not None and _fold(leaf, norm):
-            norm.call = identity
+            norm.call, leaf.moved = identity, True
             leaf.rewrite.append("batch normalization folded")
             norm.rewrite.append(f"folded into {leaf.name}")

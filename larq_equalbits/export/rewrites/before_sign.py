@@ -32,5 +32,5 @@ def apply(lowering: Lowering) -> None:
     """Takes away each such layer whose output only signs read."""
     for leaf in lowering.leaves.values():
         if _keeps_sign(leaf.layer) and only_signs(lowering, leaf):
-            leaf.call = identity
+            leaf.call, leaf.moved = identity, True
             leaf.rewrite.append("taken away before a sign")

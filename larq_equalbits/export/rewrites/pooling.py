@@ -39,5 +39,6 @@ def apply(lowering: Lowering) -> None:
         norm = lowering.consumer(pool) if pool is not None else None
         if pool is not None and norm is not None and _swappable(leaf, pool, norm):
             leaf.call, norm.call = _then(leaf.call, norm.call), identity
+            leaf.moved = pool.moved = True
             leaf.rewrite.append("batch normalization before pooling")
             norm.rewrite.append(f"moved before {pool.name}")

@@ -137,7 +137,9 @@ def _drop(lowering: Lowering, leaf: Leaf) -> None:
         return
     kept = ~zero
     _cut_filters(lowering, leaf, kept)
+    leaf.moved = True
     for each in between:
+        each.moved = True
         _cut_between(lowering, each, kept)
     inputs = np.broadcast_to(kept, (fed.size // kept.size, kept.size)).reshape(-1)
     _cut_inputs(lowering, consumer, inputs, amount)

@@ -1,0 +1,66 @@
+"""Where classes differ, the layer at which the outputs part is named."""
+
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import export
+from larq_equalbits.export import localization
+from larq_equalbits.export.interpreter import load
+
+layers = tf.keras.layers
+
+
+def network(convolution):
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input((8, 8, 32), name="image"),
+            convolution(32, padding="same", pad_values=1, name="first"),
+            layers.MaxPooling2D(name="pool"),
+            layers.BatchNormalization(name="norm"),
+            convolution(8, name="second"),
+            layers.GlobalAveragePooling2D(name="mean"),
+            layers.Dense(4, name="last"),
+        ]
+    )
+
+
+def test_every_layer_is_compared_but_those_whose_work_was_moved(convolution, images):
+    rows = export.compare_layers(network(convolution), {"image": images})
+    assert [row.name for row in rows] == ["norm", "second", "mean", "last"]
+    assert not any(row.parts for row in rows)
+    rows = export.compare_layers(network(convolution), {"image": images}, rewrites=[])
+    assert [row.name for row in rows] == ["first", "pool", "norm", "second", "mean", "last"]
+
+
+def test_the_layer_where_outputs_part_is_named(convolution, images):
+    """LCE snaps a kernel whose magnitudes differ by 0.4 %; all that follows it then differs from Keras."""
+
+    def nearly_binary(kernel):
+        flags = tf.reshape(tf.range(tf.size(kernel)) // kernel.shape[-1] % 2, kernel.shape)
+        return tf.sign(kernel) * (1.0 + 0.004 * tf.cast(flags, kernel.dtype))
+
+    tf.keras.utils.set_random_seed(0)
+    snapped = tf.keras.Sequential(
+        [
+            *network(convolution).layers[:3],
+            convolution(8, name="snapped", kernel_quantizer=nearly_binary),
+            layers.Flatten(),
+            layers.Dense(2, name="last"),
+        ]
+    )
+    snapped.build((None, 8, 8, 32))
+    report = export.convert(snapped)
+    found = localization.first_difference(snapped, {snapped.input_names[0]: images})
+    assert found.startswith("they part at layer 'snapped', whose outputs differ by up to")
+    # Between what Keras and what the file answers for the first image, a second class wins in one of them alone.
+    last = snapped.layers[-1]
+    keras = snapped.predict(images, verbose=0)[0, 0]
+    (answers,) = load(report.tflite).predict({snapped.input_names[0]: images}).values()
+    last.kernel.assign(last.kernel * [[1.0, 0.0]])
+    last.bias.assign([0.0, (keras + answers[0, 0]) / 2])
+    report = export.convert(snapped)
+    verification = export.verify(snapped, report.tflite, images)
+    assert verification.argmax_agreement < 1
+    assert "they part at layer 'snapped'" in verification.first_difference
+    with pytest.raises(export.ConversionError, match=r"another class .* they part at layer 'snapped'"):
+        export.verified(snapped, report, images)
