@@ -61,7 +61,7 @@ def test_the_callers_model_is_untouched_also_after_a_failure(convolution, images
     def fails(*arguments):
         raise RuntimeError("the converter fails")
 
-    monkeypatch.setattr("larq_equalbits.export.conversion._to_bytes", fails)
+    monkeypatch.setattr("larq_equalbits.export.conversion.to_bytes", fails)
     with pytest.raises(RuntimeError, match="the converter fails"):
         export.convert(model)
     assert model.layers[0].kernel.quantizer is quantizer
