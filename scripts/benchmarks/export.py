@@ -1,0 +1,131 @@
+"""Sizes of the zoo's converted networks against float and against the ideal, and what a conversion takes.
+
+The ideal counts what Larq's summary counts: 1 bit for a weight of a kernel that computes in bits, 32 for any other,
+normalizations folded. With float activations (1/32) every kernel computes in float, so that none counts as bits. Each
+network is converted in a process of its own, whose peak memory is that of building, tracing, converting and reading
+back.
+"""
+
+import csv
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+import larq_equalbits
+from larq_equalbits import files
+from larq_equalbits.cli import run_command
+
+ALLOWED_RATIO, ALLOWED_BYTES = 1.05, 20_000
+# ImageNet's images, for the network whose conversion is the largest of the papers'.
+LARGE = ("resnet34", 224, 1000)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One conversion. Sizes are in bytes; `memory_mib` is the peak of its process."""
+
+    network: str
+    pixels: int
+    bits: str
+    tflite_bytes: int
+    float_bytes: int
+    ideal_bytes: int
+    binary_layers: int
+    float_layers: int
+    seconds: float
+    memory_mib: float
+
+    @property
+    def within(self) -> bool:
+        """Whether the size is at most 1.05 of the ideal plus 20 kB."""
+        return self.tflite_bytes <= ALLOWED_RATIO * self.ideal_bytes + ALLOWED_BYTES
+
+
+def measure(network: str, pixels: int, classes: int, bits: str) -> Row:
+    """Builds and converts one network."""
+    larq_equalbits.register()
+    from larq.models import ModelProfile
+
+    from larq_equalbits import export, zoo
+
+    model = zoo.get(network)(
+        input_shape=(pixels, pixels, 3), num_classes=classes, binarize_activations=bits == "1/1"
+    )
+    # Of float activations no kernel is kept as bits.
+    ideal = ModelProfile(model).memory / 8 if bits == "1/1" else 4 * model.count_params()
+    start = time.perf_counter()
+    report = export.convert(model)
+    seconds = time.perf_counter() - start
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Row(
+        network,
+        pixels,
+        bits,
+        len(report.tflite),
+        export.float_size(model),
+        round(ideal),
+        sum(layer.binary for layer in report.layers),
+        sum(not layer.binary for layer in report.layers),
+        round(seconds, 1),
+        round(memory),
+    )
+
+
+def _in_a_process(network: str, pixels: int, classes: int, bits: str) -> Row:
+    command = [sys.executable, __file__, "--one", f"{network},{pixels},{classes},{bits}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{network} {bits}: {done.stderr.strip().splitlines()[-1]}")
+    return Row(**json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _line(row: Row) -> str:
+    return (
+        f"| {row.network} | {row.pixels} | {row.bits} | {row.binary_layers} + {row.float_layers} | "
+        f"{row.tflite_bytes / 1024:,.0f} | {row.float_bytes / 1024:,.0f} | "
+        f"{row.float_bytes / row.tflite_bytes:.1f} | {row.ideal_bytes / 1024:,.0f} | "
+        f"{row.tflite_bytes / row.ideal_bytes:.2f} | {'yes' if row.within else 'NO'} | "
+        f"{row.seconds:.0f} | {row.memory_mib:,.0f} |"
+    )
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("networks", nargs=-1)
+@click.option("--out", type=click.Path(path_type=Path), help="Write the rows to this CSV file too.")
+@click.option("--one", hidden=True)
+def main(networks: tuple[str, ...], out: Path | None, one: str | None) -> None:
+    """Converts NETWORKS of the zoo, or all of them, for small images, and resnet34 for ImageNet's."""
+    if one is not None:
+        network, pixels, classes, bits = one.split(",")
+        click.echo(json.dumps(dataclasses.asdict(measure(network, int(pixels), int(classes), bits))))
+        return
+    from larq_equalbits import zoo
+
+    for network in networks:
+        zoo.get(network)
+    cases = [(name, 32, 10, bits) for name in networks or zoo.list_models() for bits in ("1/1", "1/32")]
+    if not networks or LARGE[0] in networks:
+        cases.append((*LARGE, "1/1"))
+    click.echo(
+        "| network | pixels | bits | layers, binary + float | KiB | float KiB | times smaller | ideal KiB | "
+        "of ideal | within | s | peak MiB |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
+    )
+    rows = []
+    for case in cases:
+        rows.append(_in_a_process(*case))
+        click.echo(_line(rows[-1]))
+    if out is not None:
+        with files.replacing(out) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)])
+            writer.writeheader()
+            writer.writerows(map(dataclasses.asdict, rows))
+
+
+if __name__ == "__main__":
+    run_command(main)

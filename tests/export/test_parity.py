@@ -1,0 +1,58 @@
+"""Every network of the zoo, trained for a few steps, gives 256 real images the class that Keras gives them."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import data, export, zoo
+
+QUANTIZERS = ("bi_half", "siman", "ir_net", "rbnn", "ste_sign")
+FAST = {("conv2", "bi_half", True), ("vgg_small", "ste_sign", False)}
+CASES = [
+    pytest.param(
+        *case,
+        marks=() if case in FAST else pytest.mark.slow,
+        id=f"{case[0]}-{case[1]}-{'1_1' if case[2] else '1_32'}",
+    )
+    for case in (
+        (name, quantizer, binary)
+        for name in zoo.list_models()
+        for quantizer in QUANTIZERS
+        for binary in (True, False)
+    )
+]
+
+
+@functools.cache
+def photographs():
+    """Handwritten digits in the size and the channels of small photographs."""
+    digits = data.load("digits", batch_size=256)
+    images, labels = next(iter(digits.train))
+    tests, _ = next(iter(digits.test))
+    enlarged = [
+        np.repeat(tf.image.resize(each, (32, 32)).numpy(), 3, axis=-1) for each in (images[:192], tests)
+    ]
+    return enlarged[0], labels.numpy()[:192], enlarged[1]
+
+
+@pytest.mark.parametrize(("name", "quantizer", "binary"), CASES)
+def test_the_file_answers_as_keras_does(name, quantizer, binary):
+    images, labels, tests = photographs()
+    tf.keras.utils.set_random_seed(0)
+    model = zoo.get(name)(
+        input_shape=(32, 32, 3),
+        num_classes=10,
+        quantizer=quantizer,
+        binarize_activations=binary,
+        width=0.25,
+    )
+    model.compile(tf.keras.optimizers.SGD(0.01, 0.9), "sparse_categorical_crossentropy")
+    model.fit(images, labels, batch_size=32, epochs=1, verbose=0)
+    report = export.convert(model, verify_on=tests)
+    assert report.verification.images == 256
+    assert report.verification.argmax_agreement == 1
+    assert any(layer.expected for layer in report.layers) is binary
+    assert all(layer.binary for layer in report.layers if layer.expected)
+    tf.keras.backend.clear_session()
