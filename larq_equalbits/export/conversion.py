@@ -69,7 +69,7 @@ def _owners(model: Model, leaves: list[Leaf]) -> dict[int, Leaf]:
             waiting.setdefault(_fingerprint(kernel.T < 0), []).append(leaf)
     sizes = sorted({shape[1] for shape, _ in waiting})
     owners: dict[int, Leaf] = {}
-    nameless = []
+    nameless: list[tuple[int, list[Leaf]]] = []
     for position, operator in enumerate(model.operators):
         if operator.name == auditing.BINARY_OPERATOR:
             found = (auditing.filters(model, operator, size) for size in sizes)
@@ -78,24 +78,30 @@ def _owners(model: Model, leaves: list[Leaf]) -> dict[int, Leaf]:
                 owners[position] = same_bits.pop(0) if len(same_bits) > 1 else same_bits[0]
         elif auditing.has_weights(operator):
             scoped = [leaves[number] for number in auditing.scopes(model, operator) if number < len(leaves)]
-            # A fused operator carries the scopes of all its layers: the one with a kernel is meant.
-            scoped.sort(key=lambda leaf: (not leaf.kernels, not hasattr(leaf.layer, "kernel")))
-            if scoped:
-                owners[position] = scoped[0]
+            # A fused operator carries the scopes of all its layers, as far as the converter leaves their names: the one
+            # with a kernel is meant.
+            with_kernel = sorted(filter(_kernel_size, scoped), key=lambda leaf: not leaf.kernels)
+            if with_kernel:
+                owners[position] = with_kernel[0]
             else:
-                nameless.append(position)
-    for position in nameless:
+                nameless.append((position, scoped))
+    for position, scoped in nameless:
         weights = auditing.kernel_size(model, model.operators[position])
         taken = {id(leaf) for leaf in owners.values()}
         alike = [leaf for leaf in leaves if id(leaf) not in taken and _kernel_size(leaf) == weights]
-        if alike:
-            owners[position] = alike[0]
+        if alike or scoped:
+            owners[position] = (alike or scoped)[0]
     return owners
 
 
-def _kernel_size(leaf: Leaf) -> int | None:
-    kernel = leaf.replaced.get("kernel", getattr(leaf.layer, "kernel", None))
-    return None if kernel is None else int(np.prod(kernel.shape))
+def _kernel_size(leaf: Leaf) -> int:
+    """The number of weights in the largest kernel of the leaf, 0 without one."""
+    own = [kernel.size for kernel in leaf.kernels.values()]
+    for name in ("kernel", "depthwise_kernel", "pointwise_kernel"):
+        kernel = leaf.replaced.get(name, getattr(leaf.layer, name, None))
+        if kernel is not None and name not in leaf.kernels:
+            own.append(int(np.prod(kernel.shape)))
+    return max(own, default=0)
 
 
 def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerReport]:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from larq_equalbits import data, export, zoo
 
+KERNELS = (tf.keras.layers.Conv2D, tf.keras.layers.DepthwiseConv2D, tf.keras.layers.Dense)
 QUANTIZERS = ("bi_half", "siman", "ir_net", "rbnn", "ste_sign")
 FAST = {("conv2", "bi_half", True), ("vgg_small", "ste_sign", False)}
 CASES = [
@@ -53,6 +54,8 @@ def test_the_file_answers_as_keras_does(name, quantizer, binary):
     report = export.convert(model, verify_on=tests)
     assert report.verification.images == 256
     assert report.verification.argmax_agreement == 1
+    weighted = [layer.name for layer in model.layers if isinstance(layer, KERNELS)]
+    assert {layer.name for layer in report.layers} == set(weighted)
     assert any(layer.expected for layer in report.layers) is binary
     assert all(layer.binary for layer in report.layers if layer.expected)
     tf.keras.backend.clear_session()
