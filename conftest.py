@@ -28,6 +28,10 @@ def _bash(example: Example) -> None:
 @pytest.fixture(scope="module")
 def documentation_folder():
     """The blocks of a page run one after the other in a folder of their own."""
+    import tensorflow as tf
+
+    # Layers without a name are numbered as in a process of the reader's own.
+    tf.keras.backend.clear_session()
     previous = os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

@@ -1,3 +1,4 @@
+import gc
 import os
 import subprocess
 import sys
@@ -16,6 +17,16 @@ def seed():
     import tensorflow as tf
 
     tf.keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten():
+    """What a module's tests traced is given back, so that a run of all tests does not keep all of it."""
+    yield
+    import tensorflow as tf
+
+    tf.keras.backend.clear_session()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 Three ways to train take turns in one process, trial by trial: Keras' `fit` alone, a run of `training.train` (which
 saves models and a checkpoint every epoch, and tests the last and the best), and the sweep; what counts is the time of
-the processors, which other programs do not change much. Then whole commands with one
-and with two workers take turns, with all that they do from their start to the plot.
+the processors, which other programs do not change much. Then whole commands with one and with two workers take turns,
+with all that they do from their start to the plot.
 """
 
 import json
@@ -34,7 +34,13 @@ def _overhead(settings: Any, ratios: list[float], folder: Path) -> dict[str, lis
     plan = settings.plan()
 
     def fit(ratio: float) -> None:
-        images = data.load(settings.dataset, batch_size=plan.batch_size, seed=settings.seed)
+        images = data.load(
+            settings.dataset,
+            batch_size=plan.batch_size,
+            seed=settings.seed,
+            data_dir=settings.data_dir,
+            train_images=settings.train_images,
+        )
         tf.keras.backend.clear_session()
         tf.keras.utils.set_random_seed(settings.seed)
         model = zoo.get(settings.model)(
@@ -107,11 +113,26 @@ def _commands(settings: list[str], ratios: list[float]) -> dict[str, Callable[[P
 @click.command(context_settings={"show_default": True})
 @click.option("--model", default="conv2", help="A network of the zoo.")
 @click.option("--width", type=float, default=0.5, help="Factor of its width.")
-@click.option("--epochs", type=click.IntRange(1), default=10, help="Of each trial, on digits.")
+@click.option("--dataset", default="digits", help="What the trials train on.")
+@click.option("--data-dir", help="The tfds folder of the data set.")
+@click.option("--train-images", type=click.IntRange(1), help="So many of its training images.")
+@click.option("--epochs", type=click.IntRange(1), default=10, help="Of each trial.")
 @click.option("--trials", type=click.IntRange(1), default=8, help="How many trials a sweep has.")
-@click.option("--turns", type=click.IntRange(1), default=2, help="How often the commands take turns.")
+@click.option(
+    "--turns", type=click.IntRange(0), default=2, help="How often the commands take turns; 0 for no command."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(model: str, width: float, epochs: int, trials: int, turns: int, as_json: bool) -> None:
+def main(
+    model: str,
+    width: float,
+    dataset: str,
+    data_dir: str | None,
+    train_images: int | None,
+    epochs: int,
+    trials: int,
+    turns: int,
+    as_json: bool,
+) -> None:
     """Measure the overhead of a sweep, and what a second worker brings."""
     import larq_equalbits
 
@@ -123,22 +144,33 @@ def main(model: str, width: float, epochs: int, trials: int, turns: int, as_json
     tf.get_logger().setLevel("ERROR")
     ratios = [round((index + 1) / (trials + 1), 3) for index in range(trials)]
     settings = training.Settings(
-        model=model, epochs=epochs, learning_rate=0.01, weight_decay=0.0, model_options={"width": width}
+        model=model,
+        dataset=dataset,
+        data_dir=data_dir,
+        train_images=train_images,
+        epochs=epochs,
+        learning_rate=0.01,
+        weight_decay=0.0,
+        model_options={"width": width},
     )
     with tempfile.TemporaryDirectory() as folder:
         trial = {name: sum(each) / trials for name, each in _overhead(settings, ratios, Path(folder)).items()}
-    options = ["--model", model, "--epochs", str(epochs), "--model-option", f"width={width}"]
-    commands = _measured(
-        _commands([*options, "--learning-rate", "0.01", "--weight-decay", "0"], ratios), turns
-    )
-    result = {
+    result: dict[str, Any] = {
         "processor seconds of a trial": {name: round(value, 2) for name, value in trial.items()},
         "sweep over runs": round(trial["sweep"] / trial["run"], 3),
         "sweep over fit": round(trial["sweep"] / trial["fit"], 3),
-        "seconds of a command": {name: round(value, 1) for name, value in commands.items()},
-        "two workers over one": round(commands["two workers"] / commands["one worker"], 3),
-        "trials per hour": {name: round(3600 * trials / value) for name, value in commands.items()},
     }
+    if turns:
+        options = ["--model", model, "--dataset", dataset, "--epochs", str(epochs)]
+        options += ["--model-option", f"width={width}", "--learning-rate", "0.01", "--weight-decay", "0"]
+        options += ["--data-dir", data_dir] if data_dir else []
+        options += ["--train-images", str(train_images)] if train_images else []
+        commands = _measured(_commands(options, ratios), turns)
+        result |= {
+            "seconds of a command": {name: round(value, 1) for name, value in commands.items()},
+            "two workers over one": round(commands["two workers"] / commands["one worker"], 3),
+            "trials per hour": {name: round(3600 * trials / value) for name, value in commands.items()},
+        }
     if as_json:
         click.echo(json.dumps(result))
         return
