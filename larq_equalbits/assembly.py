@@ -1,16 +1,38 @@
-"""Puts a run's network together: the zoo's builder, the quantizer, constraints and learned scores."""
+"""Puts a run together: its data, its network (quantizer, constraints, learned scores), its optimizer and callbacks."""
 
+import importlib.util
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import larq
 import tensorflow as tf
 
-from larq_equalbits import data, recipes
+from larq_equalbits import data, decay, learning_rates, recipes, recording
+from larq_equalbits.callbacks import BitLogger
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.settings import Settings
 
 Builder = Callable[..., tf.keras.Model]
+
+
+def images(settings: Settings, *, download: bool = False) -> data.Data:
+    """The data of a run.
+
+    Raises:
+        InputError: as `data.load`.
+    """
+    return data.load(
+        settings.dataset,
+        batch_size=settings.plan().batch_size,
+        seed=settings.seed,
+        data_dir=settings.data_dir,
+        augment=settings.augment,
+        validation_fraction=settings.validation_fraction,
+        train_images=settings.train_images,
+        download=download,
+    )
 
 
 def build(
@@ -117,3 +139,51 @@ def constrained(model: tf.keras.Model, constraint: str) -> tf.keras.Model:
         return type(layer).from_config(config)
 
     return tf.keras.models.clone_model(model, clone_function=clone)
+
+
+def schedule(plan: recipes.Recipe, steps: int) -> tf.keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate as a function of the optimizer's step, `steps` of which are an epoch."""
+    warmup = round(plan.warmup_epochs * steps)
+    if plan.schedule == "cosine":
+        return learning_rates.CosineDecay(plan.learning_rate, plan.epochs * steps, warmup)
+    if plan.schedule == "step":
+        milestones = [round(milestone * steps) for milestone in plan.milestones]
+        return learning_rates.StepDecay(plan.learning_rate, milestones, plan.factor, warmup)
+    return learning_rates.ConstantRate(plan.learning_rate, warmup)
+
+
+def compile_model(model: tf.keras.Model, plan: recipes.Recipe, rate: Any) -> None:
+    """Compiles `model` with the plan's optimizer, the learning rate `rate` and weight decay for what decays."""
+    spared = [variable.name for variable in decay.spared(model, plan.decay)]
+    if plan.optimizer == "adam":
+        optimizer: Any = decay.Adam(rate, l2=plan.weight_decay, spared=spared)
+    else:
+        optimizer = decay.SGD(rate, momentum=plan.momentum, l2=plan.weight_decay, spared=spared)
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=not _answers_probabilities(model))
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    # Built by the first step instead, its variables would have other names.
+    model.optimizer.build(model.trainable_variables)
+
+
+def _answers_probabilities(model: tf.keras.Model) -> bool:
+    layer = model.layers[-1]
+    while isinstance(layer, tf.keras.Model):
+        layer = layer.layers[-1]
+    activation = getattr(layer, "activation", None)
+    return isinstance(layer, tf.keras.layers.Softmax) or activation is tf.keras.activations.softmax
+
+
+def own_callbacks(plan: recipes.Recipe, model: tf.keras.Model, folder: Path, chief: bool) -> list[Any]:
+    """The callbacks that the plan needs for `model`; with `chief`, TensorBoard's logs in `folder` too."""
+    from larq_equalbits import schedules
+
+    chosen: list[Any] = [BitLogger()]
+    if plan.estimator is not None:
+        t_min, t_max = plan.estimator
+        chosen.append(schedules.ErrorDecay(t_min, t_max, epochs=plan.epochs))
+    if plan.percentile is not None:
+        chosen.append(schedules.PercentileDecay(plan.percentile, epochs=plan.epochs))
+    if chief and importlib.util.find_spec("tensorboard"):
+        logs = os.fspath(folder / recording.LOGS)
+        chosen.append(tf.keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=0))
+    return chosen

@@ -1,13 +1,11 @@
 """Trains a network by a recipe: repeatable bit for bit, resumable after a kill at any moment."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import larq
 import tensorflow as tf
@@ -16,15 +14,11 @@ from tensorflow.python.framework import config as framework_config
 from larq_equalbits import (
     assembly,
     data,
-    decay,
     distribution,
     files,
-    learning_rates,
     prepared,
-    recipes,
     recording,
 )
-from larq_equalbits.callbacks import BitLogger
 from larq_equalbits.errors import InputError
 from larq_equalbits.recording import Recorder, Run
 from larq_equalbits.settings import Settings
@@ -82,25 +76,16 @@ def train(
         _check_same(settings, folder)
     strategy = strategy or tf.distribute.get_strategy()
     with _surroundings(settings), tempfile.TemporaryDirectory() as scratch:
-        images = data.load(
-            settings.dataset,
-            batch_size=plan.batch_size,
-            seed=settings.seed,
-            data_dir=settings.data_dir,
-            augment=settings.augment,
-            validation_fraction=settings.validation_fraction,
-            train_images=settings.train_images,
-            download=download,
-        )
+        images = assembly.images(settings, download=download)
         distribution.check_batch(plan.batch_size, strategy)
         # The data must not decide how the weights start.
         tf.keras.utils.set_random_seed(settings.seed)
         with strategy.scope():
             model = assembly.build(settings, plan, images, build)
-            rate = _schedule(plan, images.steps_per_epoch)
-            _compile(model, plan, rate)
+            rate = assembly.schedule(plan, images.steps_per_epoch)
+            assembly.compile_model(model, plan, rate)
         chief = distribution.is_chief(strategy)
-        own = _callbacks(plan, model, folder, chief)
+        own = assembly.own_callbacks(plan, model, folder, chief)
         stateful = [callback for callback in (*own, *callbacks) if hasattr(callback, "get_state")]
         monitor = "accuracy" if images.validation is None else "val_accuracy"
         recorder = Recorder(folder, settings, monitor, stateful, rate, None if chief else Path(scratch))
@@ -163,51 +148,6 @@ def _surroundings(settings: Settings) -> Iterator[None]:
             tf.keras.backend.experimental.disable_tf_random_generator()
         if settings.deterministic and not deterministic:
             framework_config.disable_op_determinism()
-
-
-def _schedule(plan: recipes.Recipe, steps: int) -> tf.keras.optimizers.schedules.LearningRateSchedule:
-    warmup = round(plan.warmup_epochs * steps)
-    if plan.schedule == "cosine":
-        return learning_rates.CosineDecay(plan.learning_rate, plan.epochs * steps, warmup)
-    if plan.schedule == "step":
-        milestones = [round(milestone * steps) for milestone in plan.milestones]
-        return learning_rates.StepDecay(plan.learning_rate, milestones, plan.factor, warmup)
-    return learning_rates.ConstantRate(plan.learning_rate, warmup)
-
-
-def _compile(model: tf.keras.Model, plan: recipes.Recipe, rate: Any) -> None:
-    spared = [variable.name for variable in decay.spared(model, plan.decay)]
-    if plan.optimizer == "adam":
-        optimizer: Any = decay.Adam(rate, l2=plan.weight_decay, spared=spared)
-    else:
-        optimizer = decay.SGD(rate, momentum=plan.momentum, l2=plan.weight_decay, spared=spared)
-    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=not _answers_probabilities(model))
-    model.compile(optimizer, loss, metrics=["accuracy"])
-    # Built by the first step instead, its variables would have other names.
-    model.optimizer.build(model.trainable_variables)
-
-
-def _answers_probabilities(model: tf.keras.Model) -> bool:
-    layer = model.layers[-1]
-    while isinstance(layer, tf.keras.Model):
-        layer = layer.layers[-1]
-    activation = getattr(layer, "activation", None)
-    return isinstance(layer, tf.keras.layers.Softmax) or activation is tf.keras.activations.softmax
-
-
-def _callbacks(plan: recipes.Recipe, model: tf.keras.Model, folder: Path, chief: bool) -> list[Any]:
-    from larq_equalbits import schedules
-
-    chosen: list[Any] = [BitLogger()]
-    if plan.estimator is not None:
-        t_min, t_max = plan.estimator
-        chosen.append(schedules.ErrorDecay(t_min, t_max, epochs=plan.epochs))
-    if plan.percentile is not None:
-        chosen.append(schedules.PercentileDecay(plan.percentile, epochs=plan.epochs))
-    if chief and importlib.util.find_spec("tensorboard"):
-        logs = os.fspath(folder / recording.LOGS)
-        chosen.append(tf.keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=0))
-    return chosen
 
 
 def _evaluate(images: data.Data, recorder: Recorder) -> None:

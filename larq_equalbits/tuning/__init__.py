@@ -1,15 +1,15 @@
 """Which bit ratio? Sweeps and searches with keras-tuner, resumable and in parallel, on Keras 2."""
 
-from larq_equalbits.tuning.hypermodel import HyperModel, objective
-from larq_equalbits.tuning.keras_2 import keras_tuner
-from larq_equalbits.tuning.search import (
+from larq_equalbits.tuning.algorithms import (
     BayesianOptimization,
     BitRatioSweep,
     Hyperband,
     RandomSearch,
-    Search,
     from_folder,
 )
+from larq_equalbits.tuning.hypermodel import HyperModel, objective
+from larq_equalbits.tuning.keras_2 import keras_tuner
+from larq_equalbits.tuning.search import Search
 
 __all__ = [
     "BayesianOptimization",

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits import assembly, data, training
+from larq_equalbits import assembly, data
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.settings import Settings
 from larq_equalbits.tuning import ratios as bit_ratios
@@ -209,17 +209,7 @@ class HyperModel(keras_tuner.HyperModel):
         Raises:
             InputError: it is not there, or not such.
         """
-        plan = settings.plan()
-        return data.load(
-            settings.dataset,
-            batch_size=plan.batch_size,
-            seed=settings.seed,
-            data_dir=settings.data_dir,
-            augment=settings.augment,
-            validation_fraction=settings.validation_fraction,
-            train_images=settings.train_images,
-            download=download,
-        )
+        return assembly.images(settings, download=download)
 
     def check_data(self, download: bool = False) -> None:
         """Opens the data, so that what is missing is said before the first trial.
@@ -242,7 +232,7 @@ class HyperModel(keras_tuner.HyperModel):
         images = self.images(settings)
         tf.keras.utils.set_random_seed(settings.seed)
         model = assembly.build(settings, plan, images, self.builder(hp))
-        training._compile(model, plan, training._schedule(plan, images.steps_per_epoch))
+        assembly.compile_model(model, plan, assembly.schedule(plan, images.steps_per_epoch))
         return model
 
     def fit(self, hp: Any, model: tf.keras.Model, *args: Any, **kwargs: Any) -> Any:
@@ -257,7 +247,7 @@ class HyperModel(keras_tuner.HyperModel):
             images = self.images(settings)
             kwargs = {"x": images.train, "validation_data": images.validation, **kwargs}
         kwargs.setdefault("epochs", plan.epochs)
-        own = training._callbacks(plan, model, Path(), chief=False)
+        own = assembly.own_callbacks(plan, model, Path(), chief=False)
         given = kwargs.pop("callbacks", None) or []
         kinds = {type(callback) for callback in given}
         own = [callback for callback in own if type(callback) not in kinds]

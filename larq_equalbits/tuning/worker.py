@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from larq_equalbits.tuning import search
+from larq_equalbits.tuning import algorithms
 from larq_equalbits.tuning.distributed import GIVE_UP
 from larq_equalbits.tuning.keras_2 import keras_tuner
 
@@ -16,7 +16,7 @@ def main() -> None:
     tf.get_logger().setLevel("ERROR")
     folder, *rest = map(Path, sys.argv[1:])
     try:
-        search.from_folder(folder, *rest).search()
+        algorithms.from_folder(folder, *rest).search()
     except keras_tuner.errors.FatalError as error:
         print(str(error).replace("\n", " "), file=sys.stderr, flush=True)
         sys.exit(GIVE_UP)

@@ -1,0 +1,183 @@
+"""What is searched, and in which order: the grid over ratios and seeds, and keras-tuner's algorithms."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.settings import Settings
+from larq_equalbits.tuning import oracles, trials
+from larq_equalbits.tuning.hypermodel import HyperModel, objective
+from larq_equalbits.tuning.keras_2 import keras_tuner
+from larq_equalbits.tuning.search import DESCRIPTION, Search
+
+
+class BitRatioSweep(Search):
+    """A grid: every ratio with every seed, each trained once (Equal Bits, Fig. 5).
+
+    The best trial is the one with the best objective of its last epoch. By default that is the accuracy on the
+    held-out images: chosen by the test images, their accuracy would be too good.
+
+    Args:
+        model: a network of the zoo, ``build(hp)``, or a `HyperModel`, which brings ratios, seeds and settings.
+        ratios: shares of +1, each from 0 to 1; by default 0.1, 0.2, ... 0.9.
+        out: the sweep's folder.
+        repeats: seeds of each ratio: that of the settings and the integers behind it.
+        settings: how a trial trains.
+        objective: what the best trial is best in; see `tuning.objective`.
+        overwrite: as for `Search`.
+        callbacks: as for `Search`.
+
+    Raises:
+        InputError: as `Search` and `HyperModel`, and for `repeats` below 1.
+
+    Reference:
+        Li et al., Equal Bits: Enforcing Equally Distributed Binary Network Weights, AAAI 2022, Fig. 5.
+    """
+
+    def __init__(
+        self,
+        model: str | Callable[[Any], tf.keras.Model] | HyperModel = "conv2",
+        ratios: Sequence[float] | None = None,
+        *,
+        out: str | os.PathLike[str],
+        repeats: int = 1,
+        settings: Settings | Callable[[Any], Settings] | None = None,
+        objective: Any = "val_accuracy",
+        overwrite: bool = False,
+        callbacks: Sequence[tf.keras.callbacks.Callback] = (),
+    ) -> None:
+        if isinstance(model, HyperModel):
+            hyper = model
+            if ratios is not None or settings is not None or repeats != 1:
+                raise InputError(
+                    "ratios, repeats and settings must be those of the HyperModel: give them to it."
+                )
+            if hyper.ratios is None or hyper.per_layer:
+                raise invalid(
+                    "model", "a HyperModel without ratios of the whole network", "one with `ratios`"
+                )
+        else:
+            if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+                raise invalid("repeats", repeats, "an integer of at least 1")
+            first = 0 if settings is None or callable(settings) else settings.seed
+            hyper = HyperModel(
+                model,
+                settings,
+                ratios=[index / 10 for index in range(1, 10)] if ratios is None else ratios,
+                seeds=range(first, first + repeats),
+            )
+        if hyper.ratios is None:
+            raise invalid("ratios", hyper.ratios, "given to the HyperModel of a grid")
+        oracle = oracles.GridOracle(hyper.ratios, hyper.seeds, objective=_objective(objective))
+        super().__init__(oracle, hyper, out, overwrite=overwrite, callbacks=callbacks)
+
+    def summary(self) -> list[trials.Ratio]:
+        """Mean and deviation of every metric for each ratio."""
+        return trials.by_ratio(self.trials())
+
+
+class RandomSearch(Search):
+    """keras-tuner's random search.
+
+    Args:
+        model: a `HyperModel`, the name of a network, or ``build(hp)``.
+        out: the search's folder.
+        max_trials: how many trials there are at most.
+        objective: what to optimise; see `tuning.objective`.
+        seed: of the search (those of the trials are the hyper-model's).
+        overwrite: as for `Search`.
+        callbacks: as for `Search`.
+        **options: further arguments of keras-tuner's RandomSearchOracle.
+    """
+
+    _oracle: Any = oracles.RandomSearchOracle
+
+    def __init__(
+        self,
+        model: str | Callable[[Any], tf.keras.Model] | HyperModel = "conv2",
+        *,
+        out: str | os.PathLike[str],
+        objective: Any = "val_accuracy",
+        seed: int = 0,
+        overwrite: bool = False,
+        callbacks: Sequence[tf.keras.callbacks.Callback] = (),
+        **options: Any,
+    ) -> None:
+        self._options = {**self._defaults(), "seed": seed, **options}
+        # keras-tuner takes a seed of 0 for none.
+        oracle = self._oracle(objective=_objective(objective), **{**self._options, "seed": seed + 1})
+        super().__init__(oracle, model, out, overwrite=overwrite, callbacks=callbacks)
+
+    def _defaults(self) -> dict[str, Any]:
+        return {"max_trials": 10}
+
+    def options(self) -> dict[str, Any]:
+        """The algorithm's own arguments, as JSON values."""
+        return self._options
+
+
+class BayesianOptimization(RandomSearch):
+    """keras-tuner's Bayesian optimization with a Gaussian process; arguments as for `RandomSearch`.
+
+    Needs scikit-learn and scipy, which the extra `data` installs.
+    """
+
+    _oracle: Any = oracles.BayesianOptimizationOracle
+
+
+class Hyperband(RandomSearch):
+    """keras-tuner's Hyperband; arguments as for `RandomSearch`, but for the number of trials, which follows.
+
+    A trial that is promoted goes on from the checkpoint of its former round, so that one which reaches
+    `max_epochs` is the run that would have trained so long at once: learning rate and schedules are those of
+    `max_epochs` from the start.
+
+    Args:
+        max_epochs: of the longest trials.
+        factor: by which each round has fewer trials and more epochs.
+        **options: as for `RandomSearch`, and further arguments of keras-tuner's HyperbandOracle.
+    """
+
+    _oracle: Any = oracles.HyperbandOracle
+
+    def _defaults(self) -> dict[str, Any]:
+        return {"max_epochs": 27, "factor": 3}
+
+
+def _objective(given: Any) -> Any:
+    return objective(given)
+
+
+_KINDS: dict[str, Any] = {
+    each.__name__: each for each in (BitRatioSweep, RandomSearch, BayesianOptimization, Hyperband)
+}
+
+
+def from_folder(folder: Path, data_dir: Path | None = None) -> Search:
+    """The search that is in `folder`, of a network of the zoo.
+
+    Raises:
+        InputError: none there, or one that was made in Python.
+    """
+    path = folder / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"folder must be that of a sweep, but there is no {path}.") from error
+    if not isinstance(description["settings"], dict):
+        raise InputError(f"{path}: the settings are a function, which only the program that made them has.")
+    hyper = HyperModel.from_description(description, data_dir)
+    chosen = description["objective"]
+    named = [keras_tuner.Objective(**each) for each in (chosen if isinstance(chosen, list) else [chosen])]
+    kind = _KINDS[description["kind"]]
+    return kind(
+        hyper, out=folder, objective=named if isinstance(chosen, list) else named[0], **description["options"]
+    )
+
+
+__all__ = ["BayesianOptimization", "BitRatioSweep", "Hyperband", "RandomSearch", "Search", "from_folder"]
