@@ -23,6 +23,7 @@ _INFINITY_BITS = {
 _DROPPED_BITS = 29
 # Keys of 32 bits hold the magnitudes from 2^-255 to 2^256.
 _KEY_OF_ONE = 1023 << 23
+_KEY_OF_ONE_BY_QUARTERS = 125 << 23
 
 
 def _places_of(dtype: tf.DType) -> tuple[int, int, int]:
@@ -160,6 +161,21 @@ class ByValue:
         return mean - deviation * tf.math.ndtri(share)
 
 
+def _rounded_by_processor(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+    """The keys where no difference, after a quarter of it is taken, overflows float32 or is denormal in it."""
+    quarter = tf.cast(tf.abs(tf.cast(filters, tf.float64) - mean) * 0.25, tf.float32)
+    return tf.bitcast(quarter, tf.int32) - _KEY_OF_ONE_BY_QUARTERS
+
+
+def _rounded_by_bits(bits: tf.Tensor) -> tf.Tensor:
+    """The keys of float64 differences, none too large or small, and NaN last."""
+    odd = tf.bitwise.bitwise_and(tf.bitwise.right_shift(bits, _DROPPED_BITS), 1)
+    key = tf.bitwise.right_shift(bits + ((1 << _DROPPED_BITS - 1) - 1) + odd, _DROPPED_BITS) - _KEY_OF_ONE
+    key = tf.clip_by_value(key, tf.int32.min, tf.int32.max - 1)
+    nan = bits > _INFINITY_BITS[tf.float64]
+    return tf.cast(tf.where(nan, tf.constant(tf.int32.max, tf.int64), key), tf.int32)
+
+
 def magnitude_keys(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     """Integers that compare as ``|w - mean|`` ranks: int32, or int64 for float64 `filters`. NaN is last.
 
@@ -167,14 +183,15 @@ def magnitude_keys(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     authors' float32 arithmetic rounds, so that weights which tie there tie here; but nothing overflows or is
     flushed, because the keys are made of bits.
     """
-    bits = tf.bitwise.bitwise_and(tf.bitcast(widen(filters) - mean, tf.int64), tf.int64.max)
+
+    def bits() -> tf.Tensor:
+        return tf.bitwise.bitwise_and(tf.bitcast(widen(filters) - mean, tf.int64), tf.int64.max)
+
     if filters.dtype == tf.float64:
-        return tf.minimum(bits, _INFINITY_BITS[tf.float64] + 1)
-    odd = tf.bitwise.bitwise_and(tf.bitwise.right_shift(bits, _DROPPED_BITS), 1)
-    key = tf.bitwise.right_shift(bits + ((1 << _DROPPED_BITS - 1) - 1) + odd, _DROPPED_BITS) - _KEY_OF_ONE
-    key = tf.clip_by_value(key, tf.int32.min, tf.int32.max - 1)
-    nan = bits > _INFINITY_BITS[tf.float64]
-    return tf.cast(tf.where(nan, tf.constant(tf.int32.max, tf.int64), key), tf.int32)
+        return tf.minimum(bits(), _INFINITY_BITS[tf.float64] + 1)
+    # A weight within a factor of two of such a mean is exactly it, or a multiple of 2^-112 away.
+    plain = tf.reduce_all((tf.abs(mean) > 2.0**-60) & (tf.abs(mean) <= tf.float32.max))
+    return tf.cond(plain, lambda: _rounded_by_processor(filters, mean), lambda: _rounded_by_bits(bits()))
 
 
 class ByKey:
