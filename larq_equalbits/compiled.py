@@ -11,7 +11,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` of tensors, compiled by XLA.
 
     It is `tf.function` with one function for each combination of shapes and types, because TensorFlow warns
-    of retracing where one function meets many; a network has kernels of many shapes.
+    of retracing where one function meets many; a network has kernels of many shapes. No gradient passes
+    through it: for that, TensorFlow would trace and compile it a second time.
     """
 
     @functools.cache
@@ -20,6 +21,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*tensors: tf.Tensor) -> Any:
-        return of_signature(*((tuple(tensor.shape), tensor.dtype) for tensor in tensors))(*tensors)
+        of_these = of_signature(*((tuple(tensor.shape), tensor.dtype) for tensor in tensors))
+        return of_these(*(tf.stop_gradient(tensor) for tensor in tensors))
 
     return call

@@ -161,6 +161,14 @@ class ByValue:
         return mean - deviation * tf.math.ndtri(share)
 
 
+def drowns_denormals(mean: tf.Tensor) -> tf.Tensor:
+    """Whether float64 differences of float32 weights from these finite means are the same with denormals as zero.
+
+    A weight within a factor of two of such a mean is exactly it, or a multiple of 2^-112 away.
+    """
+    return tf.reduce_all((tf.abs(mean) > 2.0**-60) & (tf.abs(mean) <= tf.float32.max))
+
+
 def _rounded_by_processor(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     """The keys where no difference, after a quarter of it is taken, overflows float32 or is denormal in it."""
     quarter = tf.cast(tf.abs(tf.cast(filters, tf.float64) - mean) * 0.25, tf.float32)

@@ -13,17 +13,17 @@ from typing import Any
 
 import tensorflow as tf
 
+from larq_equalbits import bisection
+from larq_equalbits.columns import SMALL_WEIGHTS
 from larq_equalbits.compiled import compiled
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.orders import PLACE_TYPES, ByKey, ByValue, magnitude_keys, rank_keys
-from larq_equalbits.selection import chosen_among, computed_once, cut_of, kth_highest, sum_in_float64
+from larq_equalbits.selection import chosen_among, cut_of, kth_highest
 
 GRANULARITIES = ("filter", "layer")
 
-# Up to so many weights a sort takes less than a millisecond, and no time to compile.
-_SORTED_WEIGHTS = 1 << 16
-_SAMPLE_ROWS = 512
-_MUCH_LARGER_THAN_DENORMAL = 2.0**-60
+# Up to so many weights a sort is as fast as what takes time to compile.
+_SORTED_WEIGHTS = 1 << 12
 
 
 def exact_count(ratio: float, size: int) -> int:
@@ -63,78 +63,69 @@ def magnitude(x: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(x, integer), integer.max), x.dtype)
 
 
+def _highest_by_sort(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    # `argsort` puts the earlier of equal keys first, so the rows are reversed.
+    descending = tf.argsort(tf.transpose(keys[::-1]), axis=1, direction="DESCENDING", stable=True)
+    return tf.transpose(tf.argsort(descending, axis=1, stable=True))[::-1] < count
+
+
 @compiled
-def _compiled_select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+def _highest_by_bisection(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    return bisection.highest(rank_keys(values), count)
+
+
+@compiled
+def _select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """`chosen` at the `count` highest ranks of every column of `values`, `others` elsewhere."""
     order = ByValue(values.dtype, values.shape[1])
     return chosen_among(values, cut_of(values, count, order), order, chosen, others)
 
 
-def _sorted_select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    # `argsort` puts the earlier of equal keys first, so the rows are reversed.
-    keys = tf.transpose((rank_keys(values) if values.dtype.is_floating else values)[::-1])
-    descending = tf.argsort(keys, axis=1, direction="DESCENDING", stable=True)
-    rank = tf.transpose(tf.argsort(descending, axis=1, stable=True))[::-1]
-    return tf.where(rank < count, chosen, others)
-
-
 def _choose(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    small = values.shape.num_elements() <= _SORTED_WEIGHTS
-    return (_sorted_select if small else _compiled_select)(values, count, chosen, others)
+    size = values.shape.num_elements()
+    if size > SMALL_WEIGHTS:
+        return _select(values, count, chosen, others)
+    if size > _SORTED_WEIGHTS:
+        return tf.where(_highest_by_bisection(values, count), chosen, others)
+    return tf.where(_highest_by_sort(rank_keys(values), count), chosen, others)
 
 
-def _to_float64(x: tf.Tensor) -> tf.Tensor:
-    return tf.cast(x, tf.float64)
-
-
-def _mean(values: tf.Tensor) -> tf.Tensor:
-    """The mean of every column in float64. Denormal weights are counted only where no others drown them."""
-    sizes = tf.abs(tf.cast(values[:: max(values.shape[0] // _SAMPLE_ROWS, 1)], tf.float64))
-    drowned = tf.reduce_all(tf.reduce_max(sizes, axis=0) > _MUCH_LARGER_THAN_DENORMAL)
-    total = tf.cond(drowned, lambda: sum_in_float64(values, _to_float64), lambda: sum_in_float64(values))
-    return computed_once((total / values.shape[0],))[0]
+_magnitude_keys = compiled(magnitude_keys)
 
 
 @compiled
-def _compiled_select_by_magnitude(
-    values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor
-) -> tf.Tensor:
-    keys = magnitude_keys(values, _mean(values))
+def _select_by_magnitude(values: tf.Tensor, mean: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    one = tf.ones([], values.dtype)
+    keys = magnitude_keys(values, mean)
+    if values.shape.num_elements() <= SMALL_WEIGHTS:
+        return tf.where(bisection.highest(keys, count), one, -one)
     order = ByKey(keys.dtype)
-    return chosen_among(keys, cut_of(keys, count, order), order, chosen, others)
-
-
-def _small_mean(filters: tf.Tensor) -> tf.Tensor:
-    return computed_once((sum_in_float64(filters) / filters.shape[0],))[0]
+    return chosen_among(keys, cut_of(keys, count, order), order, one, -one)
 
 
 @compiled
-def _compiled_magnitude_keys(filters: tf.Tensor) -> tf.Tensor:
-    return magnitude_keys(filters, _small_mean(filters))
-
-
-@compiled
-def centred_magnitudes(filters: tf.Tensor) -> tf.Tensor:
+def centred_magnitudes(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     """``|w - mean|`` of filters (n, filters), in float64 and rounded as `top_magnitude_codes` says."""
-    keys = magnitude_keys(filters, _small_mean(filters))
+    keys = magnitude_keys(filters, mean)
     return ByKey(keys.dtype).guide(keys)
 
 
-def top_magnitude_codes(filters: tf.Tensor, count: Any) -> tf.Tensor:
+def top_magnitude_codes(filters: tf.Tensor, mean: tf.Tensor, count: Any) -> tf.Tensor:
     """+1 for the `count` largest ``|w - mean|`` of every filter, -1 for the others, in the type of `filters`.
 
-    The mean of a filter is accurate to the last bit of float64. The differences are rounded to the 24 bits of
-    float32 in kernels of up to 32 bits, as the authors' arithmetic rounds; equal ones rank by position.
+    The differences are rounded to the 24 bits of float32 in kernels of up to 32 bits, as the authors'
+    arithmetic rounds; equal ones rank by position.
 
     Args:
         filters: floating-point (n, filters).
+        mean: float64 (filters), as of `standardization.mean`.
         count: an integer from 0 to n, or an int32 tensor with one for every filter.
     """
     values, counts = _columns(filters, count, "filter")
+    if filters.shape.num_elements() > _SORTED_WEIGHTS:
+        return _select_by_magnitude(values, mean, counts)
     one = tf.ones([], filters.dtype)
-    if filters.shape.num_elements() <= _SORTED_WEIGHTS:
-        return _sorted_select(_compiled_magnitude_keys(values), counts, one, -one)
-    return _compiled_select_by_magnitude(values, counts, one, -one)
+    return tf.where(_highest_by_sort(_magnitude_keys(values, mean), counts), one, -one)
 
 
 def _columns(x: tf.Tensor, count: Any, granularity: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -215,7 +206,7 @@ def quantiles(x: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
     place = shares * (size - 1)
     below = tf.floor(place)
     ranks = tf.cast(tf.concat([below, tf.minimum(below + 1, size - 1)], 0), tf.int32)
-    if size <= _SORTED_WEIGHTS:
+    if size <= SMALL_WEIGHTS:
         both = tf.gather(tf.sort(tf.reshape(x, [size])), ranks)
     else:
         both = _compiled_order_statistics(tf.reshape(x, [size, 1]), size - ranks)

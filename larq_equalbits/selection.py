@@ -13,29 +13,15 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from larq_equalbits.orders import ByValue, Order, at_places, places, widen
+from larq_equalbits.columns import computed_once, fold
+from larq_equalbits.orders import ByValue, Order, at_places, places
 
-# Rows of so many slices are added elementwise before columns are: XLA vectorizes that, but no column sum
-# whose terms it computes.
-_SLICES = 16
 _SAMPLE_ROWS = 512
 _FIRST_REACH = 0.2
 # Passes over all columns; those that cannot be settled by them, because their pivots are denormal, are gathered.
 _MOST_PASSES = 24
 # So few columns that are not settled yet are gathered, and the passes over them cost little.
 _STRAGGLERS = 32
-
-
-def computed_once(bounds: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-    """`bounds`, which XLA would otherwise compute anew, and rounded otherwise, for every row that meets them."""
-    # What a loop carries is stored, even where it never runs, as here: no row is below its own reverse throughout.
-    nothing = tf.reduce_all(bounds[0] < bounds[0][..., ::-1])
-    once = tf.while_loop(
-        lambda going, _: going,
-        lambda _, carried: (tf.constant(False), tuple(bound[..., ::-1] for bound in carried)),
-        (nothing, bounds),
-    )
-    return once[1]
 
 
 class Cut(NamedTuple):
@@ -63,31 +49,6 @@ class _Bracket(NamedTuple):
     count_high: tf.Tensor
 
 
-def fold(
-    values: tf.Tensor,
-    term: Callable[[tf.Tensor], tf.Tensor],
-    combine: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-    reduce: Callable[..., tf.Tensor],
-) -> tf.Tensor:
-    """`term` of the rows of `values`, reduced over the rows, in slices first."""
-    rows = values.shape[0]
-    height = rows // _SLICES
-    if height == 0:
-        return reduce(term(values), axis=0)
-    partial = term(values[:height])
-    for start in range(height, _SLICES * height, height):
-        partial = combine(partial, term(values[start : start + height]))
-    total = reduce(partial, axis=0)
-    if rows % _SLICES:
-        total = combine(total, reduce(term(values[_SLICES * height :]), axis=0))
-    return total
-
-
-def sum_in_float64(values: tf.Tensor, convert: Callable[[tf.Tensor], tf.Tensor] = widen) -> tf.Tensor:
-    """The sum of every column, by `convert` to float64 as it is read, so that no copy of that width is stored."""
-    return fold(values, convert, tf.add, tf.reduce_sum)
-
-
 def _packed_sums(
     values: tf.Tensor, first: Callable[[tf.Tensor], tf.Tensor], second: Callable[[tf.Tensor], tf.Tensor]
 ) -> tf.Tensor:
@@ -99,7 +60,7 @@ def _packed_sums(
     def term(rows: tf.Tensor) -> tf.Tensor:
         return tf.where(first(rows), one, none) + tf.where(second(rows), shifted, none)
 
-    both = fold(values, term, tf.add, tf.reduce_sum)
+    both = fold((values,), term)
     high = tf.bitwise.right_shift(both, half)
     return tf.stack([tf.cast(both - tf.bitwise.left_shift(high, half), tf.int32), tf.cast(high, tf.int32)])
 
@@ -340,4 +301,4 @@ def kth_highest(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         place = places(rows)
         return tf.where(order.reaches(place, bounds), place, place.dtype.max)
 
-    return at_places(fold(values, term, tf.minimum, tf.reduce_min), values.dtype)
+    return at_places(fold((values,), term, tf.minimum, tf.reduce_min), values.dtype)

@@ -1,5 +1,6 @@
 import doctest
 import importlib
+import re
 from pathlib import Path
 
 import larq as lq
@@ -264,6 +265,68 @@ def test_siman_is_a_stable_sort_in_every_type(dtype):
             kernel = draw_kernel(np.random.default_rng(0), (301, 250)).astype(dtype)
             kernel = np.where(np.isfinite(kernel), kernel, 0).astype(dtype)
             np.testing.assert_array_equal(SiMaN()(kernel), siman_by_numpy(kernel, 150))
+
+
+def standardized_gradient(kernel, upstream):
+    """The gradient that the magnitude of standardized weights passes, by NumPy in long double."""
+    kernel, upstream = kernel.astype(np.longdouble), upstream.astype(np.longdouble)
+    centred = kernel - kernel.mean(axis=0)
+    deviation = np.sqrt((centred**2).sum(axis=0) / max(len(kernel) - 1, 1) + np.longdouble(1e-5))
+    signed = upstream * np.sign(centred)
+    pull = (signed * centred).sum(axis=0) / (max(len(kernel) - 1, 1) * deviation**3)
+    return (signed - signed.mean(axis=0)) / deviation - centred * pull
+
+
+@pytest.mark.parametrize("name", sorted(set(DRAWS) - {"infinite", "huge", "cauchy", "constant"}))
+@pytest.mark.parametrize("rows", [1, 2, 301])
+def test_the_gradient_of_siman_is_exact_to_float32(name, rows):
+    rng = np.random.default_rng(rows)
+    kernel = DRAWS[name](rng, (rows, 250)).astype(np.float32)
+    upstream = rng.normal(size=kernel.shape).astype(np.float32)
+    with tf.GradientTape() as tape:
+        weights = tf.constant(kernel)
+        tape.watch(weights)
+        codes = SiMaN()(weights)
+    expected = standardized_gradient(kernel, upstream)
+    np.testing.assert_allclose(
+        tape.gradient(codes, weights, upstream), expected, rtol=1e-5, atol=3e-7 * np.abs(expected).max()
+    )
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "dtype"),
+    [
+        *[
+            (quantizer, dtype)
+            for quantizer in (BiHalf(), SiMaN(), IRNet())
+            for dtype in ("float32", "float64")
+        ],
+        (BiHalf(), "float16"),
+        (SiMaN(), "float16"),
+        (SiMaN(encoding="optimal"), "float32"),
+        (RBNN(), "float32"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_nothing_wider_than_twice_the_kernel_is_stored(quantizer, dtype):
+    kernel = tf.cast(tf.random.stateless_normal((1152, 100), [0, 1]), dtype)
+    quantizer(kernel)
+
+    def codes_and_gradient(weights, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            codes = quantizer(weights)
+        return codes, tape.gradient(codes, weights, upstream)
+
+    function = tf.function(codes_and_gradient, jit_compile=True)
+    program = function.experimental_get_compiler_ir(kernel, kernel)(stage="optimized_hlo")
+    most = 2 * kernel.dtype.size * kernel.shape.num_elements()
+    for computation in re.split(r"\n(?=\S)", program):
+        # What a fused computation names is never stored, but for its result, which its caller names too.
+        if re.match(r"%?(fused|wrapped|region)", computation):
+            continue
+        for width, dimensions in re.findall(r"= [a-z]+(\d+)\[([\d,]+)\]", computation):
+            assert int(width) // 8 * np.prod([int(d) for d in dimensions.split(",")]) <= most
 
 
 def test_without_standardization_denormal_magnitudes_keep_their_order():

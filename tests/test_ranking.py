@@ -1,4 +1,3 @@
-import re
 from pathlib import Path
 
 import numpy as np
@@ -93,21 +92,25 @@ def test_a_poor_estimate_costs_no_exactness(draw):
         np.testing.assert_array_equal(ranking.top_mask(kernel, count), top_by_sorting(kernel, count))
 
 
+# Sorted up to 4,096 weights, bisected up to 65,536, searched beyond.
+@pytest.mark.parametrize("shape", [(60, 100), (300, 250)])
 @pytest.mark.parametrize("dtype", TYPES)
-def test_large_kernels_are_selected_without_a_sort(dtype):
+def test_large_kernels_are_selected_without_a_sort(dtype, shape):
     rng = np.random.default_rng(0)
-    for draw in (rng.normal(size=(300, 250)), np.round(rng.normal(size=(300, 250)))):
+    for draw in (rng.normal(size=shape), np.round(rng.normal(size=shape))):
         kernel = draw.astype(dtype)
-        for count in (0, 100, 300):
+        for count in (0, 20, shape[0]):
             np.testing.assert_array_equal(ranking.top_mask(kernel, count), top_by_sorting(kernel, count))
 
 
+@pytest.mark.parametrize("shape", [(60, 100), (300, 250)])
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf, 1e-45, -0.0])
-def test_large_kernels_of_special_values(special):
+def test_large_kernels_of_special_values(special, shape):
     rng = np.random.default_rng(0)
-    kernel = np.where(rng.random((300, 250)) < 0.3, special, rng.choice([-1, 0, 1e-42, 3e38], (300, 250)))
+    kernel = np.where(rng.random(shape) < 0.3, special, rng.choice([-1, 0, 1e-42, 3e38], shape))
     kernel = kernel.astype(np.float32)
-    np.testing.assert_array_equal(ranking.top_mask(kernel, 150), top_by_sorting(kernel, 150))
+    for count in (0, 1, shape[0] // 2, shape[0]):
+        np.testing.assert_array_equal(ranking.top_mask(kernel, count), top_by_sorting(kernel, count))
 
 
 def test_a_tall_filter_is_counted_beyond_16_bits():
@@ -170,18 +173,3 @@ def test_a_kernel_without_filters_is_refused(shape):
 def test_an_unknown_granularity_is_refused():
     with pytest.raises(InputError, match="granularity must be one of"):
         ranking.top_mask(np.zeros((2, 2), np.float32), 1, "channel")
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-@pytest.mark.parametrize("codes", [ranking.top_codes, ranking.top_magnitude_codes])
-def test_nothing_wider_than_twice_the_kernel_is_stored(codes, dtype):
-    kernel = tf.cast(tf.random.stateless_normal((1152, 100), [0, 1]), dtype)
-    function = tf.function(lambda w: codes(w, 576), jit_compile=True)
-    program = function.experimental_get_compiler_ir(kernel)(stage="optimized_hlo")
-    most = 2 * kernel.dtype.size * kernel.shape.num_elements()
-    for computation in re.split(r"\n(?=\S)", program):
-        # What a fused computation names is never stored, but for its result, which its caller names too.
-        if re.match(r"%?(fused|wrapped|region)", computation):
-            continue
-        for width, dimensions in re.findall(r"= [a-z]+(\d+)\[([\d,]+)\]", computation):
-            assert int(width) // 8 * np.prod([int(d) for d in dimensions.split(",")]) <= most

@@ -5,35 +5,35 @@ from typing import Any
 
 import tensorflow as tf
 
+from larq_equalbits import standardization
+from larq_equalbits.columns import computed_once, fold
 from larq_equalbits.compiled import compiled
 from larq_equalbits.errors import invalid
 from larq_equalbits.orders import widen
-from larq_equalbits.quantizers import _standardize
 from larq_equalbits.quantizers._base import EstimatorQuantizer, register
-from larq_equalbits.selection import sum_in_float64
 
 
 @compiled
 def _sign_of_centred(filters: tf.Tensor) -> tf.Tensor:
     one = tf.ones([], filters.dtype)
-    mean = sum_in_float64(filters) / filters.shape[0]
-    return tf.where(widen(filters) - mean >= 0, one, -one)
+    return tf.where(widen(filters) - standardization.mean(filters) >= 0, one, -one)
 
 
 @compiled
 def _power_of_two(filters: tf.Tensor) -> tf.Tensor:
-    centred, deviation = _standardize.standardize(filters, 0.0)
-    mean = tf.math.divide_no_nan(tf.reduce_mean(tf.abs(centred), axis=0), deviation)
-    exponent = tf.where(mean > 0, tf.round(tf.math.log(mean) / math.log(2.0)), tf.zeros_like(mean))
+    mean, deviation = computed_once(standardization.moments(filters, 0.0))
+    size = fold((filters,), lambda rows: tf.abs(widen(rows) - mean)) / filters.shape[0]
+    share = tf.math.divide_no_nan(size, deviation)
+    exponent = tf.where(share > 0, tf.round(tf.math.log(share) / math.log(2.0)), tf.zeros_like(share))
     return tf.cast(tf.pow(tf.constant(2.0, tf.float64), exponent), filters.dtype)
 
 
 @compiled
 def _estimate(filters: tf.Tensor, upstream: tf.Tensor, t: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
-    standardized = _standardize.standardize(filters, 0.0)
-    z = tf.math.divide_no_nan(standardized.centred, standardized.deviation)
-    slope = k * t * (1 - tf.tanh(t * z) ** 2)
-    return tf.cast(_standardize.gradient(standardized, tf.cast(upstream, tf.float64) * slope), filters.dtype)
+    def slope(centred: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
+        return k * t * (1 - tf.tanh(t * tf.math.divide_no_nan(centred, deviation)) ** 2)
+
+    return standardization.gradient(filters, upstream, 0.0, slope)
 
 
 @register("ir_net")

@@ -6,12 +6,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from larq_equalbits import standardization
 from larq_equalbits.compiled import compiled
-from larq_equalbits.quantizers import _standardize
 from larq_equalbits.quantizers._base import EstimatorQuantizer, Scale, register
 from larq_equalbits.ranking import filter_size
 
 _UPDATES = 3
+
+_standardize = compiled(standardization.standardized)
+
+
+@compiled
+def _through_standardization(filters: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    return standardization.gradient(filters, upstream, 0.0)
 
 
 def factors(size: int) -> tuple[int, int]:
@@ -59,13 +66,10 @@ def _sign(rotated: tf.Tensor, t: tf.Tensor, k: tf.Tensor) -> Any:
 
 @tf.custom_gradient
 def _standardized(filters: tf.Tensor) -> Any:
-    standardized = _standardize.standardize(filters, 0.0)
-    z = tf.math.divide_no_nan(standardized.centred, standardized.deviation)
-
     def through(upstream: tf.Tensor) -> tf.Tensor:
-        return tf.cast(_standardize.gradient(standardized, upstream), filters.dtype)
+        return _through_standardization(filters, upstream)
 
-    return z, through
+    return _standardize(filters), through
 
 
 @register("rbnn")

@@ -4,11 +4,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits import ranking
+from larq_equalbits import ranking, standardization
 from larq_equalbits.compiled import compiled
 from larq_equalbits.errors import invalid
 from larq_equalbits.orders import widen
-from larq_equalbits.quantizers import _standardize
 from larq_equalbits.quantizers._base import BinaryQuantizer, Scale, register, straight_through
 
 ENCODINGS = ("half", "optimal")
@@ -17,11 +16,12 @@ GRADIENTS = ("magnitude", "identity")
 _EPSILON = 1e-5
 
 
+_mean = compiled(standardization.mean)
+
+
 @compiled
-def _standardized_gradient(filters: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    standardized = _standardize.standardize(filters, _EPSILON)
-    signed = tf.cast(upstream, tf.float64) * tf.sign(standardized.centred)
-    return tf.cast(_standardize.gradient(standardized, signed), filters.dtype)
+def _gradient(filters: tf.Tensor, upstream: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+    return standardization.gradient(filters, upstream, _EPSILON, lambda centred, _: tf.sign(centred), mean)
 
 
 def optimal_counts(magnitudes: tf.Tensor) -> tf.Tensor:
@@ -98,28 +98,28 @@ class SiMaN(BinaryQuantizer):
     def codes(self, kernel: tf.Tensor) -> tf.Tensor:
         """+1 for the largest magnitudes, -1 for the rest."""
         filters = tf.reshape(kernel, [-1, kernel.shape[-1]])
+        mean = _mean(filters) if self.standardize else None
         if self.gradient == "identity":
-            return tf.reshape(straight_through(filters, self._encode(filters)), kernel.shape)
+            return tf.reshape(straight_through(filters, self._encode(filters, mean)), kernel.shape)
 
         @tf.custom_gradient
         def encode(weights: tf.Tensor) -> Any:
             def through_magnitude(upstream: tf.Tensor) -> tf.Tensor:
-                if self.standardize:
-                    return _standardized_gradient(weights, upstream)
-                return upstream * tf.sign(weights)
+                return upstream * tf.sign(weights) if mean is None else _gradient(weights, upstream, mean)
 
-            return self._encode(weights), through_magnitude
+            return self._encode(weights, mean), through_magnitude
 
         return tf.reshape(encode(filters), kernel.shape)
 
-    def _encode(self, filters: tf.Tensor) -> tf.Tensor:
+    def _encode(self, filters: tf.Tensor, mean: tf.Tensor | None) -> tf.Tensor:
         count = filters.shape[0] // 2
+        if mean is None:
+            if self.encoding == "optimal":
+                count = optimal_counts(ranking.magnitude(filters))
+            return ranking.top_codes(ranking.magnitude(filters), count, dtype=filters.dtype)
         if self.encoding == "optimal":
-            magnitudes = ranking.centred_magnitudes if self.standardize else ranking.magnitude
-            count = optimal_counts(magnitudes(filters))
-        if self.standardize:
-            return ranking.top_magnitude_codes(filters, count)
-        return ranking.top_codes(ranking.magnitude(filters), count, dtype=filters.dtype)
+            count = optimal_counts(ranking.centred_magnitudes(filters, mean))
+        return ranking.top_magnitude_codes(filters, mean, count)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal quantizer."""
