@@ -1,4 +1,10 @@
+import json
 import logging
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import larq as lq
 import numpy as np
@@ -9,6 +15,7 @@ from larq_equalbits import pruning, schedules
 from larq_equalbits.kernels import quantized_kernels
 from larq_equalbits.quantizers import BiHalf
 
+ROOT = Path(__file__).resolve().parents[1]
 ALIASES = ["bi_half", "siman", "ir_net", "rbnn"]
 L = lq.layers
 LAYERS = [
@@ -127,24 +134,34 @@ def test_policies_and_compilation(policy, jit):
     assert np.isfinite(history.history["loss"]).all()
 
 
-def test_two_replicas_agree():
-    code = """
-import numpy as np, tensorflow as tf, larq as lq, larq_equalbits
-cpus = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-with strategy.scope():
-    names = ("bi_half", "siman", "ir_net")
-    layers = [lq.layers.QuantDense(6, kernel_quantizer=name, kernel_constraint="magnitude_clip") for name in names]
-    model = tf.keras.Sequential([tf.keras.Input((6,)), *layers])
-    model.compile("sgd", "mse")
-from larq_equalbits import pruning, schedules
-decay = [schedules.ErrorDecay(t_min=0.1), schedules.PercentileDecay()]
-model.fit(np.random.normal(size=(8, 6)), np.zeros((8, 6)), batch_size=4, epochs=2, verbose=0, callbacks=decay)
-from larq_equalbits.kernels import quantized_kernels
-assert (quantized_kernels(model)[0].codes() == 1).sum() == 18
-"""
-    import subprocess
-    import sys
+def train_quantizers(out, strategy, **environment):
+    program = ROOT / "tests" / "programs" / "train_quantizers.py"
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.Popen([sys.executable, program, out, strategy], env=variables)
 
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
+
+@pytest.mark.parametrize("strategy", ["mirrored", "multiworker"])
+def test_every_quantizer_trains_alike_on_replicas(strategy, tmp_path):
+    processes = {"single": train_quantizers(tmp_path / "single.npz", "single")}
+    if strategy == "mirrored":
+        processes["mirrored"] = train_quantizers(tmp_path / "mirrored.npz", "mirrored")
+    else:
+        listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        workers = [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
+        for listener in listeners:
+            listener.close()
+        for index in range(2):
+            cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+            processes[f"worker{index}"] = train_quantizers(
+                tmp_path / f"worker{index}.npz", strategy, TF_CONFIG=json.dumps(cluster)
+            )
+    assert [process.wait(timeout=200) for process in processes.values()] == [0] * len(processes)
+    alone, *others = (np.load(tmp_path / f"{name}.npz") for name in processes)
+    for other in others:
+        for name in alone:
+            if name.startswith("codes"):
+                np.testing.assert_array_equal(np.sign(other[name]), np.sign(alone[name]))
+            else:
+                np.testing.assert_allclose(other[name], alone[name], rtol=1e-4, atol=1e-6)
+    assert (alone["codes bi_half"] == 1).sum() == 18
+    assert (alone["codes siman"] == 1).sum() == 18
