@@ -79,8 +79,9 @@ class BitCounts:
     def filter_entropy(self) -> float:
         """The mean over the filters of each filter's own entropy of -1 against +1: bits, 0 to 1."""
         negative = self.size - self.zero - self.positive
-        pairs, occurrences = np.unique(np.stack([negative, self.positive]), axis=1, return_counts=True)
-        entropies = [entropy(*pair) for pair in pairs.T.tolist()]
+        base = int(self.size.max()) + 1
+        pairs, occurrences = np.unique(negative.astype(np.int64) * base + self.positive, return_counts=True)
+        entropies = [entropy(*divmod(pair, base)) for pair in pairs.tolist()]
         return float(np.dot(entropies, occurrences) / len(self.size))
 
     @property
@@ -194,7 +195,4 @@ class CodeMemory:
             slot: which of the remembered codes to compare with and to replace, from 0.
         """
         counts, self._memories = self._step(self._memories, slot)
-        return [
-            BitCounts(count[0].numpy(), count[1].numpy(), count[2].numpy(), size)
-            for count, size in zip(counts, self._sizes, strict=True)
-        ]
+        return [BitCounts(*count.numpy(), size) for count, size in zip(counts, self._sizes, strict=True)]
