@@ -195,4 +195,7 @@ class CodeMemory:
             slot: which of the remembered codes to compare with and to replace, from 0.
         """
         counts, self._memories = self._step(self._memories, slot)
-        return [BitCounts(*count.numpy(), size) for count, size in zip(counts, self._sizes, strict=True)]
+        return [
+            BitCounts(positive, zero, changed, size)
+            for (positive, zero, changed), size in zip(map(np.asarray, counts), self._sizes, strict=True)
+        ]
