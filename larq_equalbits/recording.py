@@ -21,6 +21,8 @@ SETTINGS, HISTORY, RESULTS = "settings.json", "history.csv", "results.json"
 LAST, BEST = "model.keras", "best.keras"
 STATE = Path("checkpoint", "state.npz")
 LOGS = "logs"
+# What `larq-equalbits convert` and `report` make of a run's model.
+_DERIVED = ("model.tflite", "model.json", "report.html")
 _FILES = (*map(Path, (SETTINGS, HISTORY, RESULTS, LAST, BEST)), STATE)
 
 
@@ -87,13 +89,16 @@ def columns(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
 
 
 def clear(folder: Path, everything: bool) -> None:
-    """Removes what a killed process left half-written, and with `everything` the former run's files."""
+    """Removes what a killed process left half-written, and with `everything` the former run's files too, its .tflite
+    among them."""
     for name in _FILES:
         for scratch in (folder / name.parent).glob(f".{name.name}.*"):
             shutil.rmtree(scratch, ignore_errors=True)
         if everything:
             (folder / name).unlink(missing_ok=True)
     if everything:
+        for derived in _DERIVED:
+            (folder / derived).unlink(missing_ok=True)
         shutil.rmtree(folder / LOGS, ignore_errors=True)
 
 

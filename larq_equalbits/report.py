@@ -30,7 +30,7 @@ td.text { white-space: normal; min-width: 12rem; } tr.float td { background: #ff
 figure { margin: 0; } img { width: 100%; height: auto; } figcaption { font-size: .85rem; color: #555; }
 """
 
-# Of report.json and of the history's last epoch, in the order in which they matter.
+# Of model.json and of the history's last epoch, in the order in which they matter.
 _FACTS = {
     "model": "network",
     "dataset": "data set",
@@ -40,7 +40,6 @@ _FACTS = {
     "argmax_agreement": "same class in both",
     "max_abs_diff": "largest difference of outputs",
     "tflite_bytes": "bytes of the .tflite",
-    "float_bytes": "bytes in float",
     "accuracy": "training accuracy",
     "val_accuracy": "validation accuracy",
     "bit_entropy": "bit entropy (bits)",
@@ -70,6 +69,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"run: {path} must hold a JSON object.")
     return content
+
+
+def _conversion(path: Path) -> dict[str, Any]:
+    """What `convert` reported in the `model.json` at `path`, the verification's values beside the rest."""
+    report = _read_json(path).get("report")
+    if not isinstance(report, dict):
+        raise InputError(f"run: {path} must be what `convert` wrote beside a .tflite.")
+    return {**report, **(report.get("verification") or {})}
 
 
 def _format(value: Any) -> str:
@@ -153,14 +160,14 @@ _SOURCES = {
     "settings.json": "the settings: runs of `larq-equalbits train` have them",
     "history.csv": "loss, accuracy and bits over the epochs: train with callbacks.BitLogger and CSVLogger",
     "model.keras": "the weights at the end: save the model",
-    "report.json": "operators, bytes and verification of the .tflite: convert with `larq-equalbits convert`",
+    "model.json": "operators, bytes and verification of the .tflite: convert with `larq-equalbits convert`",
 }
 
 
 def render(run: str | os.PathLike[str]) -> str:
     """The report of a run folder as one HTML page that needs no other file and no network.
 
-    It shows what the folder holds of settings.json, history.csv, model.keras and report.json, and says
+    It shows what the folder holds of settings.json, history.csv, model.keras and model.json, and says
     what of them is missing.
 
     Args:
@@ -177,7 +184,7 @@ def render(run: str | os.PathLike[str]) -> str:
     if len(missing) == len(_SOURCES):
         raise InputError(f"run: {folder} holds none of {', '.join(_SOURCES)}, so there is nothing to report.")
     settings = {} if "settings.json" in missing else _read_json(folder / "settings.json")
-    report = {} if "report.json" in missing else _read_json(folder / "report.json")
+    report = {} if "model.json" in missing else _conversion(folder / "model.json")
     history = {} if "history.csv" in missing else plots.read_history(folder)
     last = {key: values[-1] for key, values in history.items() if values}
     known = {key: settings[key] for key in ("model", "dataset", "quantizer") if settings.get(key)}

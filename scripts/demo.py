@@ -86,11 +86,12 @@ def main(
     baseline = training.train(settings.replace(quantizer=_BASELINE), out / _BASELINE)
 
     click.echo("Converting, and verifying every image of the test split")
-    images = data.load(dataset, data_dir=data_dir).test
+    images = data.load(dataset, data_dir=data_dir)
     network = run.load_model()
     with quiet():
-        converted = export.convert(network, out / "model.tflite", verify_on=images)
+        converted = export.convert(network, verify_on=images.test)
         float_bytes = export.float_size(network)
+    export.save(converted, out / "model.tflite", images)
     verification = converted.verification
     report = {
         "model": model,

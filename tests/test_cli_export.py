@@ -4,7 +4,7 @@ import json
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import training
+from larq_equalbits import training, zoo
 from larq_equalbits.errors import InputError
 from larq_equalbits.export import convert, sidecar
 from larq_equalbits.settings import Settings
@@ -17,7 +17,7 @@ def run(tmp_path_factory):
     return folder
 
 
-def test_a_run_converts_is_inspected_and_verified(command, run):
+def test_a_run_converts_is_inspected_and_verified(command, run, tmp_path):
     done = command("convert", run, "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -39,6 +39,24 @@ def test_a_run_converts_is_inspected_and_verified(command, run):
     verified = command("verify", run, "--json")
     assert verified.returncode == 0, verified.stderr
     assert json.loads(verified.stdout)["images"] == 355
+
+    assert command("report", run).returncode == 0
+    page = (run / "report.html").read_text()
+    assert page.count("LceBconv2d") == 3
+    assert "accuracy of the .tflite" in page
+    assert "model.json" not in page
+
+    other = zoo.conv2(input_shape=(8, 8, 1), num_classes=10)
+    other.save(tmp_path / "other.keras")
+    compared = ("verify", tmp_path / "other.keras", "--tflite", run / "model.tflite", "--dataset", "digits")
+    assert command(*compared).returncode == 1
+    assert command(*compared, "--tolerance", "1").returncode == 0
+
+    (tmp_path / "model.tflite").write_bytes(tflite + b"\0")
+    (tmp_path / "model.json").write_text(json.dumps(beside))
+    refused = command("verify", run, "--tflite", tmp_path / "model.tflite")
+    assert refused.returncode == 2
+    assert "describes another file than this .tflite" in refused.stderr
 
 
 def test_float_layers_become_integers_where_a_tolerance_allows_it(command, run, tmp_path):

@@ -30,6 +30,10 @@ def test_it_trains_refuses_to_replace_and_resumes(tmp_path, monkeypatch):
         run("--name", "first", "--resume", "--epochs", 2, "--quiet")
     again = run("--name", "first", "--resume", "--quiet", "--json")
     assert json.loads(again.stdout.splitlines()[-1]) == results
+    converted = tmp_path / "runs" / "first" / "model.tflite"
+    converted.write_bytes(b"of the former run")
+    run(*QUICK, "--name", "first", "--overwrite")
+    assert not converted.exists()
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from larq_equalbits.cli import program
 from larq_equalbits.errors import InputError
 
 REPORT = {
-    "model": "conv2",
-    "keras_accuracy": 0.9722,
+    "verification": {"keras_accuracy": 0.9722},
     "tflite_bytes": 123456,
     "layers": [
         {"name": "conv", "operator": "LceBconv2d", "binary": True, "bytes": 64, "reason": ""},
@@ -50,7 +49,7 @@ def trained(tmp_path_factory):
     )
     model.save(folder / "model.keras")
     (folder / "settings.json").write_text(json.dumps({"quantizer": "bi_half", "epochs": 2, "note": "<b>"}))
-    (folder / "report.json").write_text(json.dumps(REPORT))
+    (folder / "model.json").write_text(json.dumps({"report": REPORT}))
     return folder
 
 
@@ -88,7 +87,7 @@ def test_the_page_needs_nothing_from_outside(run):
     assert '<meta name="viewport"' in page
 
 
-@pytest.mark.parametrize("missing", ["settings.json", "history.csv", "model.keras", "report.json"])
+@pytest.mark.parametrize("missing", ["settings.json", "history.csv", "model.keras", "model.json"])
 def test_what_is_missing_is_said(run, missing):
     (run / missing).unlink()
     page = report.render(run)
@@ -107,6 +106,12 @@ def test_a_damaged_file(run):
     with pytest.raises(InputError, match=r"settings\.json is not JSON"):
         report.write(run)
     assert not (run / "report.html").exists()
+
+
+def test_a_json_file_of_another_kind(run):
+    (run / "model.json").write_text("{}")
+    with pytest.raises(InputError, match=r"model\.json must be what `convert` wrote"):
+        report.render(run)
 
 
 def test_command(run, tmp_path):

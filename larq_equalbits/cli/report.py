@@ -14,7 +14,7 @@ def command(run: Path, out: Path | None, as_json: bool) -> None:
     """Write a page about the run folder RUN: its layers, its bits, its settings.
 
     The page is one file that needs no network and reads well on a phone. It shows what the folder holds of
-    settings.json, history.csv, model.keras and report.json, and says what is missing.
+    settings.json, history.csv, model.keras and model.json, and says what is missing.
 
     \b
     Example:

@@ -213,7 +213,7 @@ class Search(keras_tuner.Tuner):
         known = json.loads((self.out / DESCRIPTION).read_text(encoding="utf-8"))
         differences = _differences(known, json.loads(json.dumps(self.description)))
         if differences:
-            raise running.UnknownMetricError(
+            raise running.OtherSettingsError(
                 f"a worker must have the chief's settings: {'; '.join(differences)}."
             )
 

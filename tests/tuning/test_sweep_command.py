@@ -202,6 +202,23 @@ def test_an_objective_that_is_not_logged_ends_workers_and_chief_with_status_2(lo
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_a_worker_with_other_settings_ends_alone(unbroken, tmp_path):
+    out = tmp_path / "out"
+    service = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": free_port()}
+    command = (*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out)
+    chief = start(*command, KERASTUNER_TUNER_ID="chief", **service)
+    other = start(*command, "--batch-size", 64, KERASTUNER_TUNER_ID="worker-0", **service)
+    _, errors = other.communicate(timeout=300)
+    assert other.returncode == 2
+    assert "a worker must have the chief's settings" in errors and "batch_size" in errors
+    worker = start(*command, KERASTUNER_TUNER_ID="worker-1", **service)
+    for process in (worker, chief):
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    assert rows(out) == unbroken
+
+
 def test_a_port_that_is_taken_is_named(tmp_path, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
