@@ -40,8 +40,9 @@ def test_equal_bits_of_weights_that_are_not_finite(special, share):
 
 
 @pytest.mark.parametrize("percentile", [0.0, 5.0, 15.0])
-def test_magnitude_clip_is_its_formula(percentile):
-    kernel = np.random.default_rng(0).normal(size=(3, 3, 4, 5)).astype(np.float32)
+@pytest.mark.parametrize("shape", [(3, 3, 4, 5), (1, 1, 300, 250)])
+def test_magnitude_clip_is_its_formula(shape, percentile):
+    kernel = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     centred = kernel - kernel.mean(axis=(0, 1, 2))
     low, high = np.percentile(np.abs(centred), [percentile, 100 - percentile])
     expected = np.sign(centred) * np.clip(np.abs(centred), low, high)
@@ -57,8 +58,22 @@ def test_configurations_round_trip(constraint):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: EqualBits(1.5), lambda: EqualBits(True), lambda: MagnitudeClip(50), lambda: MagnitudeClip(None)],
+    [
+        lambda: EqualBits(1.5),
+        lambda: EqualBits(True),
+        lambda: EqualBits(float("nan")),
+        lambda: MagnitudeClip(50),
+        lambda: MagnitudeClip(None),
+        lambda: MagnitudeClip(float("nan")),
+    ],
 )
 def test_bad_arguments_are_refused(make):
     with pytest.raises(InputError, match="must be a number from 0 to"):
         make()
+
+
+@pytest.mark.parametrize("constraint", [EqualBits(), MagnitudeClip()], ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize("shape", [(), (3,), (0, 2)])
+def test_a_kernel_without_filters_is_refused(constraint, shape):
+    with pytest.raises(InputError, match="kernel must have"):
+        constraint(np.zeros(shape, np.float32))

@@ -105,6 +105,22 @@ def test_siman_optimal_beats_every_other_count(seed, size):
     np.testing.assert_array_equal((codes == 1).sum(axis=0), objective.argmax(axis=0) + 1)
 
 
+@settings(max_examples=20, deadline=None)
+@given(SEEDS)
+def test_the_optimal_count_is_that_of_the_standardized_magnitudes(seed):
+    kernel = draw(seed, (11, 3)) + np.float32(0.5)
+    codes = SiMaN("optimal")(kernel).numpy()
+    wide = kernel.astype(np.float64)
+    magnitudes = -np.sort(-np.abs(wide - wide.mean(axis=0)), axis=0)
+    objective = np.cumsum(magnitudes, axis=0) / np.sqrt(np.arange(1, 12))[:, None]
+    counts = objective.argmax(axis=0) + 1
+    np.testing.assert_array_equal((codes == 1).sum(axis=0), counts)
+    for column, count in enumerate(counts):
+        np.testing.assert_array_equal(
+            codes[:, column : column + 1], siman_by_numpy(kernel[:, [column]], count)
+        )
+
+
 @pytest.mark.parametrize("size", [1.0, 1e-42, 8e37])
 def test_siman_neither_flushes_nor_overflows(size):
     kernel = (draw(5, (40, 6)) * size).astype(np.float32)
@@ -154,6 +170,20 @@ def test_values_and_gradients_keep_the_type(name, dtype):
     assert values.dtype == tape.gradient(values, kernel).dtype == dtype
 
 
+@pytest.mark.parametrize("name", ["bi_half", "siman", "ir_net", "rbnn"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(3, 3, 4, 6), (700, 11), pytest.param((700, 100), marks=pytest.mark.slow)])
+def test_codes_are_the_same_compiled_or_not_and_those_of_the_wider_type(name, dtype, shape):
+    kernel = tf.cast(draw(2, shape), dtype)
+    quantizer = lq.quantizers.get(name)
+    values = quantizer(kernel)
+    compiled = tf.function(quantizer, jit_compile=True)(kernel)
+    np.testing.assert_array_equal(tf.sign(values), tf.sign(compiled))
+    # Rotations by matrix products round otherwise in every type.
+    if name != "rbnn" and dtype in ("float16", "bfloat16"):
+        np.testing.assert_array_equal(tf.sign(values), tf.sign(quantizer(tf.cast(kernel, tf.float32))))
+
+
 def test_rotations_stay_orthogonal_and_raise_the_objective():
     quantizer = RBNN()
     kernel = draw(0, (3, 3, 4, 8))
@@ -181,7 +211,31 @@ def test_rbnn_without_an_angle_is_the_sign_of_the_standardized_weights():
     _, gradient = forward_and_gradient(quantizer, kernel, np.ones_like(kernel))
     centred = kernel - kernel.mean(axis=(0, 1, 2))
     np.testing.assert_array_equal(quantizer(kernel), np.where(centred >= 0, 1, -1))
-    np.testing.assert_allclose(gradient.mean(axis=(0, 1, 2)), 0, atol=1e-6)
+    deviation = centred.std(axis=(0, 1, 2), ddof=1)
+    z = centred / deviation
+    slope = 2 * np.maximum(np.sqrt(2) * 0.5 - 0.25 * np.abs(z), 0)
+    np.testing.assert_allclose(gradient, through_standardization(slope, z, deviation), atol=1e-6)
+
+
+def through_standardization(upstream, z, deviation):
+    """The gradient before z = (w - mean) / deviation (unbiased), filter by filter."""
+    axes = (0, 1, 2)
+    pull = (upstream * z).sum(axis=axes) / (z.size // z.shape[-1] - 1)
+    return (upstream - upstream.mean(axis=axes) - z * pull) / deviation
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 2, 5), (1, 1, 40, 250), (3, 3, 64, 130)])
+def test_ir_net_is_numpys(shape):
+    kernel, upstream = draw(4, shape) * np.float32(0.05) + np.float32(0.02), draw(5, shape)
+    values, gradient = forward_and_gradient(IRNet(t=0.7, k=1.5), kernel, upstream)
+    wide = kernel.astype(np.float64)
+    centred = wide - wide.mean(axis=(0, 1, 2))
+    deviation = wide.std(axis=(0, 1, 2), ddof=1)
+    z = centred / deviation
+    scale = 2 ** np.round(np.log2(np.abs(z).mean(axis=(0, 1, 2))))
+    np.testing.assert_array_equal(values, np.where(centred >= 0, scale, -scale))
+    slope = upstream * scale * 1.5 * 0.7 * (1 - np.tanh(0.7 * z) ** 2)
+    assert_near(gradient, through_standardization(slope, z, deviation))
 
 
 def test_rbnn_learns_its_angle():
@@ -250,7 +304,7 @@ DRAWS = {
 
 
 @pytest.mark.parametrize("name", DRAWS)
-@pytest.mark.parametrize("rows", [1, 2, 7, 301])
+@pytest.mark.parametrize("rows", [1, 2, 7, 147, 301])
 def test_siman_is_a_stable_sort(name, rows):
     kernel = DRAWS[name](np.random.default_rng(rows), (rows, 250)).astype(np.float32)
     with np.errstate(all="ignore"):
