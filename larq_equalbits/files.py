@@ -13,7 +13,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `path` that takes its place if the block succeeds.
 
     The temporary path keeps the suffix (libraries choose a format by it) and does not exist yet; the
-    block writes a file or a folder there. After a failure `path` is as it was.
+    block writes a file there. After a failure `path` is as it was.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -21,8 +21,6 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     written = scratch / target.name
     try:
         yield written
-        if written.is_dir() and target.is_dir():
-            os.replace(target, scratch / "previous")
         os.replace(written, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

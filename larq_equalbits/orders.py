@@ -96,49 +96,35 @@ class ByValue:
         dtype: of the values.
     """
 
-    def __init__(self, dtype: tf.DType, columns: int):
-        self.dtype, self.columns = dtype, columns
+    def __init__(self, dtype: tf.DType):
+        self.dtype = dtype
         zero, infinity, _ = _places_of(dtype)
         self._zero, self._nan = tf.constant(zero, tf.int64), tf.constant(infinity + 1, tf.int64)
         self.lowest, self.end = PLACE_TYPES[dtype.size].min, infinity + 2
 
-    def at(self, indices: tf.Tensor) -> "ByValue":
-        """The order of some of the columns."""
-        return ByValue(self.dtype, indices.shape[0])
+    def bound(self, key: tf.Tensor) -> tf.Tensor:
+        """The place from which on weights have at least `key`, which is above -inf."""
+        place = tf.where(tf.equal(key, self._zero + 1), self._zero, key)
+        return tf.cast(place, PLACE_TYPES[self.dtype.size])
 
-    def bounds(self, key: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """The place from which weights have at least `key`, which is above -inf."""
-        return (
-            tf.cast(tf.where(tf.equal(key, self._zero + 1), self._zero, key), PLACE_TYPES[self.dtype.size]),
-        )
-
-    def bounds_above(self, key: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """The bounds as of `reaches` with ``strict``, beyond which weights have more than `key`."""
+    def bound_above(self, key: tf.Tensor) -> tf.Tensor:
+        """The place beyond which weights have more than `key`."""
         last = tf.where(tf.equal(key, self._zero), self._zero + 1, key)
-        highest = PLACE_TYPES[self.dtype.size].max
-        return (
-            tf.cast(
-                tf.where(key >= self._nan, tf.constant(highest, tf.int64), last), PLACE_TYPES[self.dtype.size]
-            ),
-        )
-
-    @staticmethod
-    def reaches(place: tf.Tensor, bounds: tuple[tf.Tensor, ...], strict: bool = False) -> tf.Tensor:
-        """Which places lie within the bounds."""
-        return place > bounds[0] if strict else place >= bounds[0]
+        highest = tf.constant(PLACE_TYPES[self.dtype.size].max, tf.int64)
+        return tf.cast(tf.where(key >= self._nan, highest, last), PLACE_TYPES[self.dtype.size])
 
     def places(self, values: tf.Tensor) -> tf.Tensor:
-        """What is compared with bounds."""
+        """What is compared with a bound."""
         return places(values)
 
-    def quick(self, bounds: tuple[tf.Tensor, ...]) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
-        """The values at the bounds, for `passes`, and where that is right: not near 0, nor beyond infinity."""
-        return (_comparable(at_places(bounds[0], self.dtype)),), is_normal(bounds[0], self.dtype)
+    def quick(self, bound: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The values at the bound, for `passes`, and where that is right: not near 0, nor beyond infinity."""
+        return _comparable(at_places(bound, self.dtype)), is_normal(bound, self.dtype)
 
     @staticmethod
-    def passes(values: tf.Tensor, edges: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """As `reaches`, by comparing the values themselves."""
-        return ~(_comparable(values) < edges[0])
+    def passes(values: tf.Tensor, edge: tf.Tensor) -> tf.Tensor:
+        """Which values reach the bound, by comparing the values themselves."""
+        return ~(_comparable(values) < edge)
 
     def keys(self, values: tf.Tensor) -> tf.Tensor:
         """The keys of `values`."""
@@ -197,9 +183,9 @@ def magnitude_keys(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
 
     if filters.dtype == tf.float64:
         return tf.minimum(bits(), _INFINITY_BITS[tf.float64] + 1)
-    # A weight within a factor of two of such a mean is exactly it, or a multiple of 2^-112 away.
-    plain = tf.reduce_all((tf.abs(mean) > 2.0**-60) & (tf.abs(mean) <= tf.float32.max))
-    return tf.cond(plain, lambda: _rounded_by_processor(filters, mean), lambda: _rounded_by_bits(bits()))
+    return tf.cond(
+        drowns_denormals(mean), lambda: _rounded_by_processor(filters, mean), lambda: _rounded_by_bits(bits())
+    )
 
 
 class ByKey:
@@ -219,35 +205,26 @@ class ByKey:
         self.end: int
         self.lowest, self.end = (0, _INFINITY_BITS[tf.float64] + 2) if wide else (dtype.min, dtype.max + 1)
 
-    def at(self, indices: tf.Tensor) -> "ByKey":
-        """The order of some of the columns."""
-        return self
-
-    def bounds(self, key: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def bound(self, key: tf.Tensor) -> tf.Tensor:
         """The integer from which on they have at least `key`."""
-        return (tf.cast(tf.clip_by_value(key, self.dtype.min, self.dtype.max), self.dtype),)
+        return tf.cast(tf.clip_by_value(key, self.dtype.min, self.dtype.max), self.dtype)
 
-    def bounds_above(self, key: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """The bounds as of `reaches` with ``strict``, beyond which they have more than `key`."""
-        return self.bounds(key)
+    def bound_above(self, key: tf.Tensor) -> tf.Tensor:
+        """The integer beyond which they have more than `key`."""
+        return self.bound(key)
 
     def places(self, values: tf.Tensor) -> tf.Tensor:
-        """What is compared with bounds: the integers themselves."""
+        """What is compared with a bound: the integers themselves."""
         return values
 
-    @staticmethod
-    def reaches(place: tf.Tensor, bounds: tuple[tf.Tensor, ...], strict: bool = False) -> tf.Tensor:
-        """Which integers lie within the bounds."""
-        return place > bounds[0] if strict else place >= bounds[0]
-
-    def quick(self, bounds: tuple[tf.Tensor, ...]) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
+    def quick(self, bound: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What `passes` compares with, and where that is right: everywhere."""
-        return bounds, tf.ones(bounds[0].shape, tf.bool)
+        return bound, tf.ones(bound.shape, tf.bool)
 
     @staticmethod
-    def passes(values: tf.Tensor, edges: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """As `reaches`, for what is compared quickly."""
-        return values >= edges[0]
+    def passes(values: tf.Tensor, edge: tf.Tensor) -> tf.Tensor:
+        """Which integers reach the bound."""
+        return values >= edge
 
     def guide(self, key: tf.Tensor) -> tf.Tensor:
         """The magnitude that `key` stands for."""

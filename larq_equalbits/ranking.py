@@ -1,4 +1,4 @@
-"""Which weights are among the largest of their filter: selection without a sort, exact with ties.
+"""Which weights are among the largest of their filter, exact with ties: by a sort, bisection or counting passes.
 
 A filter is all weights that share the last index, flattened row by row; with ``granularity="layer"`` the
 whole kernel is one filter. Weights rank as in ``numpy.argsort(kind="stable")``: ascending, equal values
@@ -77,7 +77,7 @@ def _highest_by_bisection(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
 @compiled
 def _select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """`chosen` at the `count` highest ranks of every column of `values`, `others` elsewhere."""
-    order = ByValue(values.dtype, values.shape[1])
+    order = ByValue(values.dtype)
     return chosen_among(values, cut_of(values, count, order), order, chosen, others)
 
 

@@ -25,17 +25,17 @@ _STRAGGLERS = 32
 
 
 class Cut(NamedTuple):
-    """What parts the k highest of every column: all beyond `above`, and of those within `tied` the last rows.
+    """What parts the k highest of every column: all beyond `above`, and of those from `tied` on the last rows.
 
     Attributes:
-        above: bounds of an order, strict.
-        tied: bounds of an order.
-        position: the row from which on those within `tied` belong to the k highest.
-        clean: whether, in all columns, those within `tied` are the k highest.
+        above: a bound of an order, beyond which all belong to the k highest.
+        tied: a bound of an order, from which on all but those beyond `above` tie.
+        position: the row from which on those that tie belong to the k highest.
+        clean: whether, in all columns, those from `tied` on are the k highest.
     """
 
-    above: tuple[tf.Tensor, ...]
-    tied: tuple[tf.Tensor, ...]
+    above: tf.Tensor
+    tied: tf.Tensor
     position: tf.Tensor
     clean: tf.Tensor
 
@@ -67,19 +67,16 @@ def _packed_sums(
 
 def _counts(values: tf.Tensor, order: Order, pivots: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """How many weights of every column have at least each of two keys (2, columns), and where that is right."""
-    bounds = computed_once(order.bounds(pivots))
-    marks = [
-        lambda rows, own=tuple(bound[i] for bound in bounds): order.reaches(order.places(rows), own)
-        for i in range(2)
-    ]
+    (bounds,) = computed_once((order.bound(pivots),))
+    marks = [lambda rows, own=bounds[i]: order.places(rows) >= own for i in range(2)]
     return _packed_sums(values, *marks), tf.ones(pivots.shape, tf.bool)
 
 
 def _quick_counts(values: tf.Tensor, order: Order, pivots: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """As `_counts`, by comparing the values themselves, which is right where no bound is near 0 or beyond infinity."""
-    edges, right = order.quick(order.bounds(pivots))
-    edges = computed_once(edges)
-    marks = [lambda rows, own=tuple(edge[i] for edge in edges): order.passes(rows, own) for i in range(2)]
+    edges, right = order.quick(order.bound(pivots))
+    (edges,) = computed_once((edges,))
+    marks = [lambda rows, own=edges[i]: order.passes(rows, own) for i in range(2)]
     return _packed_sums(values, *marks), right
 
 
@@ -135,7 +132,7 @@ class _Search:
     def at(self, indices: tf.Tensor, values: tf.Tensor) -> "_Search":
         """The search among some of the columns."""
         few = object.__new__(_Search)
-        few.values, few.order, few.count = values, self.order.at(indices), tf.gather(self.count, indices)
+        few.values, few.order, few.count = values, self.order, tf.gather(self.count, indices)
         few.floor, few.ceiling, few.start, few.reach = (
             tf.gather(part, indices) for part in (self.floor, self.ceiling, self.start, self.reach)
         )
@@ -224,7 +221,7 @@ def _last_rows(values: tf.Tensor, order: Order, cut: Cut, wanted: tf.Tensor, amo
 
     def enough(candidate: tf.Tensor) -> tf.Tensor:
         place = order.places(values)
-        tied = order.reaches(place, cut.tied) & ~order.reaches(place, cut.above, strict=True)
+        tied = (place >= cut.tied) & ~(place > cut.above)
         later = tied & (tf.range(rows)[:, tf.newaxis] >= candidate)
         return tf.reduce_sum(tf.cast(later, tf.int32), axis=0) >= wanted
 
@@ -243,9 +240,9 @@ def _positions(values: tf.Tensor, order: Order, cut: Cut, wanted: tf.Tensor, amo
 
     def of_few() -> tf.Tensor:
         indices = tf.math.top_k(tf.cast(among, tf.int32), _STRAGGLERS).indices
-        bounds = [tuple(tf.gather(bound, indices) for bound in part) for part in (cut.above, cut.tied)]
-        few = Cut(bounds[0], bounds[1], tf.gather(cut.position, indices), cut.clean)
-        columns = (tf.gather(values, indices, axis=1), order.at(indices), few)
+        above, tied, position = (tf.gather(part, indices) for part in (cut.above, cut.tied, cut.position))
+        few = Cut(above, tied, position, cut.clean)
+        columns = (tf.gather(values, indices, axis=1), order, few)
         found = _last_rows(*columns, tf.gather(wanted, indices), tf.gather(among, indices))
         return tf.tensor_scatter_nd_update(tf.zeros_like(wanted), indices[:, tf.newaxis], found)
 
@@ -261,14 +258,14 @@ def cut_of(values: tf.Tensor, count: tf.Tensor, order: Order) -> Cut:
     """What parts the `count` highest of every column from the others, equal weights by row, later ones higher.
 
     Args:
-        values: floating-point (n, columns).
+        values: (n, columns), floating-point or the integers of `magnitude_keys`.
         count: int32 (columns), each from 0 to n.
-        order: of the columns of `values`.
+        order: of `values`.
     """
     bracket = _Search(values, order, count).settle()
     none = tf.equal(count, 0)
     key = tf.where(none, tf.constant(order.end, tf.int64), bracket.low)
-    above, tied = computed_once(order.bounds_above(key)), computed_once(order.bounds(key))
+    above, tied = computed_once((order.bound_above(key), order.bound(key)))
     among = ~none & tf.not_equal(bracket.count_low, count)
     cut = Cut(above, tied, tf.where(none, values.shape[0], 0), ~tf.reduce_any(none | among))
     position = _positions(values, order, cut, count - bracket.count_high, among)
@@ -283,22 +280,20 @@ def chosen_among(
     def with_ties() -> tf.Tensor:
         place = order.places(values)
         late = tf.range(values.shape[0])[:, tf.newaxis] >= cut.position
-        among = order.reaches(place, cut.above, strict=True) | (order.reaches(place, cut.tied) & late)
+        among = (place > cut.above) | ((place >= cut.tied) & late)
         return tf.where(among, chosen, others)
 
-    return tf.cond(
-        cut.clean, lambda: tf.where(order.reaches(order.places(values), cut.tied), chosen, others), with_ties
-    )
+    return tf.cond(cut.clean, lambda: tf.where(order.places(values) >= cut.tied, chosen, others), with_ties)
 
 
 def kth_highest(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     """The value of the `count`-th highest of every column, for counts from 1."""
-    order = ByValue(values.dtype, values.shape[1])
+    order = ByValue(values.dtype)
     # The key may lie below that value itself, which is the least that is not below it.
-    bounds = order.bounds(_Search(values, order, count).settle().low)
+    bound = order.bound(_Search(values, order, count).settle().low)
 
     def term(rows: tf.Tensor) -> tf.Tensor:
         place = places(rows)
-        return tf.where(order.reaches(place, bounds), place, place.dtype.max)
+        return tf.where(place >= bound, place, place.dtype.max)
 
     return at_places(fold((values,), term, tf.minimum, tf.reduce_min), values.dtype)

@@ -21,17 +21,6 @@ def test_a_failure_leaves_what_was_there(tmp_path):
     assert os.listdir(tmp_path) == ["a.json"]
 
 
-def test_a_folder_replaces_a_folder(tmp_path):
-    target = tmp_path / "model"
-    target.mkdir()
-    (target / "old").write_text("")
-    with files.replacing(target) as temporary:
-        temporary.mkdir()
-        (temporary / "new").write_text("")
-    assert os.listdir(target) == ["new"]
-    assert os.listdir(tmp_path) == ["model"]
-
-
 def test_a_missing_extra_is_named():
     with pytest.raises(ImportError, match=r"larq-equalbits\[plots\]"):
         errors.require("plots", "a_package_that_does_not_exist")
