@@ -181,6 +181,22 @@ def better(test: Mapping[str, float | None]) -> bool | None:
     return None if p is None or not p < 0.05 else bool((test["difference"] or 0) > 0)
 
 
+def comparisons(
+    values: Mapping[str, Sequence[float]],
+    claims: Mapping[str, tuple[str, str]],
+    paper: Mapping[str, Any] | None = None,
+    why: str = "",
+) -> list[Claim]:
+    """A claim for each of `claims`, from its words to (greater, smaller): two variants of `values`, paired by seed."""
+    found = []
+    for words, (greater, smaller) in claims.items():
+        test = paired(values[greater], values[smaller])
+        measured = {**summary({name: values[name] for name in (greater, smaller)}), "gain": test}
+        theirs = {name: paper[name] for name in (greater, smaller) if name in paper} if paper else {}
+        found.append(Claim(words, better(test), measured, theirs, why))
+    return found
+
+
 def final_rows(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """A row for each run: its variant, seed, and what it came to."""
     keys = ("bit_entropy", "positive_ratio", "bit_flips")

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 from program import (
-    Claim,
     Experiment,
+    comparisons,
     figure_program,
     final_rows,
     finals,
     plot_points,
-    summary,
     write_csv,
     write_plot,
     write_verdicts,
@@ -34,22 +33,24 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
         }
         for name in PAPER
     }
-    grid = experiment.grid(variants, seeds or 1)
+    grid = experiment.grid(variants, seeds or 3)
     accuracy = finals(grid)
     write_csv(out / "runs.csv", final_rows(grid))
     write_plot(plot_points({"test accuracy": accuracy}, "SiMaN, Table 1"), out / "siman_table1.png")
-    means = [sum(each) for each in accuracy.values()]
+    why = "3 epochs of a narrow ResNet-20 on 5,000 images of CIFAR-10" if experiment.quick else ""
     write_verdicts(
         out,
-        [
-            Claim(
-                "accuracy rises from (l2, optimal) over (optimal) and (l2, half) to (half)",
-                holds=None if experiment.quick else means == sorted(means),
-                measured=summary(accuracy),
-                paper=PAPER,
-                why="3 epochs of a narrow ResNet-20 on 5,000 images of CIFAR-10" if experiment.quick else "",
-            )
-        ],
+        comparisons(
+            accuracy,
+            {
+                "the optimal encoding is more accurate without l2": ("optimal", "l2, optimal"),
+                "the half-half encoding is more accurate without l2": ("half", "l2, half"),
+                "with l2, half-half is more accurate than optimal": ("l2, half", "l2, optimal"),
+                "without l2, half-half is more accurate than optimal": ("half", "optimal"),
+            },
+            PAPER,
+            why,
+        ),
     )
 
 
