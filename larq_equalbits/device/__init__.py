@@ -22,7 +22,7 @@ from larq_equalbits.device.models import Arrays, Model, Source, load
 from larq_equalbits.device.report import Agreement, Latency, Operator, Report, Result
 from larq_equalbits.device.shells import Shell
 from larq_equalbits.device.ssh import Ssh
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.errors import InputError, invalid, require
 
 __all__ = ["Agreement", "DeviceError", "DeviceLostError", "Latency", "Operator", "Report", "Result", "run"]
 
@@ -163,6 +163,9 @@ def run(
         raise InputError(
             "inputs must be real images for the model, and target at least one, but one is missing."
         )
+    if "local" in targets:
+        # Said now, not when other devices have been measured.
+        require("deploy", "larq_compute_engine")
     shells = [_shell(each, device_folder, ssh_config) for each in targets]
     commands = [
         _command(program, prefix, each) if shell else [] for each, shell in zip(targets, shells, strict=True)

@@ -245,6 +245,16 @@ def test_bad_input_is_named(converted, images, write_program, change, words):
         device.run(arguments.pop("models"), arguments.pop("target"), arguments.pop("inputs"), **arguments)
 
 
+def test_a_missing_lce_is_said_before_a_device_is_measured(converted, images, write_program, monkeypatch):
+    monkeypatch.setitem(sys.modules, "larq_compute_engine", None)
+    lines = []
+    with pytest.raises(ImportError, match=r"larq-equalbits\[deploy\]"):
+        device.run(
+            converted[1], ["program", "local"], images, program=write_program(), progress=lines.append, **QUICK
+        )
+    assert lines == []
+
+
 def test_a_file_that_lce_cannot_run_is_bad_input(images):
     # An operator of TensorFlow's own stays in the file, and LCE does not know it.
     function = tf.function(lambda x: tf.raw_ops.Betainc(a=x, b=x, x=x))
