@@ -104,6 +104,20 @@ def test_large_images_get_imagenets_stem(name):
     assert model.get_layer("mean").input_shape[1:3] == (7, 7)
 
 
+@pytest.mark.parametrize(
+    ("name", "pixels", "left"),
+    [
+        ("shufflenet", 32, 4),
+        ("shufflenet", 224, 7),
+        pytest.param("inception_v3", 32, 8, marks=pytest.mark.slow),
+        pytest.param("inception_v3", 299, 10, marks=pytest.mark.slow),
+    ],
+)
+def test_large_images_are_halved_more_often(name, pixels, left):
+    model = zoo.get(name)(input_shape=(pixels, pixels, 3), num_classes=10, width=0.1)
+    assert model.get_layer("mean").input_shape[1:3] == (left, left)
+
+
 def test_a_quantizer_by_name_as_an_object_or_none():
     by_name = zoo.conv2(input_shape=(8, 8, 1), num_classes=3, quantizer="siman")
     assert {type(kernel.quantizer).__name__ for kernel in quantized_kernels(by_name)} == {"SiMaN"}
