@@ -44,7 +44,35 @@ class _Schedule(tf.keras.callbacks.Callback):
         if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
             raise invalid("epochs", epochs, "a whole number of 1 or more, or None")
         super().__init__()
+        # What is logged for a batch is not looked at, so that it need not be fetched.
+        self._supports_tf_logs = True
         self.epochs = epochs
+        self._checked, self._epoch = True, 0
+
+    def check(self) -> None:
+        """Raises InputError where the built model has nothing to move."""
+        raise NotImplementedError(f"{type(self).__name__}.check")
+
+    def _move(self, epoch: int) -> None:
+        raise NotImplementedError(f"{type(self).__name__}._move")
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Checks that there is something to move."""
+        self._checked = self.model.built
+        if self._checked:
+            self.check()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Moves to the values of the epoch."""
+        self._epoch = epoch
+        self._move(epoch)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Catches up on what only the first batch has built."""
+        if not self._checked:
+            self._checked = True
+            self.check()
+            self._move(self._epoch)
 
     def _progress(self, epoch: int) -> float:
         return epoch / (self.epochs or self.params["epochs"])
@@ -60,8 +88,8 @@ class ErrorDecay(_Schedule):
         rotate_every: renews the rotations of `rbnn` at the start of every that many epochs.
 
     Raises:
-        InputError: a `t_min` or `t_max` that is no positive number, `epochs` or `rotate_every` below 1; at
-            the start of training, a model without such a quantizer.
+        InputError: a `t_min` or `t_max` that is no positive number, `epochs` or `rotate_every` below 1; in
+            training, as soon as the model is built, a model without such a quantizer.
 
     Reference:
         Qin et al., IR-Net, CVPR 2020, Eq. 9; Lin et al., RBNN, NeurIPS 2020.
@@ -82,15 +110,22 @@ class ErrorDecay(_Schedule):
         kernels = quantized_kernels(self.model)
         return [kernel for kernel in kernels if isinstance(kernel.quantizer, EstimatorQuantizer)]
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks that there is something to move."""
-        if self.model.built and not self._kernels():
-            raise InputError("ErrorDecay needs a model with the quantizer ir_net or rbnn, but got none.")
+    def check(self) -> None:
+        """Raises InputError where the built model has neither quantizer."""
+        if not self._kernels():
+            raise InputError(
+                "ErrorDecay (the estimator) needs a model with the quantizer ir_net or rbnn, but got none."
+            )
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Moves the estimators, and renews the rotations when the epoch is due."""
+    def _move(self, epoch: int) -> None:
+        estimator = error_decay(self._progress(epoch), self.t_min, self.t_max)
+        if not self.model.built:
+            # There are no kernels yet, but the first batch already asks the quantizers.
+            for layer in self.model._flatten_layers():
+                if isinstance(layer, EstimatorQuantizer):
+                    layer.set_estimator(*estimator)
         for kernel in self._kernels():
-            kernel.quantizer.set_estimator(*error_decay(self._progress(epoch), self.t_min, self.t_max))
+            kernel.quantizer.set_estimator(*estimator)
             if isinstance(kernel.quantizer, RBNN) and epoch % self.rotate_every == 0:
                 kernel.quantizer.rotate(kernel.latent())
 
@@ -103,7 +138,8 @@ class PercentileDecay(_Schedule):
         epochs: length of the whole training; None for the `epochs` of `fit`.
 
     Raises:
-        InputError: a `start` outside [0, 50), `epochs` below 1.
+        InputError: a `start` outside [0, 50), `epochs` below 1; in training, as soon as the model is built, a
+            model without a quantized kernel under that constraint.
 
     Reference:
         The authors' code of SiMaN, q = 15 (1 - epoch / epochs).
@@ -115,10 +151,22 @@ class PercentileDecay(_Schedule):
         super().__init__(epochs)
         self.start = start
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Sets the percentile of the epoch."""
+    def _constraints(self) -> list[MagnitudeClip]:
+        if self.model.built:
+            found = [kernel.variable.constraint for kernel in quantized_kernels(self.model)]
+        else:
+            found = [value for layer in self.model._flatten_layers() for value in vars(layer).values()]
+        return [constraint for constraint in found if isinstance(constraint, MagnitudeClip)]
+
+    def check(self) -> None:
+        """Raises InputError where no kernel of the built model has the constraint."""
+        if not self._constraints():
+            raise InputError(
+                "PercentileDecay (the percentile) needs a quantized kernel with the constraint magnitude_clip, "
+                "but got none."
+            )
+
+    def _move(self, epoch: int) -> None:
         percentile = falling_percentile(self._progress(epoch), self.start)
-        for kernel in quantized_kernels(self.model):
-            constraint = kernel.variable.constraint
-            if isinstance(constraint, MagnitudeClip):
-                constraint.percentile.assign(percentile)
+        for constraint in self._constraints():
+            constraint.percentile.assign(percentile)

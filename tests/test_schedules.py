@@ -34,11 +34,55 @@ def test_resumed_training_goes_on_where_it_stopped():
     assert layer.kernel_constraint.percentile.numpy() == pytest.approx(4.5)
 
 
-def test_nothing_to_move_is_an_error():
-    model = tf.keras.Sequential([tf.keras.Input((4,)), lq.layers.QuantDense(4, kernel_quantizer="bi_half")])
+class Seen(tf.keras.callbacks.Callback):
+    """Reads a value before and after every batch."""
+
+    def __init__(self, read):
+        super().__init__()
+        self.read, self.before, self.after = read, [], []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.before.append(float(self.read()))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.after.append(float(self.read()))
+
+
+@pytest.mark.parametrize("quantizer", ["ir_net", "rbnn"])
+def test_a_model_that_the_first_batch_builds_starts_at_t_min(quantizer):
+    layer = lq.layers.QuantDense(4, kernel_quantizer=quantizer)
+    model = tf.keras.Sequential([layer])
     model.compile("sgd", "mse")
-    with pytest.raises(InputError, match="ir_net or rbnn"):
-        fit(model, schedules.ErrorDecay(), 1)
+    seen = Seen(layer.kernel_quantizer.t.numpy)
+    images = np.ones((8, 4), np.float32)
+    callbacks = [schedules.ErrorDecay(epochs=10), seen]
+    model.fit(images, images, batch_size=4, epochs=2, verbose=0, callbacks=callbacks)
+    second = schedules.error_decay(0.1)[0]
+    assert seen.before == pytest.approx([1e-3, 1e-3, second, second])
+
+
+def test_a_model_that_the_first_batch_builds_is_clamped_from_the_start():
+    layer = lq.layers.QuantDense(4, kernel_quantizer="siman", kernel_constraint="magnitude_clip")
+    model = tf.keras.Sequential([layer])
+    model.compile("sgd", "mse")
+    seen = Seen(layer.kernel_constraint.percentile.numpy)
+    images = np.ones((8, 4), np.float32)
+    callbacks = [schedules.PercentileDecay(5.0, epochs=10), seen]
+    model.fit(images, images, batch_size=4, epochs=2, verbose=0, callbacks=callbacks)
+    assert seen.before == pytest.approx([5, 5, 4.5, 4.5])
+
+
+@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [(schedules.ErrorDecay, "ir_net or rbnn"), (schedules.PercentileDecay, "magnitude_clip")],
+)
+def test_nothing_to_move_is_an_error_in_unbuilt_models_too(make, words, built):
+    layer = lq.layers.QuantDense(4, kernel_quantizer="bi_half")
+    model = tf.keras.Sequential([tf.keras.Input((4,)), layer] if built else [layer])
+    model.compile("sgd", "mse")
+    with pytest.raises(InputError, match=words):
+        fit(model, make(), 1)
 
 
 @pytest.mark.parametrize(
