@@ -174,15 +174,24 @@ def _answers_probabilities(model: tf.keras.Model) -> bool:
 
 
 def own_callbacks(plan: recipes.Recipe, model: tf.keras.Model, folder: Path, chief: bool) -> list[Any]:
-    """The callbacks that the plan needs for `model`; with `chief`, TensorBoard's logs in `folder` too."""
+    """The callbacks that the plan needs for `model`; with `chief`, TensorBoard's logs in `folder` too.
+
+    Raises:
+        InputError: an estimator or a percentile for a model that has nothing of the kind.
+    """
     from larq_equalbits import schedules
 
-    chosen: list[Any] = [BitLogger()]
+    moving: list[Any] = []
     if plan.estimator is not None:
         t_min, t_max = plan.estimator
-        chosen.append(schedules.ErrorDecay(t_min, t_max, epochs=plan.epochs))
+        moving.append(schedules.ErrorDecay(t_min, t_max, epochs=plan.epochs))
     if plan.percentile is not None:
-        chosen.append(schedules.PercentileDecay(plan.percentile, epochs=plan.epochs))
+        moving.append(schedules.PercentileDecay(plan.percentile, epochs=plan.epochs))
+    for callback in moving:
+        callback.set_model(model)
+        # Now, and not when training begins: nothing is written yet.
+        callback.check()
+    chosen: list[Any] = [BitLogger(), *moving]
     if chief and importlib.util.find_spec("tensorboard"):
         logs = os.fspath(folder / recording.LOGS)
         chosen.append(tf.keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=0))

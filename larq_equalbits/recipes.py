@@ -6,6 +6,11 @@ from typing import Any
 from larq_equalbits.errors import invalid
 
 LARGE_DATASETS = ("imagenet2012",)
+# What switches a part of a recipe off, and the parts that can be switched off.
+OFF = "none"
+PARTS = ("constraint", "estimator", "percentile", "score_sparsity")
+# (t at the start, t at the end) of the gradient, where a quantizer is trained by another paper's recipe.
+_ESTIMATORS = {"ir_net": (1e-3, 10.0), "rbnn": (1e-2, 10.0)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,12 +116,22 @@ def model_options(name: str) -> dict[str, Any]:
 
 
 def overridden(recipe: Recipe, **fields: Any) -> Recipe:
-    """`recipe` with the fields that are not None.
+    """`recipe` with the fields that are not None; "none" switches one of `PARTS` off.
 
-    Milestones and warm-up keep their share of the training where only `epochs` changes.
+    Milestones and warm-up keep their share of the training where only `epochs` changes. Constraint, percentile
+    and estimator belong to the recipe's quantizer: another one gets its own estimator, if it has one, and
+    neither of the others. The percentile belongs to the recipe's constraint in the same way.
     """
     given = {name: value for name, value in fields.items() if value is not None}
-    changed = dataclasses.replace(recipe, **given)
+    quantizer = given.get("quantizer", recipe.quantizer)
+    base = recipe
+    if quantizer != recipe.quantizer:
+        estimator = _ESTIMATORS.get(quantizer)
+        base = dataclasses.replace(base, constraint=None, percentile=None, estimator=estimator)
+    if given.get("constraint", base.constraint) != base.constraint:
+        base = dataclasses.replace(base, percentile=None)
+    off = {name: None for name in PARTS if given.get(name) == OFF}
+    changed = dataclasses.replace(base, **{**given, **off})
     share = changed.epochs / recipe.epochs
     if "milestones" not in given:
         changed = dataclasses.replace(changed, milestones=tuple(m * share for m in recipe.milestones))

@@ -20,8 +20,11 @@ _LOCAL = ("data_dir",)
 class Settings:
     """A training run, ready to be repeated.
 
-    The fields from `quantizer` on are those of `recipes.Recipe`; one that is None is taken from the recipe. Where
-    only `epochs` differs from the recipe, milestones and warm-up keep their share of the training.
+    The fields from `quantizer` on are those of `recipes.Recipe`; one that is None is taken from the recipe, and the
+    text "none" switches `constraint`, `estimator`, `percentile` or `score_sparsity` off. Where only `epochs` differs
+    from the recipe, milestones and warm-up keep their share of the training. With another `quantizer` than the
+    recipe's, the recipe's constraint, percentile and estimator do not apply; `ir_net` then gets the estimator
+    (1e-3, 10) and `rbnn` (1e-2, 10).
 
     Attributes:
         model: a network of the zoo.
@@ -65,9 +68,9 @@ class Settings:
     factor: float | None = None
     warmup_epochs: float | None = None
     constraint: str | None = None
-    estimator: tuple[float, float] | None = None
-    percentile: float | None = None
-    score_sparsity: float | None = None
+    estimator: tuple[float, float] | str | None = None
+    percentile: float | str | None = None
+    score_sparsity: float | str | None = None
 
     def replace(self, **changes: Any) -> "Settings":
         """These settings with some fields changed."""
@@ -95,6 +98,7 @@ class Settings:
 
     def _check(self, plan: recipes.Recipe) -> None:
         from larq_equalbits import decay
+        from larq_equalbits.quantizers._base import is_number
 
         for name, value, choices in (
             ("optimizer", plan.optimizer, OPTIMIZERS),
@@ -125,10 +129,20 @@ class Settings:
             raise invalid("momentum", plan.momentum, "a number from 0 to below 1")
         if plan.warmup_epochs >= plan.epochs:
             raise invalid("warmup_epochs", plan.warmup_epochs, f"fewer than the {plan.epochs} epochs")
+        ends = plan.estimator
+        if ends is not None and not (
+            isinstance(ends, tuple | list) and len(ends) == 2 and all(is_number(t) and t > 0 for t in ends)
+        ):
+            raise invalid("estimator", ends, 'two positive numbers, t at the start and at the end, or "none"')
+        for name, limit in (("percentile", 50), ("score_sparsity", 1)):
+            share = getattr(plan, name)
+            if share is not None and not (is_number(share) and 0 <= share < limit):
+                raise invalid(name, share, f'a number from 0 to below {limit}, or "none"')
 
     def to_json(self) -> str:
         """All fields as JSON, those of the recipe with the values that this run uses."""
         values = {**dataclasses.asdict(self), **dataclasses.asdict(self.plan())}
+        values.update({name: recipes.OFF for name in recipes.PARTS if getattr(self, name) == recipes.OFF})
         if self.data_dir is not None:
             values["data_dir"] = os.fspath(self.data_dir)
         try:
@@ -146,7 +160,7 @@ class Settings:
         try:
             values = json.loads(text)
             for name in ("milestones", "estimator"):
-                if values.get(name) is not None:
+                if isinstance(values.get(name), list):
                     values[name] = tuple(values[name])
             return cls(**values)
         except (ValueError, TypeError, AttributeError) as error:

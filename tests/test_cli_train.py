@@ -8,6 +8,8 @@ from click.testing import CliRunner
 
 from larq_equalbits.cli import program
 from larq_equalbits.errors import InputError
+from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits.training import Run, Settings
 
 PROGRAM = Path(sys.executable).parent / "larq-equalbits"
 QUICK = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--epochs", "1", "--quiet"]
@@ -36,6 +38,19 @@ def test_it_trains_refuses_to_replace_and_resumes(tmp_path, monkeypatch):
     assert not converted.exists()
 
 
+def test_every_part_of_a_recipe_is_an_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parts = ["--recipe", "siman", "--quantizer", "ir_net", "--constraint", "magnitude_clip"]
+    chosen = [*parts, "--estimator", "1e-2,5", "--percentile", "10", "--score-sparsity", "none"]
+    run(*chosen, *QUICK[2:], "--name", "parts")
+    settings = Settings.load(tmp_path / "runs" / "parts" / "settings.json")
+    assert (settings.constraint, settings.percentile) == ("magnitude_clip", 10)
+    assert (settings.estimator, settings.score_sparsity) == ((1e-2, 5), "none")
+    model = Run.load(tmp_path / "runs" / "parts").load_model()
+    [quantizer] = {float(kernel.quantizer.t.numpy()) for kernel in quantized_kernels(model)}
+    assert quantizer == pytest.approx(1e-2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -47,6 +62,9 @@ def test_it_trains_refuses_to_replace_and_resumes(tmp_path, monkeypatch):
         (["--strategy", "many"], "strategy must be one of"),
         (["--milestones", "a,b"], "--milestones must be numbers"),
         (["--quantizer-option", "0.3"], "--quantizer-option must be NAME=VALUE"),
+        (["--estimator", "0.1"], "estimator must be two positive numbers"),
+        (["--percentile", "1,2"], "--percentile must be a number or none"),
+        (["--score-sparsity", "half"], "--score-sparsity must be numbers"),
         (["--name", "a/b"], "--name must be a plain name"),
         (["--resume", "--name", "none"], "there is no runs/none/settings.json"),
     ],

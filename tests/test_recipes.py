@@ -80,6 +80,38 @@ def test_milestones_move_with_the_epochs():
     assert training.Settings(recipe="siman", epochs=40).plan().warmup_epochs == pytest.approx(0.5)
 
 
+def parts(**fields):
+    plan = training.Settings(**fields).plan()
+    return plan.constraint, plan.percentile, plan.estimator
+
+
+def test_a_part_can_be_switched_off_and_settings_keep_that():
+    off = {"constraint": "none", "score_sparsity": "none"}
+    settings = training.Settings(recipe="siman", **off)
+    assert settings.plan().constraint is None
+    assert settings.plan().percentile is None
+    again = training.Settings.from_json(settings.to_json())
+    assert again.plan() == settings.plan()
+    assert again.to_json() == settings.to_json()
+    assert parts(recipe="siman", percentile="none") == ("magnitude_clip", None, None)
+    assert parts(recipe="ir-net", estimator="none") == (None, None, None)
+    assert training.Settings(recipe="mpt", score_sparsity="none").plan().score_sparsity is None
+
+
+def test_the_parts_of_a_quantizer_follow_it():
+    assert parts(recipe="siman") == ("magnitude_clip", 15, None)
+    assert parts(recipe="siman", quantizer="siman") == ("magnitude_clip", 15, None)
+    assert parts(recipe="siman", quantizer="bi_half") == (None, None, None)
+    assert parts(recipe="siman", constraint="equal_bits") == ("equal_bits", None, None)
+    assert parts(recipe="siman", quantizer="ir_net") == (None, None, (1e-3, 10))
+    assert parts(recipe="ir-net", quantizer="bi_half") == (None, None, None)
+    assert parts(recipe="ir-net", quantizer="rbnn") == (None, None, (1e-2, 10))
+    assert parts(quantizer="rbnn", estimator=(0.5, 2)) == (None, None, (0.5, 2))
+    assert parts(recipe="ir-net", model="vgg_small", quantizer="ir_net") == (None, None, (0.1, 10))
+    given = {"constraint": "magnitude_clip", "percentile": 5}
+    assert parts(recipe="siman", quantizer="bi_half", **given) == ("magnitude_clip", 5, None)
+
+
 @pytest.mark.parametrize("recipe", recipes.NAMES)
 def test_settings_survive_json(recipe):
     settings = training.Settings(recipe=recipe, epochs=7, quantizer_options={"positive_ratio": 0.3})
@@ -105,6 +137,11 @@ def test_settings_survive_json(recipe):
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"weight_decay": -1}, "weight_decay"),
         ({"momentum": 1}, "momentum"),
+        ({"quantizer": "ir_net", "estimator": (1, 0)}, "estimator must be two positive numbers"),
+        ({"quantizer": "ir_net", "estimator": (1,)}, "estimator must be two positive numbers"),
+        ({"estimator": "off"}, "estimator must be two positive numbers"),
+        ({"percentile": 50}, "percentile must be a number from 0 to below 50"),
+        ({"score_sparsity": 1}, "score_sparsity must be a number from 0 to below 1"),
         ({"epochs": 3, "warmup_epochs": 3}, "warmup_epochs must be fewer than the 3 epochs"),
     ],
 )

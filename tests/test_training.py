@@ -231,6 +231,11 @@ def test_a_full_disk_loses_nothing(unbroken, tmp_path):
         ({"model": "conv2", "model_options": {"num_classes": 12}}, "model_options must suit.*num_classes"),
         ({"model": "vgg16"}, "input_shape must be at least 32x32 pixels"),
         ({"constraint": "tight", "model": "conv2"}, "constraint must be"),
+        ({"estimator": (1e-3, 10.0), "model_options": {"width": 0.05}}, "needs a model with the quantizer"),
+        (
+            {"percentile": 15.0, "model_options": {"width": 0.05}},
+            "needs a quantized kernel with the constraint",
+        ),
     ],
 )
 def test_bad_settings_leave_nothing(tmp_path, changes, words):

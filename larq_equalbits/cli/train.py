@@ -39,6 +39,18 @@ def _numbers(_: click.Context, parameter: click.Parameter, text: str | None) -> 
         ) from error
 
 
+def _part(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
+    """A number or numbers, as the option's metavar says, or "none"."""
+    if text is None or text == "none":
+        return text
+    numbers = _numbers(context, parameter, text)
+    if parameter.name == "estimator":
+        return numbers
+    if numbers is None or len(numbers) != 1:
+        raise InputError(f"{parameter.opts[0]} must be a number or none, but got {text!r}.")
+    return numbers[0]
+
+
 @click.command("train", context_settings={"show_default": True})
 @click.option("--model", metavar="NAME", help="A network of the zoo.  [default: conv2]")
 @click.option(
@@ -78,6 +90,25 @@ def _numbers(_: click.Context, parameter: click.Parameter, text: str | None) -> 
 @click.option("--milestones", callback=_numbers, help="Epochs of the step schedule, e.g. 15,25,32.")
 @click.option("--factor", type=float, help="What the step schedule multiplies by.")
 @click.option("--warmup-epochs", type=float, help="Epochs in which the rate rises linearly.")
+@click.option("--constraint", metavar="ALIAS|none", help="On the latent kernels, e.g. magnitude_clip.")
+@click.option(
+    "--estimator",
+    metavar="T_MIN,T_MAX|none",
+    callback=_part,
+    help="Sharpness of ir_net's and rbnn's gradient at the start and at the end.",
+)
+@click.option(
+    "--percentile",
+    metavar="NUMBER|none",
+    callback=_part,
+    help="Of magnitude_clip at the start, in percent; falls to 0.",
+)
+@click.option(
+    "--score-sparsity",
+    metavar="NUMBER|none",
+    callback=_part,
+    help="Share of zeros where scores are learned for frozen weights (mpt).",
+)
 @click.option("--augment", metavar="NAME", help="none, crop, crop_flip or resized_crop.")
 @click.option(
     "--validation-fraction", type=float, help="Share of the training images held out.  [default: 0.1]"

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from larq_equalbits import assembly, data
 from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.quantizers._base import EstimatorQuantizer
 from larq_equalbits.settings import Settings
 from larq_equalbits.tuning import ratios as bit_ratios
 from larq_equalbits.tuning.keras_2 import keras_tuner
@@ -88,7 +89,10 @@ class HyperModel(keras_tuner.HyperModel):
                     f"quantizer_options must not hold {bit_ratios.NAME}, which the search chooses, but are "
                     f"{self._settings.quantizer_options}."
                 )
-            assembly.quantizer(plan.quantizer, {**self._settings.quantizer_options, bit_ratios.NAME: 0.5})
+            options = {**self._settings.quantizer_options, bit_ratios.NAME: 0.5}
+            made = assembly.quantizer(plan.quantizer, options)
+            if plan.estimator is not None and not isinstance(made, EstimatorQuantizer):
+                raise invalid("estimator", plan.estimator, f'"none" for the quantizer {plan.quantizer}')
 
     @property
     def declares_itself(self) -> bool:

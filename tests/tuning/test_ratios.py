@@ -96,6 +96,8 @@ def test_hypermodel_refuses_settings_that_leave_no_ratio_to_choose():
         HyperModel("conv2", Settings(quantizer="ste_sign"))
     with pytest.raises(InputError, match="positive_ratio"):
         HyperModel("conv2", Settings(quantizer_options={"positive_ratio": 0.2}))
+    with pytest.raises(InputError, match=r'estimator must be "none" for the quantizer bi_half'):
+        HyperModel("conv2", Settings(estimator=(1e-3, 10.0)))
 
 
 @pytest.mark.parametrize(
