@@ -75,6 +75,10 @@ _LARGE = {
     "siman": dataclasses.replace(_SIMAN, epochs=150, batch_size=512, weight_decay=1e-4, warmup_epochs=0),
 }
 NAMES = tuple(_SMALL)
+_MODEL_OPTIONS: dict[str, dict[str, Any]] = {
+    "siman": {"input_quantizer": "approx_sign"},
+    "mpt": {"binarize_first_last": True, "affine": False},
+}
 
 
 def get(name: str, *, dataset: str = "cifar10", model: str = "", binarize_activations: bool = True) -> Recipe:
@@ -107,12 +111,12 @@ def model_options(name: str) -> dict[str, Any]:
     """The arguments of a zoo's builder by which a paper's networks differ from the zoo's defaults.
 
     Multi-prize tickets prune and binarize the first and the last layer too, and normalize without learning a
-    scale or an offset.
+    scale or an offset. SiMaN's activations are signs with the gradient 2 - 2|x| of Bi-Real Net.
 
     Args:
         name: of the recipe.
     """
-    return {"binarize_first_last": True, "affine": False} if name == "mpt" else {}
+    return dict(_MODEL_OPTIONS.get(name, {}))
 
 
 def overridden(recipe: Recipe, **fields: Any) -> Recipe:

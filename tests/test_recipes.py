@@ -45,13 +45,24 @@ def test_mpt_depends_on_the_activations():
     assert recipes.get("mpt", binarize_activations=False).optimizer == "sgd"
 
 
-def test_mpts_networks_are_binary_throughout_and_normalize_without_learning():
+def built(**fields):
     images = types.SimpleNamespace(name="digits", input_shape=(8, 8, 1), num_classes=10)
+    settings = training.Settings(model_options={"width": 0.1, **fields.pop("options", {})}, **fields)
+    return assembly.build(settings, settings.plan(), images, None)
 
-    def built(**fields):
-        settings = training.Settings(model_options={"width": 0.1, **fields.pop("options", {})}, **fields)
-        return assembly.build(settings, settings.plan(), images, None)
 
+def test_simans_activations_have_its_authors_gradient():
+    def inputs(**fields):
+        layers = [kernel.layer for kernel in quantized_kernels(built(**fields))]
+        return {type(layer.input_quantizer).__name__ for layer in layers}
+
+    assert inputs(recipe="siman") == {"ApproxSign"}
+    assert inputs(recipe="siman", options={"input_quantizer": "ste_sign"}) == {"SteSign"}
+    assert inputs(recipe="siman", binarize_activations=False) == {"NoneType"}
+    assert inputs(recipe="ir-net") == {"SteSign"}
+
+
+def test_mpts_networks_are_binary_throughout_and_normalize_without_learning():
     model = built(recipe="mpt")
     kernels = quantized_kernels(model)
     weights = sum(int(np.prod(weight.shape)) for weight in model.weights if weight.shape.rank > 1)

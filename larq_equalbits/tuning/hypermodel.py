@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits import assembly, data
+from larq_equalbits import assembly, data, recipes
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.quantizers._base import EstimatorQuantizer
 from larq_equalbits.settings import Settings
@@ -189,7 +189,8 @@ class HyperModel(keras_tuner.HyperModel):
         if self.function is None:
             from larq_equalbits import zoo
 
-            model = zoo.get(self.model)(**arguments)
+            options = recipes.model_options(self.settings(hp).recipe)
+            model = zoo.get(self.model)(**{**options, **arguments})
         else:
             model = self.function(hp)
             if not isinstance(model, tf.keras.Model):

@@ -261,6 +261,13 @@ def test_keras_tuners_own_classes_take_the_hypermodel(tmp_path):
     assert "val_accuracy" in trial.metrics.metrics and "dense1/bit_entropy" not in trial.metrics.metrics
 
 
+def test_a_ratio_for_each_layer_keeps_what_the_recipe_says_of_the_network():
+    settings = training.Settings(recipe="mpt", quantizer="bi_half", model_options={"width": 0.1})
+    hp = tuning.keras_tuner.HyperParameters()
+    tuning.HyperModel("conv2", settings, per_layer=True).build(hp)
+    assert {"positive_ratio/conv1_1", "positive_ratio/classifier"} <= set(hp.values)
+
+
 def test_workers_need_what_another_process_can_make(tmp_path):
     search = tuning.BitRatioSweep(tiny, [0.5], out=tmp_path / "out", settings=SETTINGS)
     with pytest.raises(InputError, match="keras-tuner's environment"):
