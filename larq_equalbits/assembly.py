@@ -9,7 +9,7 @@ from typing import Any
 import larq
 import tensorflow as tf
 
-from larq_equalbits import data, decay, learning_rates, recipes, recording
+from larq_equalbits import cloning, data, decay, learning_rates, recipes, recording
 from larq_equalbits.callbacks import BitLogger
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.settings import Settings
@@ -113,14 +113,16 @@ def _is_known(name: str) -> bool:
 
 
 def constrained(model: tf.keras.Model, constraint: str) -> tf.keras.Model:
-    """A copy of `model`, its weights drawn anew, with a constraint on every quantized kernel.
+    """A copy of `model` with its weights, and with a constraint on every quantized kernel.
+
+    A subclassed model, which makes its layers itself, is without the constraint once it is loaded from a file.
 
     Args:
-        model: a functional or Sequential network, nested ones too.
+        model: a network that knows its input shape, nested and subclassed ones too.
         constraint: alias of a Keras constraint.
 
     Raises:
-        InputError: an unknown constraint.
+        InputError: an unknown constraint, or a subclassed model that its configuration cannot make anew.
     """
     try:
         tf.keras.constraints.get(constraint)
@@ -128,17 +130,28 @@ def constrained(model: tf.keras.Model, constraint: str) -> tf.keras.Model:
         raise invalid(
             "constraint", constraint, "the alias of a constraint, such as magnitude_clip"
         ) from error
+    replaced: cloning.Pairs = []
 
-    def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        if isinstance(layer, tf.keras.Model):
-            return tf.keras.models.clone_model(layer, clone_function=clone)
+    def replace(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
         config = layer.get_config()
-        for kernel in ("kernel", "depthwise", "pointwise"):
-            if config.get(f"{kernel}_quantizer") is not None:
-                config[f"{kernel}_constraint"] = constraint
-        return type(layer).from_config(config)
+        kernels = [
+            kernel
+            for kernel in ("kernel", "depthwise", "pointwise")
+            if config.get(f"{kernel}_quantizer") is not None
+        ]
+        if not kernels:
+            return None
+        made = type(layer).from_config(
+            {**config, **{f"{kernel}_constraint": constraint for kernel in kernels}}
+        )
+        replaced.append((layer, made, False))
+        return made
 
-    return tf.keras.models.clone_model(model, clone_function=clone)
+    copy, pairs = cloning.clone(model, replace)
+    if not copy.built:
+        copy(tf.keras.Input(model.input_shape[1:]))
+    cloning.copy_weights([*pairs, *replaced])
+    return copy
 
 
 def schedule(plan: recipes.Recipe, steps: int) -> tf.keras.optimizers.schedules.LearningRateSchedule:
@@ -169,8 +182,9 @@ def _answers_probabilities(model: tf.keras.Model) -> bool:
     layer = model.layers[-1]
     while isinstance(layer, tf.keras.Model):
         layer = layer.layers[-1]
-    activation = getattr(layer, "activation", None)
-    return isinstance(layer, tf.keras.layers.Softmax) or activation is tf.keras.activations.softmax
+    # Keras' own, one's own by that name, or TensorFlow's.
+    activation = getattr(getattr(layer, "activation", None), "__name__", None)
+    return isinstance(layer, tf.keras.layers.Softmax) or activation in ("softmax", "softmax_v2")
 
 
 def own_callbacks(plan: recipes.Recipe, model: tf.keras.Model, folder: Path, chief: bool) -> list[Any]:
