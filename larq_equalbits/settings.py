@@ -143,10 +143,17 @@ class Settings:
         """All fields as JSON, those of the recipe with the values that this run uses."""
         values = {**dataclasses.asdict(self), **dataclasses.asdict(self.plan())}
         values.update({name: recipes.OFF for name in recipes.PARTS if getattr(self, name) == recipes.OFF})
+        return self._dumps(values) + "\n"
+
+    def as_given(self) -> dict[str, Any]:
+        """All fields as JSON values, None for what the recipe decides."""
+        return dict(json.loads(self._dumps(dataclasses.asdict(self))))
+
+    def _dumps(self, values: dict[str, Any]) -> str:
         if self.data_dir is not None:
             values["data_dir"] = os.fspath(self.data_dir)
         try:
-            return json.dumps(values, indent=2) + "\n"
+            return json.dumps(values, indent=2)
         except TypeError as error:
             raise InputError(f"settings must be plain values that JSON can hold, but {error}.") from error
 

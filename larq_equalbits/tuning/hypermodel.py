@@ -108,7 +108,8 @@ class HyperModel(keras_tuner.HyperModel):
         """What tells two searches apart, as JSON values."""
         settings: Any = getattr(self._settings, "__name__", "a function")
         if not callable(self._settings):
-            settings = json.loads(self._settings.to_json())
+            # Not the plan: a search may change the epochs, with which milestones and warm-up then move.
+            settings = self._settings.as_given()
             # Where the data lies changes no result, and differs between machines.
             settings.pop("data_dir")
         return {

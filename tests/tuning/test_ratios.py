@@ -1,3 +1,5 @@
+import json
+
 import larq as lq
 import pytest
 import tensorflow as tf
@@ -98,6 +100,17 @@ def test_hypermodel_refuses_settings_that_leave_no_ratio_to_choose():
         HyperModel("conv2", Settings(quantizer_options={"positive_ratio": 0.2}))
     with pytest.raises(InputError, match=r'estimator must be "none" for the quantizer bi_half'):
         HyperModel("conv2", Settings(estimator=(1e-3, 10.0)))
+
+
+@pytest.mark.parametrize("fields", [{}, {"recipe": "siman", "quantizer": "bi_half"}, {"epochs": 10}])
+def test_another_process_makes_the_same_trials_of_other_epochs(fields):
+    from larq_equalbits.training import Settings
+
+    hypermodel = HyperModel("conv2", Settings(**fields), ratios=[0.5])
+    again = HyperModel.from_description(json.loads(json.dumps(hypermodel.describe())))
+    one, other = (each.settings(keras_tuner.HyperParameters()) for each in (hypermodel, again))
+    assert one.replace(epochs=27).plan() == other.replace(epochs=27).plan()
+    assert one.to_json() == other.to_json()
 
 
 @pytest.mark.parametrize(
