@@ -100,14 +100,24 @@ def _read(path: str | os.PathLike[str]) -> tuple[State, list[str], list[np.ndarr
     return state, meta["names"], values
 
 
-def restore(path: str | os.PathLike[str], model: tf.keras.Model) -> State:
+def restore(path: str | os.PathLike[str], model: tf.keras.Model, callbacks: int) -> State:
     """Gives the compiled `model` and its optimizer the values that `save` wrote.
 
+    Args:
+        path: the file.
+        model: of the run.
+        callbacks: how many callbacks with a state there are to take up theirs.
+
     Raises:
-        InputError: no checkpoint, a damaged one, or that of another model: names the first difference, and
-            leaves the model as it was.
+        InputError: no checkpoint, a damaged one, that of another model or with other callbacks: names the first
+            difference, and leaves the model as it was.
     """
     state, names, values = _read(path)
+    if len(state.callbacks) != callbacks:
+        raise InputError(
+            f"resume needs the callbacks that the run was begun with, {len(state.callbacks)} with a state, but "
+            f"got {callbacks}."
+        )
     targets = variables(model)
     if len(targets) != len(values):
         raise InputError(

@@ -148,7 +148,7 @@ class Recorder(tf.keras.callbacks.Callback):
         Raises:
             InputError: as `checkpoint.restore`.
         """
-        self.state = checkpoint.restore(self.folder / STATE, model)
+        self.state = checkpoint.restore(self.folder / STATE, model, len(self._stateful))
         for callback, state in zip(self._stateful, self.state.callbacks, strict=True):
             callback.set_state(state)
 

@@ -141,6 +141,30 @@ def test_resuming_with_another_model_is_refused(unbroken):
     assert (unbroken.folder / "checkpoint" / "state.npz").read_bytes() == before
 
 
+class Counter(tf.keras.callbacks.Callback):
+    """A callback with a state."""
+
+    def get_state(self):
+        return {}
+
+    def set_state(self, state):
+        raise AssertionError("nothing may be taken up")
+
+
+def test_resuming_with_other_callbacks_is_refused(unbroken):
+    built = []
+
+    def kept(**arguments):
+        built.append((model := build(**arguments), model.get_weights()))
+        return model
+
+    with pytest.raises(InputError, match="begun with, 1 with a state, but got 2"):
+        training.train(settings(), unbroken.folder, build=kept, verbose=0, resume=True, callbacks=[Counter()])
+    [(model, before)] = built
+    for value, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
 def test_resuming_nothing_is_refused(tmp_path):
     with pytest.raises(InputError, match="folder must be that of a run"):
         training.train(settings(), tmp_path / "none", build=build, resume=True)
