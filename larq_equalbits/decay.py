@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits.errors import invalid
+from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.kernels import quantized_kernels
 
 POLICIES = ("equal_bits", "siman", "none")
@@ -26,7 +26,7 @@ def spared(model: tf.keras.Model, policy: str) -> list[tf.Variable]:
             do not decay; everything else does. "none": nothing decays.
 
     Raises:
-        InputError: an unknown policy.
+        InputError: an unknown policy, or a name that a variable which decays shares with one that does not.
 
     Reference:
         Li et al., Equal Bits, Fig. 3; Lin et al., SiMaN, Sec. 4.3.
@@ -37,14 +37,20 @@ def spared(model: tf.keras.Model, policy: str) -> list[tf.Variable]:
         return list(model.trainable_variables)
     if policy == "equal_bits":
         return []
-    binary = {}
+    binary = set()
     for kernel in quantized_kernels(model):
         learned = getattr(kernel.quantizer, "trainable_variables", ())
-        for variable in (kernel.variable.latent_variable, *learned):
-            binary[id(variable)] = variable
-    # A trainable variable may arrive wrapped, so that names tell them apart, not identities alone.
-    names = {variable.name for variable in binary.values()}
-    return [variable for variable in model.trainable_variables if variable.name in names]
+        # A trainable variable may arrive wrapped in another object, whose identifier is still its own.
+        binary |= {variable._unique_id for variable in (kernel.variable.latent_variable, *learned)}
+    chosen = [variable for variable in model.trainable_variables if variable._unique_id in binary]
+    names = {variable.name for variable in chosen}
+    for variable in model.trainable_variables:
+        if variable.name in names and variable._unique_id not in binary:
+            raise InputError(
+                f"model {model.name!r} must have another name for one of its variables {variable.name}, of which "
+                "one decays and one does not: the optimizer, which is saved, knows them by their names."
+            )
+    return chosen
 
 
 class _L2:

@@ -55,6 +55,35 @@ def test_siman_spares_what_a_quantizer_learns(model):
     assert spared == BINARY | learned
 
 
+def submodels(quantizer):
+    def submodel(name, layer):
+        return tf.keras.Sequential([tf.keras.Input((6,)), layer], name=name)
+
+    plain = submodel("A", tf.keras.layers.Dense(6, name="conv"))
+    binary = submodel("B", lq.layers.QuantDense(3, kernel_quantizer=quantizer, name="conv", use_bias=False))
+    return tf.keras.Sequential([tf.keras.Input((6,)), plain, binary])
+
+
+def test_a_name_that_does_not_tell_what_decays_is_refused():
+    model = submodels("bi_half")
+    with pytest.raises(InputError, match="must have another name for one of its variables conv/kernel:0"):
+        decay.spared(model, "siman")
+    assert len(decay.spared(model, "none")) == 3
+    assert decay.spared(model, "equal_bits") == []
+    assert decay.spared(submodels(None), "siman") == []
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_wrapped_variables_are_known(policy):
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+            model = submodels("rbnn").layers[1]
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert len(decay.spared(model, "siman")) == len(model.trainable_variables) > 1
+
+
 def test_momentum_sees_the_decayed_gradient():
     variable = tf.Variable([2.0])
     optimizer = decay.SGD(0.1, momentum=0.9, l2=0.5)
