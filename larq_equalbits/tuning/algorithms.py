@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.settings import Settings
-from larq_equalbits.tuning import oracles, trials
-from larq_equalbits.tuning.hypermodel import HyperModel, objective
+from larq_equalbits.tuning import hypermodel, oracles, trials
+from larq_equalbits.tuning.folder import DESCRIPTION
+from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
-from larq_equalbits.tuning.search import DESCRIPTION, Search
+from larq_equalbits.tuning.search import Search
 
 
 class BitRatioSweep(Search):
@@ -73,7 +74,7 @@ class BitRatioSweep(Search):
             )
         if hyper.ratios is None:
             raise invalid("ratios", hyper.ratios, "given to the HyperModel of a grid")
-        oracle = oracles.GridOracle(hyper.ratios, hyper.seeds, objective=_objective(objective))
+        oracle = oracles.GridOracle(hyper.ratios, hyper.seeds, objective=hypermodel.objective(objective))
         super().__init__(oracle, hyper, out, overwrite=overwrite, callbacks=callbacks)
 
     def summary(self) -> list[trials.Ratio]:
@@ -110,7 +111,9 @@ class RandomSearch(Search):
     ) -> None:
         self._options = {**self._defaults(), "seed": seed, **options}
         # keras-tuner takes a seed of 0 for none.
-        oracle = self._oracle(objective=_objective(objective), **{**self._options, "seed": seed + 1})
+        oracle = self._oracle(
+            objective=hypermodel.objective(objective), **{**self._options, "seed": seed + 1}
+        )
         super().__init__(oracle, model, out, overwrite=overwrite, callbacks=callbacks)
 
     def _defaults(self) -> dict[str, Any]:
@@ -147,10 +150,6 @@ class Hyperband(RandomSearch):
 
     def _defaults(self) -> dict[str, Any]:
         return {"max_epochs": 27, "factor": 3}
-
-
-def _objective(given: Any) -> Any:
-    return objective(given)
 
 
 _KINDS: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -103,6 +104,12 @@ class HyperModel(keras_tuner.HyperModel):
     def portable(self) -> bool:
         """Whether `describe` says everything, so that another process can make the same."""
         return self.function is None and not callable(self._settings)
+
+    @property
+    def data_dir(self) -> str | None:
+        """The folder of the data sets that the settings name."""
+        given = None if callable(self._settings) else self._settings.data_dir
+        return None if given is None else os.fspath(given)
 
     def describe(self) -> dict[str, Any]:
         """What tells two searches apart, as JSON values."""

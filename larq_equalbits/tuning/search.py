@@ -5,7 +5,6 @@ import copy
 import io
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,14 +14,10 @@ import tensorflow as tf
 
 from larq_equalbits import files, training
 from larq_equalbits.errors import InputError, WorkError, invalid
-from larq_equalbits.tuning import distributed, oracles, running, trials
+from larq_equalbits.tuning import distributed, folder, oracles, running, trials
 from larq_equalbits.tuning.hypermodel import HyperModel, describe_objective
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.progress import Progress
-
-DESCRIPTION = "sweep.json"
-BEST = "best"
-_STATE, _STOP = "tuner.json", "stop.json"
 
 
 class Search(keras_tuner.Tuner):
@@ -69,11 +64,11 @@ class Search(keras_tuner.Tuner):
         if self.role != "chief":
             self.hyper.check_data()
         if self.role != "worker":
-            used = (self.out / DESCRIPTION).is_file()
+            used = (self.out / folder.DESCRIPTION).is_file()
             with distributed.alone(self.out) if used else contextlib.nullcontext():
-                self._claim(overwrite)
+                folder.claim(self.out, self.description, overwrite)
         # keras-tuner's own overwrite would let a worker remove the folder of the chief.
-        with _without_reload_message(self.out / _STATE):
+        with _without_reload_message(self.out / folder.STATE):
             super().__init__(
                 oracle,
                 self.hyper,
@@ -91,56 +86,9 @@ class Search(keras_tuner.Tuner):
         """The algorithm's own arguments, as JSON values."""
         return {}
 
-    def _claim(self, overwrite: bool) -> None:
-        """Makes the folder this search's, or finds that it is.
-
-        Raises:
-            InputError: it holds another search, or other things.
-        """
-        path = self.out / DESCRIPTION
-        if path.is_file():
-            try:
-                known = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise InputError(f"{path} must be JSON, but {error}.") from error
-            differences = _differences(known, json.loads(json.dumps(self.description)))
-            if not differences and not overwrite:
-                return
-            if not overwrite:
-                raise InputError(
-                    f"out must be a new folder, but {self.out} holds a sweep of other settings: "
-                    f"{'; '.join(differences)}. Choose another folder, or replace it with overwrite=True (--overwrite)."
-                )
-            self._clear()
-        elif self.out.is_dir() and any(self.out.iterdir()):
-            raise InputError(
-                f"out must be a new folder or that of a sweep, but {self.out} holds other things."
-            )
-        elif self.out.exists() and not self.out.is_dir():
-            raise InputError(f"out must be a folder, but {self.out} is a file.")
-        files.write_text(path, json.dumps(self.description, indent=2) + "\n")
-
-    def _clear(self) -> None:
-        for path in self.out.glob("trial_*"):
-            shutil.rmtree(path)
-        _remove(self.out / BEST)
-        shutil.rmtree(self.out / "workers", ignore_errors=True)
-        written = (
-            _STATE,
-            _STOP,
-            "oracle.json",
-            distributed.LOCK,
-            trials.CSV,
-            trials.JSON,
-            trials.PLOT,
-            DESCRIPTION,
-        )
-        for name in written:
-            (self.out / name).unlink(missing_ok=True)
-
     def _get_tuner_fname(self) -> str:
         # The same for one process and for a chief: what one began the other goes on with.
-        return os.path.join(str(self.project_dir), _STATE)
+        return os.path.join(str(self.project_dir), folder.STATE)
 
     def save(self) -> None:
         """Writes the state, unless this is a worker."""
@@ -210,8 +158,7 @@ class Search(keras_tuner.Tuner):
         )
 
     def _check_chief(self) -> None:
-        known = json.loads((self.out / DESCRIPTION).read_text(encoding="utf-8"))
-        differences = _differences(known, json.loads(json.dumps(self.description)))
+        differences = folder.differences(self.out, self.description)
         if differences:
             raise running.OtherSettingsError(
                 f"a worker must have the chief's settings: {'; '.join(differences)}."
@@ -246,7 +193,7 @@ class Search(keras_tuner.Tuner):
                 self._search(workers)
             except running.UnknownMetricError:
                 if not self.oracle.end_order:
-                    self._clear()
+                    folder.clear(self.out)
                 raise
             self._finish()
 
@@ -256,15 +203,15 @@ class Search(keras_tuner.Tuner):
                 super().search()
         except running.UnknownMetricError as error:
             # The chief cannot know what trials log.
-            files.write_text(self.out / _STOP, json.dumps(str(error)))
+            files.write_text(self.out / folder.STOP, json.dumps(str(error)))
             raise
 
     def _check_stop(self) -> None:
-        if (self.out / _STOP).is_file():
-            raise running.UnknownMetricError(json.loads((self.out / _STOP).read_text(encoding="utf-8")))
+        if (self.out / folder.STOP).is_file():
+            raise running.UnknownMetricError(json.loads((self.out / folder.STOP).read_text(encoding="utf-8")))
 
     def _search(self, workers: int) -> None:
-        (self.out / _STOP).unlink(missing_ok=True)
+        (self.out / folder.STOP).unlink(missing_ok=True)
         if self.remaining_trials == 0 and not self.oracle._retry_queue:
             return
         if self.role == "chief":
@@ -274,10 +221,10 @@ class Search(keras_tuner.Tuner):
                     self._check_stop()
                     time.sleep(0.1)
         elif workers > 1:
-            data_dir = self.hyper._settings.data_dir
+            data_dir = self.hyper.data_dir
             with (
                 distributed.served(self.oracle, "127.0.0.1:0") as (free, done),
-                distributed.LocalWorkers(self.out, workers, free, data_dir and os.fspath(data_dir)) as local,
+                distributed.LocalWorkers(self.out, workers, free, data_dir) as local,
             ):
                 while not done():
                     self._check_stop()
@@ -340,11 +287,7 @@ class Search(keras_tuner.Tuner):
         found = self.trials()
         trials.write(self.out, found, self.description)
         best = self.best_run()
-        _remove(self.out / BEST)
-        try:
-            (self.out / BEST).symlink_to(best.folder.name, target_is_directory=True)
-        except OSError:
-            shutil.copytree(best.folder, self.out / BEST)
+        folder.point_to_best(self.out, best.folder)
         if not self.hyper.per_layer:
             try:
                 figure = trials.plot(found, self.shown())
@@ -357,21 +300,3 @@ class Search(keras_tuner.Tuner):
 def _without_reload_message(state: Path) -> contextlib.AbstractContextManager[Any]:
     """Keeps off standard output, which may be JSON, what keras-tuner prints where there is a state."""
     return contextlib.redirect_stdout(io.StringIO()) if state.exists() else contextlib.nullcontext()
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _differences(known: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for name in dict.fromkeys((*known, *given)):
-        old, new = known.get(name), given.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{prefix}{name}.")
-        elif old != new:
-            found.append(f"{prefix}{name}: {old!r} against {new!r}")
-    return found
