@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ _DAMAGE = (
     tf.errors.NotFoundError,
     tf.errors.OutOfRangeError,
 )
+# What nobody but a registered person may download.
+_BY_HAND = {"imagenet2012": ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")}
 
 
 def default_folder() -> Path:
@@ -45,12 +48,14 @@ def open_builder(name: str, data_dir: str | os.PathLike[str] | None, download: b
     if download:
         require("data", "importlib_resources")
         builder = tfds.builder(name, data_dir=os.fspath(folder))
+        if not Path(builder.data_dir).is_dir():
+            _check_archives(name, folder / "downloads" / "manual")
         try:
             builder.download_and_prepare()
-        except (AssertionError, tfds.download.DownloadError, ConnectionError) as error:
+        except (AssertionError, tfds.download.DownloadError, ConnectionError, tarfile.TarError) as error:
             raise InputError(f"{name} could not be prepared in {folder}: {first_line(error)}") from error
         return builder
-    versions = sorted((folder / name).glob("[0-9]*.*.*/dataset_info.json"))
+    versions = sorted((folder / name).glob("[0-9]*.*.*/dataset_info.json"), key=_version)
     if not versions:
         half = sorted(folder.glob(f"{name}/incomplete.*"))
         trouble = f"only an unfinished {half[0].name}" if half else f"no {name}/VERSION/dataset_info.json"
@@ -62,6 +67,19 @@ def open_builder(name: str, data_dir: str | os.PathLike[str] | None, download: b
         builder = tfds.builder_from_directory(os.fspath(versions[-1].parent))
     _check_files(builder, name)
     return builder
+
+
+def _check_archives(name: str, manual: Path) -> None:
+    missing = [file for file in _BY_HAND.get(name, ()) if not (manual / file).is_file()]
+    if missing:
+        raise InputError(
+            f"{name} must be fetched by hand, which its owners ask for: put {' and '.join(missing)} into "
+            f"{str(manual)!r}, and prepare it again."
+        )
+
+
+def _version(info: Path) -> list[int]:
+    return [int(part) if part.isdecimal() else -1 for part in info.parent.name.split(".")]
 
 
 def _check_files(builder: Any, name: str) -> None:

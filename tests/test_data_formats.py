@@ -1,5 +1,6 @@
 """CIFAR-100 and ImageNet, which are too large to carry: small sets of the same format, written by tfds itself."""
 
+import json
 import os
 import shutil
 
@@ -9,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from larq_equalbits import data, training
+from larq_equalbits import data, prepared, training
 from larq_equalbits.errors import InputError
 
 
@@ -69,6 +70,41 @@ def test_cifar100_has_a_hundred_classes_and_cifars_augmentation(folder):
     assert batch.dtype == tf.float32
     assert labels.dtype == tf.int32
     assert sum(len(labels) for _, labels in images.test) == 50
+
+
+def test_of_several_versions_the_newest_is_read(folder, tmp_path):
+    for version in ("3.0.10", "3.0.2", "3.0.9"):
+        target = tmp_path / "cifar100" / version
+        shutil.copytree(folder / "cifar100" / "3.0.2", target)
+        info = json.loads((target / "dataset_info.json").read_text())
+        (target / "dataset_info.json").write_text(json.dumps({**info, "version": version}))
+    assert str(prepared.open_builder("cifar100", tmp_path, download=False).version) == "3.0.10"
+
+
+def test_mock_data_of_the_real_cifar100_goes_through_the_pipeline(tmp_path):
+    with tfds.testing.mock_data(num_examples=64):
+        images = data.load("cifar100", data_dir=tmp_path, download=True, batch_size=16)
+    assert (images.input_shape, images.num_classes) == ((32, 32, 3), 100)
+    assert (images.num_train, images.num_validation, images.num_test) == (64, 0, 64)
+    batch, labels = next(iter(images.train))
+    assert batch.shape == (16, 32, 32, 3)
+    assert labels.shape == (16,)
+
+
+def test_imagenets_archives_are_asked_for(tmp_path):
+    words = r"put ILSVRC2012_img_train\.tar and ILSVRC2012_img_val\.tar into '.*/downloads/manual'"
+    with pytest.raises(InputError, match=words):
+        data.load("imagenet2012", data_dir=tmp_path, download=True)
+    manual = tmp_path / "downloads" / "manual"
+    manual.mkdir(parents=True)
+    with pytest.raises(InputError, match=words):
+        data.load("imagenet2012", data_dir=tmp_path, download=True)
+    (manual / "ILSVRC2012_img_train.tar").write_bytes(b"")
+    with pytest.raises(InputError, match=r"put ILSVRC2012_img_val\.tar into"):
+        data.load("imagenet2012", data_dir=tmp_path, download=True)
+    (manual / "ILSVRC2012_img_val.tar").write_bytes(b"")
+    with pytest.raises(InputError, match=r"imagenet2012 could not be prepared in .*: empty file"):
+        data.load("imagenet2012", data_dir=tmp_path, download=True)
 
 
 def test_imagenet_is_streamed_cropped_and_repeatable(folder):
