@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from programs.train_small import build, settings
 
 from larq_equalbits import checkpoint, distribution, training
@@ -101,10 +100,23 @@ def test_a_bad_cluster_is_named(monkeypatch, name, environment, words):
         distribution.strategy(name)
 
 
-def test_mirrored_replicas_train_as_one(alone, tmp_path):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-    run = training.train(settings(**PLAIN), tmp_path, build=build, verbose=0, strategy=strategy)
-    assert_close(run, alone)
+def mirrored(run_python, folder, *arguments):
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return run_python(
+        PROGRAM, folder, "--replicas", 2, "--no-dropout", *arguments, env={"PYTHONPATH": path}, timeout=200
+    )
+
+
+def test_two_mirrored_replicas_train_to_the_weights_of_one(alone, tmp_path, run_python):
+    done = mirrored(run_python, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert_close(training.Run.load(tmp_path / "run"), alone)
+
+
+def test_a_batch_that_the_replicas_cannot_share_is_refused(tmp_path, run_python):
+    done = mirrored(run_python, tmp_path / "run", "--batch-size", 127)
+    assert "InputError: batch_size must be a multiple of the 2 replicas, but got 127." in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_command_line_joins_a_cluster(tmp_path):

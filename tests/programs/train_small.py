@@ -77,6 +77,15 @@ def die_while_saving(number):
     whole, np.savez = np.savez, savez
 
 
+def replicas(count):
+    """The strategy of several logical devices on one CPU, as `mirrored` makes it of several GPUs."""
+    if count is None:
+        return None
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices("CPU")])
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
@@ -84,11 +93,13 @@ def main():
     parser.add_argument("--kill-while-saving", type=int)
     parser.add_argument("--fill-disk-in-epoch", type=int)
     parser.add_argument("--strategy")
+    parser.add_argument("--replicas", type=int, help="So many of this machine's CPU, mirrored.")
+    parser.add_argument("--batch-size", type=int)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--no-dropout", action="store_true")
     parser.add_argument("--epochs", type=int, default=3)
     arguments = parser.parse_args()
-    strategy = distribution.strategy(arguments.strategy)
+    strategy = replicas(arguments.replicas) or distribution.strategy(arguments.strategy)
     if arguments.kill_while_saving:
         die_while_saving(arguments.kill_while_saving)
     saboteurs = [] if arguments.kill_in_epoch is None else [Kill(arguments.kill_in_epoch)]
@@ -96,7 +107,7 @@ def main():
         saboteurs.append(Fill(arguments.fill_disk_in_epoch))
     changes = {"model_options": {"dropout": 0.0}} if arguments.no_dropout else {}
     training.train(
-        settings(epochs=arguments.epochs, **changes),
+        settings(epochs=arguments.epochs, batch_size=arguments.batch_size, **changes),
         arguments.folder,
         build=build,
         verbose=0,
