@@ -1,6 +1,7 @@
 import json
 import sys
 
+import click
 import pytest
 
 from larq_equalbits import cli
@@ -62,3 +63,34 @@ def test_bad_input_is_answered_with_status_2_and_no_traceback(command, arguments
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.strip()
+
+
+def fill_the_disk():
+    with open("/dev/full", "w") as file:
+        file.write("too much")
+
+
+def read_nothing():
+    with open("/no/such/file"):
+        pass
+
+
+def lose_the_device():
+    raise ConnectionResetError("the device went away")
+
+
+@pytest.mark.parametrize(
+    ("work", "status", "words"),
+    [
+        (fill_the_disk, 1, "No space left on device"),
+        (lose_the_device, 1, "the device went away"),
+        (read_nothing, 2, "No such file or directory: '/no/such/file'"),
+    ],
+)
+def test_a_full_disk_is_no_bad_input(monkeypatch, capsys, work, status, words):
+    monkeypatch.setattr(sys, "argv", ["larq-equalbits"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run_command(click.Command("work", callback=work))
+    assert ended.value.code == status
+    error = capsys.readouterr().err
+    assert words in error and len(error.splitlines()) == 1

@@ -1,5 +1,6 @@
 """The command `larq-equalbits`: each subcommand is a module of this folder, loaded when it is called."""
 
+import errno
 import functools
 import importlib
 import os
@@ -25,6 +26,9 @@ COMMANDS: dict[str, str] = {
     "device": "Run converted models here, on a Raspberry Pi or on a phone.",
     "doctor": "Check the installation: versions, Keras choice, converter, interpreter.",
 }
+
+# No room on the disk or within its quota, a file beyond what the system lets it grow to, a disk that fails.
+_NO_INPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def start() -> None:
@@ -94,16 +98,15 @@ def program(verbose: bool) -> None:
 def run_command(command: click.Command) -> None:
     """Runs `command` on the program's arguments.
 
-    Bad input gives one line on standard error and exit status 2, work that failed the same with status 1.
+    Bad input, a path that is not there or may not be written among it, gives one line on standard error and exit
+    status 2; work that failed the same with status 1, be it that the disk was full or a connection lost.
     """
     try:
         command()
-    except (InputError, OSError, ImportError) as error:
+    except (InputError, WorkError, OSError, ImportError) as error:
         click.echo(f"{Path(sys.argv[0]).name}: {error}", err=True)
-        sys.exit(2)
-    except WorkError as error:
-        click.echo(f"{Path(sys.argv[0]).name}: {error}", err=True)
-        sys.exit(1)
+        failed = isinstance(error, WorkError | ConnectionError | TimeoutError)
+        sys.exit(1 if failed or getattr(error, "errno", None) in _NO_INPUT else 2)
 
 
 def main() -> None:
