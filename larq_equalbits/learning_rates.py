@@ -48,6 +48,9 @@ class ConstantRate(_WarmUp):
         peak: the learning rate, at least 0.
         warmup_steps: optimizer steps of linear rise, at least 0.
 
+    Raises:
+        InputError: a `peak` or `warmup_steps` below 0 or no number.
+
     >>> print(ConstantRate(0.1, warmup_steps=4)(0).numpy(), ConstantRate(0.1)(9).numpy())
     0.025 0.1
     """
@@ -62,6 +65,9 @@ class StepDecay(_WarmUp):
         milestones: optimizer steps from which on the rate is multiplied once more.
         factor: what it is multiplied by, above 0.
         warmup_steps: optimizer steps of linear rise, at least 0.
+
+    Raises:
+        InputError: as `ConstantRate`; milestones that descend, a `factor` that is not above 0.
 
     Reference:
         Li et al., Equal Bits: x0.1 after epochs 150, 250 and 320 of 350 on CIFAR.
@@ -101,6 +107,9 @@ class CosineDecay(_WarmUp):
         peak: the highest learning rate, at least 0.
         total_steps: optimizer steps of the whole training, the warm-up among them; more than `warmup_steps`.
         warmup_steps: optimizer steps of linear rise, at least 0.
+
+    Raises:
+        InputError: as `ConstantRate`; `total_steps` that are no more than `warmup_steps`.
 
     Reference:
         Loshchilov and Hutter, SGDR, 2017; used by SiMaN, IR-Net and MPT. Their code moves the rate once an

@@ -25,23 +25,35 @@ def _number(text: str) -> float:
         return math.nan
 
 
+def _read_csv(path: Path) -> dict[str, list[float]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = [line for line in file if line.endswith(("\n", "\r"))]
+    names, *rows = list(csv.reader(lines)) or [[]]
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            raise InputError(
+                f"{path} must have {len(names)} values in each row, but has {len(row)} in row {number}."
+            )
+    return {name: [_number(row[index]) for row in rows] for index, name in enumerate(names) if rows}
+
+
 def read_history(run: Any) -> dict[str, list[float]]:
     """The values of every key over the epochs.
+
+    Of a history.csv that ends within a row, as one does that is written at this moment, the whole rows count.
 
     Args:
         run: a run folder (with a history.csv), such a file, a Keras History, or a mapping like its `history`.
 
     Raises:
-        InputError: where there is no history to read.
+        InputError: where there is no history to read, or a row that does not fit the columns.
     """
     if isinstance(run, str | os.PathLike):
         path = Path(run)
         path = path / "history.csv" if path.is_dir() else path
         if not path.is_file():
             raise invalid("run", str(run), "a run folder with a history.csv")
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return {key: [_number(row[key]) for row in rows] for key in (rows[0] if rows else ())}
+        return _read_csv(path)
     history = getattr(run, "history", run)
     if not isinstance(history, Mapping):
         raise invalid("run", run, "a run folder, a Keras History or a mapping from key to values")

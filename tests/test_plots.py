@@ -37,6 +37,23 @@ def history(tmp_path_factory):
     return history
 
 
+def test_of_a_history_that_ends_within_a_row_the_whole_rows_count(history, tmp_path):
+    whole = (history.folder / "history.csv").read_text()
+    path = tmp_path / "history.csv"
+    expected = {key: values[:2] for key, values in plots.read_history(history.folder).items()}
+    last = whole.rindex("\n", 0, len(whole) - 1) + 1
+    for end in (last + 1, (last + len(whole)) // 2, len(whole.rstrip())):
+        path.write_text(whole[:end])
+        assert plots.read_history(tmp_path) == expected
+    path.write_text(whole[: last + 9] + whole[last:])
+    with pytest.raises(
+        InputError, match=r"history\.csv must have \d+ values in each row, but has \d+ in row 3"
+    ):
+        plots.read_history(tmp_path)
+    path.write_text("")
+    assert plots.read_history(tmp_path) == {}
+
+
 def lines(axis):
     return {line.get_label(): line.get_ydata().tolist() for line in axis.get_lines()}
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from larq_equalbits import files
+from larq_equalbits.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,17 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+def _result(entry: dict[str, Any]) -> Result:
+    latency = entry["latency"]
+    parts = {
+        "latency": latency and Latency(**{**latency, "rounds_ms": tuple(latency["rounds_ms"])}),
+        "operators": [Operator(**each) for each in entry["operators"]],
+        "agreements": [Agreement(**each) for each in entry["agreements"]],
+        "outputs": [np.asarray(each, np.float32) for each in entry["outputs"]],
+    }
+    return Result(**{**entry, **parts})
+
+
 @dataclass
 class Report:
     """All results of a run, with what was found out about the devices.
@@ -197,18 +209,17 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> "Report":
-        """The report that `to_json` wrote."""
-        content = json.loads(text)
-        results = []
-        for entry in content["results"]:
-            if entry["latency"]:
-                rounds = tuple(entry["latency"]["rounds_ms"])
-                entry["latency"] = Latency(**{**entry["latency"], "rounds_ms": rounds})
-            entry["operators"] = [Operator(**each) for each in entry["operators"]]
-            entry["agreements"] = [Agreement(**each) for each in entry["agreements"]]
-            entry["outputs"] = [np.asarray(each, np.float32) for each in entry["outputs"]]
-            results.append(Result(**entry))
-        return cls(results, content["devices"])
+        """The report that `to_json` wrote.
+
+        Raises:
+            InputError: the text is no such report.
+        """
+        try:
+            content = json.loads(text)
+            return cls([_result(entry) for entry in content["results"]], dict(content["devices"]))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise InputError(f"text must be the JSON of a device report, but is not: {reason}") from error
 
     def _row(self, result: Result) -> dict[str, Any]:
         latency, keras, host = result.latency, result.agreement("keras"), result.agreement("host")

@@ -351,3 +351,12 @@ def test_a_profile_leaves_out_the_start_up_and_the_other_orders():
         ("LceBconv2d", "a, b;c", 0.25, 75.0),
         ("SOFTMAX", "out", 0.05, 25.0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "Expecting value"), ("[]", ""), ("{}", "'results' is missing"), ('{"results": [{}]}', "'latency'")],
+)
+def test_what_is_no_report_is_named(text, words):
+    with pytest.raises(InputError, match=f"text must be the JSON of a device report, but is not: .*{words}"):
+        device.Report.from_json(text)
