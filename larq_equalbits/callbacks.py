@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.errors import InputError, invalid, is_whole
 from larq_equalbits.kernels import QuantizedKernel, quantized_kernels
 from larq_equalbits.observation import BitCounts, CodeMemory, optimal_ratio
 from larq_equalbits.probe import ActivationProbe, total
@@ -131,13 +131,13 @@ class BitLogger(tf.keras.callbacks.Callback):
         histogram_freq: int = 1,
     ):
         super().__init__()
-        if every != "epoch" and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
+        if every != "epoch" and not is_whole(every, 1):
             raise invalid("every", every, '"epoch" or a positive number of steps')
-        if not isinstance(histogram_freq, int) or histogram_freq < 0:
+        if not is_whole(histogram_freq, 0):
             raise invalid("histogram_freq", histogram_freq, "a number of epochs, or 0 for none")
         if isinstance(layers, str):
             raise invalid("layers", layers, "a list of names")
-        self.every = every
+        self.every = every if every == "epoch" else int(every)
         self.layers = None if layers is None else list(layers)
         self.probe = probe
         self.optimal_ratio = optimal_ratio

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from larq_equalbits import ranking
 from larq_equalbits.compiled import compiled
-from larq_equalbits.errors import invalid
-from larq_equalbits.quantizers._base import is_number, register
+from larq_equalbits.errors import invalid, is_number
+from larq_equalbits.quantizers._base import register
 
 
 @register("equal_bits")

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits import augmentation, prepared
-from larq_equalbits.errors import InputError, invalid, require
+from larq_equalbits.errors import InputError, invalid, is_number, is_whole, require
 
 _EPOCHS_WITHOUT_END = 2**31
 _SHUFFLE_BUFFER = 8_192
@@ -150,9 +150,9 @@ def load(
     if augment not in AUGMENTATIONS or (augment != "none" and (augment == "resized_crop") == spec.in_memory):
         fitting = AUGMENTATIONS[:3] if spec.in_memory else ("none", "resized_crop")
         raise invalid("augment", augment, f"one of {', '.join(fitting)} for {name}")
-    if not (isinstance(seed, int) and 0 <= seed < 2**62):
+    if not (is_whole(seed, 0) and seed < 2**62):
         raise invalid("seed", seed, "an integer from 0")
-    if not 0 <= validation_fraction < 1:
+    if not (is_number(validation_fraction) and 0 <= validation_fraction < 1):
         raise invalid("validation_fraction", validation_fraction, "a number from 0 to below 1")
     if name == "digits":
         from larq_equalbits import digits
@@ -171,17 +171,13 @@ def _limit(train_images: int | None, available: int) -> int:
     """How many images to train on."""
     if train_images is None:
         return available
-    if (
-        isinstance(train_images, bool)
-        or not isinstance(train_images, int)
-        or not 1 <= train_images <= available
-    ):
+    if not (is_whole(train_images, 1) and train_images <= available):
         raise invalid("train_images", train_images, f"None or an integer from 1 to {available}")
     return train_images
 
 
 def _check_batch(batch_size: int, num_train: int) -> None:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= num_train:
+    if not (is_whole(batch_size, 1) and batch_size <= num_train):
         raise invalid("batch_size", batch_size, f"an integer from 1 to the {num_train} training images")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.errors import InputError, invalid, is_number
 from larq_equalbits.kernels import quantized_kernels
 
 POLICIES = ("equal_bits", "siman", "none")
@@ -57,7 +57,7 @@ class _L2:
     """Adds ``l2 * variable`` to the gradient of every variable that is not spared."""
 
     def __init__(self, *args: Any, l2: float = 0.0, spared: Iterable[str] = (), **kwargs: Any) -> None:
-        if isinstance(l2, bool) or not isinstance(l2, (int, float)) or not 0 <= l2 < float("inf"):
+        if not (is_number(l2) and l2 >= 0):
             raise invalid("l2", l2, "a finite number of at least 0")
         super().__init__(*args, **kwargs)
         self.l2 = float(l2)

@@ -1,6 +1,8 @@
-"""What the package raises: answers to bad input, and a missing optional package."""
+"""What the package raises: answers to bad input, and a missing optional package; and what it takes for a number."""
 
 import importlib
+import math
+from numbers import Integral, Real
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +18,16 @@ class WorkError(RuntimeError):
 def invalid(argument: str, received: Any, expected: str) -> InputError:
     """The error for an `argument` that is not as `expected`, ready to be raised."""
     return InputError(f"{argument} must be {expected}, but got {received!r}.")
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite real number, numpy's among them; a truth value is none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: Any, least: int) -> bool:
+    """Whether `value` is a whole number of at least `least`, of the type int or one of numpy's."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def require(extra: str, module: str) -> ModuleType:

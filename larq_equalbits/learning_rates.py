@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits.errors import invalid
+from larq_equalbits.errors import invalid, is_number
 
 _PACKAGE = "larq_equalbits"
 
@@ -20,7 +20,7 @@ class _WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, peak: float, warmup_steps: int = 0) -> None:
         super().__init__()
         for name, value, low in (("peak", peak, 0.0), ("warmup_steps", warmup_steps, 0)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= low:
+            if not (is_number(value) and value >= low):
                 raise invalid(name, value, f"a number of at least {low}")
         self.peak = float(peak)
         self.warmup_steps = int(warmup_steps)
@@ -79,7 +79,7 @@ class StepDecay(_WarmUp):
         super().__init__(peak, warmup_steps)
         if any(later < earlier for earlier, later in zip(milestones, list(milestones)[1:], strict=False)):
             raise invalid("milestones", list(milestones), "in ascending order")
-        if not factor > 0:
+        if not (is_number(factor) and factor > 0):
             raise invalid("factor", factor, "a number above 0")
         self.milestones = [int(milestone) for milestone in milestones]
         self.factor = float(factor)

@@ -9,10 +9,10 @@ from typing import Any
 import tensorflow as tf
 
 from larq_equalbits.constraints import MagnitudeClip
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.errors import InputError, invalid, is_number, is_whole
 from larq_equalbits.kernels import quantized_kernels
 from larq_equalbits.quantizers import RBNN
-from larq_equalbits.quantizers._base import EstimatorQuantizer, is_number
+from larq_equalbits.quantizers._base import EstimatorQuantizer
 
 
 def error_decay(progress: float, t_min: float = 1e-3, t_max: float = 10.0) -> tuple[float, float]:
@@ -41,7 +41,7 @@ def falling_percentile(progress: float, start: float = 15.0) -> float:
 
 class _Schedule(tf.keras.callbacks.Callback):
     def __init__(self, epochs: int | None = None) -> None:
-        if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
+        if epochs is not None and not is_whole(epochs, 1):
             raise invalid("epochs", epochs, "a whole number of 1 or more, or None")
         super().__init__()
         # What is logged for a batch is not looked at, so that it need not be fetched.
@@ -101,7 +101,7 @@ class ErrorDecay(_Schedule):
         for name, value in (("t_min", t_min), ("t_max", t_max)):
             if not (is_number(value) and value > 0):
                 raise invalid(name, value, "a positive number")
-        if isinstance(rotate_every, bool) or not isinstance(rotate_every, int) or rotate_every < 1:
+        if not is_whole(rotate_every, 1):
             raise invalid("rotate_every", rotate_every, "a whole number of 1 or more")
         super().__init__(epochs)
         self.t_min, self.t_max, self.rotate_every = t_min, t_max, rotate_every

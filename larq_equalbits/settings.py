@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from larq_equalbits import files, recipes
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.errors import InputError, invalid, is_number, is_whole
 
 POLICIES = ("float32", "mixed_bfloat16")
 OPTIMIZERS = ("sgd", "adam")
@@ -72,6 +74,14 @@ class Settings:
     percentile: float | str | None = None
     score_sparsity: float | str | None = None
 
+    def __post_init__(self) -> None:
+        """Takes numpy's numbers as Python's."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            # JSON knows nothing of numpy's, nor does Keras as a seed.
+            if isinstance(value, np.integer | np.floating):
+                object.__setattr__(self, field.name, value.item())
+
     def replace(self, **changes: Any) -> "Settings":
         """These settings with some fields changed."""
         unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(self)})
@@ -98,7 +108,6 @@ class Settings:
 
     def _check(self, plan: recipes.Recipe) -> None:
         from larq_equalbits import decay
-        from larq_equalbits.quantizers._base import is_number
 
         for name, value, choices in (
             ("optimizer", plan.optimizer, OPTIMIZERS),
@@ -113,19 +122,15 @@ class Settings:
             ("batch_size", plan.batch_size, 1),
             ("seed", self.seed, 0),
         ):
-            if isinstance(count, bool) or not isinstance(count, int) or count < low:
+            if not is_whole(count, low):
                 raise invalid(name, count, f"an integer of at least {low}")
         if self.seed >= 2**32:
             raise invalid("seed", self.seed, "below 2**32")
         for name in ("learning_rate", "weight_decay", "warmup_epochs"):
             value = getattr(plan, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, (int, float))
-                or not 0 <= value < float("inf")
-            ):
+            if not (is_number(value) and value >= 0):
                 raise invalid(name, value, "a finite number of at least 0")
-        if not 0 <= plan.momentum < 1:
+        if not (is_number(plan.momentum) and 0 <= plan.momentum < 1):
             raise invalid("momentum", plan.momentum, "a number from 0 to below 1")
         if plan.warmup_epochs >= plan.epochs:
             raise invalid("warmup_epochs", plan.warmup_epochs, f"fewer than the {plan.epochs} epochs")

@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from larq_equalbits.errors import invalid
-from larq_equalbits.quantizers._base import is_number
+from larq_equalbits.errors import invalid, is_number
 
 LAPLACE_SHARE = math.exp(-1.0)
 """Share of +1 at the optimum for Laplacian weights: exp(-t / b) at t = b (SiMaN, Eq. 16), about 0.37."""

@@ -3,13 +3,12 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterable
-from numbers import Integral
 from typing import Any
 
 import larq
 import tensorflow as tf
 
-from larq_equalbits.errors import invalid
+from larq_equalbits.errors import invalid, is_number, is_whole
 
 Builder = Callable[..., tf.keras.Model]
 
@@ -41,16 +40,14 @@ def check_arguments(input_shape: Any, num_classes: Any, width: Any, least: int) 
         InputError: for any of them that is not as said.
     """
     sizes = tuple(input_shape) if isinstance(input_shape, Iterable) else ()
-    if len(sizes) != 3 or not all(
-        isinstance(size, Integral) and not isinstance(size, bool) for size in sizes
-    ):
+    if len(sizes) != 3 or not all(is_whole(size, 0) for size in sizes):
         raise invalid("input_shape", input_shape, "(height, width, channels), all known")
     height, wide, channels = map(int, sizes)
     if min(height, wide) < least or channels < 1:
         raise invalid("input_shape", input_shape, f"at least {least}x{least} pixels with a channel or more")
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
+    if not is_whole(num_classes, 2):
         raise invalid("num_classes", num_classes, "an integer of 2 or more")
-    if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width < float("inf"):
+    if not (is_number(width) and width > 0):
         raise invalid("width", width, "a number above 0")
     return height, wide, channels
 

@@ -22,7 +22,7 @@ from larq_equalbits.device.models import Arrays, Model, Source, load
 from larq_equalbits.device.report import Agreement, Latency, Operator, Report, Result
 from larq_equalbits.device.shells import Shell
 from larq_equalbits.device.ssh import Ssh
-from larq_equalbits.errors import InputError, invalid, require
+from larq_equalbits.errors import InputError, invalid, is_whole, require
 
 __all__ = ["Agreement", "DeviceError", "DeviceLostError", "Latency", "Operator", "Report", "Result", "run"]
 
@@ -60,8 +60,7 @@ def _command(program: Any, prefix: Any, target: str) -> list[str]:
 
 def _counts(name: str, values: Sequence[int]) -> tuple[int, ...]:
     numbers = tuple(values)
-    whole = all(isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in numbers)
-    if not numbers or not whole or min(numbers) < 1:
+    if not numbers or not all(is_whole(value, 1) for value in numbers):
         raise invalid(name, values, "one or more whole numbers of at least 1")
     return tuple(dict.fromkeys(int(value) for value in numbers))
 
@@ -172,7 +171,7 @@ def run(
     ]
     counts = _counts("threads", threads)
     for name, value, least in (("repeats", repeats, 1), ("rounds", rounds, 1), ("warmup", warmup, 0)):
-        if not isinstance(value, int) or value < least:
+        if not is_whole(value, least):
             raise invalid(name, value, f"a whole number of at least {least}")
     (images,) = _counts("images", (images,))
     loaded = load(models)

@@ -9,17 +9,12 @@ import tensorflow as tf
 from larq import utils
 from larq.quantizers import NoOp
 
-from larq_equalbits.errors import invalid
+from larq_equalbits.errors import invalid, is_number
 from larq_equalbits.ranking import filter_size
 
 Scale = float | str | None
 
 SCALES = ("fan_in", "mean_abs")
-
-
-def is_number(value: Any) -> bool:
-    """Whether `value` is a finite real number, where a truth value is none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def register(alias: str) -> Callable[[type], type]:

@@ -5,8 +5,8 @@ from typing import Any
 import tensorflow as tf
 
 from larq_equalbits import ranking
-from larq_equalbits.errors import invalid
-from larq_equalbits.quantizers._base import BinaryQuantizer, Scale, is_number, register, straight_through
+from larq_equalbits.errors import invalid, is_number
+from larq_equalbits.quantizers._base import BinaryQuantizer, Scale, register, straight_through
 
 
 @register("bi_half")

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.errors import InputError, invalid, is_whole
 from larq_equalbits.settings import Settings
 from larq_equalbits.tuning import hypermodel, oracles, trials
 from larq_equalbits.tuning.folder import DESCRIPTION
@@ -63,7 +63,7 @@ class BitRatioSweep(Search):
                     "model", "a HyperModel without ratios of the whole network", "one with `ratios`"
                 )
         else:
-            if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+            if not is_whole(repeats, 1):
                 raise invalid("repeats", repeats, "an integer of at least 1")
             first = 0 if settings is None or callable(settings) else settings.seed
             hyper = HyperModel(

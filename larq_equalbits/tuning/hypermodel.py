@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from larq_equalbits import assembly, data, recipes
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.errors import InputError, invalid, is_whole
 from larq_equalbits.quantizers._base import EstimatorQuantizer
 from larq_equalbits.settings import Settings
 from larq_equalbits.tuning import ratios as bit_ratios
@@ -81,8 +81,9 @@ class HyperModel(keras_tuner.HyperModel):
         if not self.seeds:
             raise invalid("seeds", seeds, "at least one integer")
         for seed in self.seeds:
-            if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            if not (is_whole(seed, 0) and seed < 2**32):
                 raise invalid("seeds", seed, "integers from 0 to below 2**32")
+        self.seeds = tuple(int(seed) for seed in self.seeds)
         if not callable(self._settings) and self.function is None:
             plan = self._settings.plan()
             if bit_ratios.NAME in self._settings.quantizer_options:

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from larq_equalbits import files, training
-from larq_equalbits.errors import InputError, WorkError, invalid
+from larq_equalbits.errors import InputError, WorkError, invalid, is_whole
 from larq_equalbits.tuning import distributed, folder, oracles, running, trials
 from larq_equalbits.tuning.hypermodel import HyperModel, describe_objective
 from larq_equalbits.tuning.keras_2 import keras_tuner
@@ -180,7 +180,7 @@ class Search(keras_tuner.Tuner):
         if self.role == "worker":
             self._work()
             return
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        if not is_whole(workers, 1):
             raise invalid("workers", workers, "an integer of at least 1")
         if workers > 1 and not (self.hyper.portable and not self.callbacks):
             raise InputError(
