@@ -250,7 +250,12 @@ def test_a_missing_lce_is_said_before_a_device_is_measured(converted, images, wr
     lines = []
     with pytest.raises(ImportError, match=r"larq-equalbits\[deploy\]"):
         device.run(
-            converted[1], ["program", "local"], images, program=write_program(), progress=lines.append, **QUICK
+            converted[1],
+            ["program", "local"],
+            images,
+            program=write_program(),
+            progress=lines.append,
+            **QUICK,
         )
     assert lines == []
 
