@@ -1,5 +1,6 @@
 """Pruning the layers of a whole model, and getting plain layers back."""
 
+import functools
 from typing import Any
 
 import larq
@@ -121,12 +122,20 @@ def link(model: tf.keras.Model) -> None:
 
     def update() -> None:
         values = [importance for member in members for importance in member.importances()]
-        threshold = selection.network_threshold(values, members[0].current_sparsity())
+        # The largest step: a frozen layer's stands still.
+        steps = [tf.convert_to_tensor(member.step) for member in members if member.step is not None]
+        sparsity = members[0].schedule.at(tf.reduce_max(steps) if steps else 0, members[0].sparsity)
+        threshold = selection.network_threshold(values, sparsity)
         for member in members:
             member.set_threshold(threshold)
 
+    def updated(layer: PrunedBinary) -> None:
+        # Once for all layers: behind the last one that an optimizer updates, which may change until then.
+        if layer in [member for member in members if member.trainable_weights][-1:]:
+            update()
+
     for member in members:
-        member.join(update if member is members[-1] else None)
+        member.join(functools.partial(updated, member))
     update()
 
 

@@ -59,7 +59,8 @@ class PrunedBinary(tf.keras.layers.Wrapper):
     the optimizer's step in `fit` and in a loop of one's own, not the number of forward passes: accumulated
     gradients count once, and a step that loss scaling skips does not count. The count is saved with the layer
     (.keras, .h5, SavedModel, checkpoints), so that a resumed run goes on where it was, with a new optimizer
-    too. A layer with `trainable=False` stands still. With a constant sparsity nothing is counted.
+    too. A layer with `trainable=False` stands still, but under scope "network" the others go on and decide with it.
+    With a constant sparsity nothing is counted.
 
     `weights` are those of the wrapped layer, so that `larq.models.summary` counts what is deployed (2 bits a
     weight); `variables`, `get_weights` and whatever saves also hold scores, step and threshold.
@@ -130,7 +131,6 @@ class PrunedBinary(tf.keras.layers.Wrapper):
         self._masks = masks.Given(name, criterion, kernels) if given_mask else None
         self._weights_to_take = _Untracked(layer.get_weights() if layer.built else None)
         self._on_update: Callable[[], None] | None = None
-        self._linked = False
         self.sparsity = target
         self.criterion = kind
         self.granularity = granularity
@@ -231,7 +231,7 @@ class PrunedBinary(tf.keras.layers.Wrapper):
     def _updated(self) -> None:
         if self._step is not None:
             self._step.assign_add(1)
-        if self.scope == "network" and not self._linked:
+        if self.scope == "network" and self._on_update is None:
             raise InputError(
                 f"layer {self.name!r} is pruned network-wide, but apart from its network: call pruning.link(model)."
             )
@@ -262,9 +262,8 @@ class PrunedBinary(tf.keras.layers.Wrapper):
             for argument in self._arguments
         ]
 
-    def join(self, on_update: Callable[[], None] | None) -> None:
+    def join(self, on_update: Callable[[], None]) -> None:
         """Makes this a member of a network-wide choice; `on_update` runs after its updates."""
-        self._linked = True
         self._on_update = on_update
 
     def set_threshold(self, value: tf.Tensor) -> None:
