@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from larq_equalbits import symbolic
 from larq_equalbits.errors import InputError
 
 Replace = Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer | None]
@@ -98,11 +99,18 @@ def copy_weights(pairs: Pairs) -> None:
     """Gives each copy the weights of its layer, building it where no call has built it yet.
 
     Raises:
-        InputError: a layer that does not record the shape it was built with.
+        InputError: a layer that does not record the shape it was built with, or that has other variables than
+            its copy.
     """
     for layer, copy, searched in pairs:
         if searched:
-            for variable, value in zip(_own(copy), _own(layer), strict=True):
+            variables, values = _own(copy), _own(layer)
+            if len(variables) != len(values):
+                raise InputError(
+                    f"{_kind(layer)} {layer.name!r} must have all its variables once it is called, "
+                    f"but has {len(values)} of its own, and {len(variables)} when it is made anew."
+                )
+            for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
         elif layer.built and layer.weights:
             if not copy.built:
@@ -115,11 +123,47 @@ def copy_weights(pairs: Pairs) -> None:
             copy.set_weights(layer.get_weights())
 
 
-def rewrite(model: tf.keras.Model, replace: Replace, plain: Any = ()) -> tf.keras.Model:
-    """The copy that `clone` makes, with the weights of the layers that were not replaced."""
-    copy, pairs = clone(model, replace, plain=plain)
-    copy_weights([pair for pair in pairs if not is_model(pair[0])])
+def rewrite(
+    model: tf.keras.Model,
+    wanted: Callable[[tf.keras.layers.Layer], bool],
+    make: Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer],
+    plain: Any = (),
+) -> tf.keras.Model:
+    """A copy in which `make` gives the layers that are `wanted`, also those inside wrappers and layers of one's own.
+
+    The weights of all others are kept. A built model has a built copy.
+
+    Raises:
+        InputError: as `clone` and `copy_weights`; a wanted layer that could not be replaced.
+    """
+    made: dict[int, tf.keras.layers.Layer] = {}
+
+    def replace(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
+        if not wanted(layer):
+            return None
+        made[id(layer)] = make(layer)
+        return made[id(layer)]
+
+    def inner(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
+        layers = layer._flatten_layers(include_self=False)
+        return [one for one in layers if not is_model(one) and wanted(one)]
+
+    copy, pairs = clone(model, replace, inside=lambda layer: bool(inner(layer)), plain=plain)
+    if model.built and not copy.built:
+        symbolic.build(copy, model)
+    copy_weights(pairs)
+    present = {id(layer) for layer in copy._flatten_layers()}
+    for layer in inner(model):
+        if id(made.get(id(layer))) not in present:
+            raise InputError(
+                f"layer {layer.name!r} must be made in the constructor of what holds it, and held in an attribute, "
+                "list or dict there: it could not be replaced."
+            )
     return copy
+
+
+def _kind(layer: tf.keras.layers.Layer) -> str:
+    return "model" if is_model(layer) else "layer"
 
 
 def _own(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
@@ -130,9 +174,8 @@ def _anew(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     try:
         copy = type(layer).from_config(layer.get_config())
     except Exception as error:
-        kind = "model" if is_model(layer) else "layer"
         raise InputError(
-            f"{kind} {layer.name!r} of class {type(layer).__name__} must be one that from_config(get_config()) "
+            f"{_kind(layer)} {layer.name!r} of class {type(layer).__name__} must be one that from_config(get_config()) "
             f"makes anew, but this failed: {error}"
         ) from error
     return copy

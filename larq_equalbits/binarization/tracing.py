@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError
+from larq_equalbits import symbolic
 
 # Operations whose output is nowhere negative where their first input is not.
 _KEEP = frozenset(
@@ -152,51 +152,8 @@ def trace(model: tf.keras.Model, layers: Iterable[tf.keras.layers.Layer]) -> Tra
     """
     calls: list[_Call] = []
     with _recording(layers, calls):
-        graph = _run(model, specification(model))
+        graph = symbolic.run(model, symbolic.specification(model))
     return Trace(calls, graph)
-
-
-def build(model: tf.keras.Model, like: tf.keras.Model) -> None:
-    """Builds `model` by a symbolic run on what `like` takes."""
-    _run(model, specification(like))
-
-
-def _run(model: tf.keras.Model, given: tuple[tuple[Any, ...], dict[str, Any]]) -> tf.Graph:
-    def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return model(*args, **{**kwargs, "training": False})
-
-    function = tf.function(run, autograph=False)
-    return function.get_concrete_function(*given).graph
-
-
-def specification(model: tf.keras.Model) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments, as tensor specifications, with which the built `model` can be called.
-
-    Raises:
-        InputError: a model that was never built or called.
-    """
-    if getattr(model, "inputs", None) is not None:
-        return (
-            tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), model.input),
-        ), {}
-    args, kwargs = getattr(model, "_saved_model_arg_spec", None) or ((), {})
-    if args:
-        wanted = {name: value for name, value in kwargs.items() if name != "training"}
-        return tuple(args), wanted
-    shape = getattr(model, "_build_input_shape", None)
-    if model.built and shape is not None:
-        return (_specified(shape),), {}
-    raise InputError(
-        f"model {model.name!r} must be built: call it once on an input, or give its input shape."
-    )
-
-
-def _specified(shape: Any) -> Any:
-    if isinstance(shape, dict):
-        return {name: _specified(one) for name, one in shape.items()}
-    if isinstance(shape, tf.TensorShape) or all(size is None or isinstance(size, int) for size in shape):
-        return tf.TensorSpec(shape, tf.keras.backend.floatx())
-    return [_specified(one) for one in shape]
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 import larq
 import tensorflow as tf
+from larq.layers_base import BaseLayer
 
 # Larq's quantizer arguments, and the kernel and the constraint argument that belong to each.
 KERNELS = {
@@ -16,7 +17,9 @@ KERNELS = {
 
 
 def quantizer_arguments(layer: Any) -> list[str]:
-    """The arguments under which `layer` carries quantizers of kernels."""
+    """The arguments under which the Larq layer `layer` carries quantizers of kernels; of other layers none."""
+    if not isinstance(layer, BaseLayer):
+        return []
     return [name for name in KERNELS if getattr(layer, name, None) is not None]
 
 

@@ -7,15 +7,10 @@ import larq
 import tensorflow as tf
 
 from larq_equalbits import cloning
-from larq_equalbits.cloning import Replace
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.pruning import selection
 from larq_equalbits.pruning.layers import quantizer_arguments
 from larq_equalbits.pruning.wrapper import PrunedBinary, is_pruned
-
-
-def _rewrite(model: tf.keras.Model, replace: Replace) -> tf.keras.Model:
-    return cloning.rewrite(model, replace, plain=NetworkPruned)
 
 
 def _layers(model: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
@@ -34,8 +29,10 @@ def prune(
     """A copy of `model` in which every Larq layer with a binary kernel is wrapped in `PrunedBinary`.
 
     The weights are kept and `model` stays as it was. The copy is uncompiled. Sequential, functional and nested
-    models are copied layer by layer; a subclassed one is made anew by its `from_config`, and the layers that it
-    holds in attributes, lists and dicts are replaced by wrapped copies.
+    models are copied layer by layer; a subclassed one, a wrapper such as `TimeDistributed`, or a layer that holds
+    such Larq layers is made anew by its `from_config`, and the layers that it holds in attributes, lists and
+    dicts are replaced by wrapped copies. Of a class of your own Keras saves the configuration, which knows nothing
+    of this: save the weights of such a model, and load them into one that was pruned in the same way.
 
     Args:
         model: a Keras model, best built.
@@ -52,7 +49,8 @@ def prune(
 
     Raises:
         InputError: as `PrunedBinary`; for a model without a layer to prune, or with one that is pruned already;
-            for a name in `skip` or `criterion` that no layer has.
+            for a name in `skip` or `criterion` that no layer has; for a layer to prune that could not be
+            replaced in what holds it.
     """
     candidates = [layer for layer in _layers(model) if quantizer_arguments(layer) or is_pruned(layer)]
     names = {layer.name for layer in candidates}
@@ -61,22 +59,19 @@ def prune(
         unknown = [name for name in given if name not in names]
         if unknown:
             raise invalid(argument, unknown, f"names of layers with a quantized kernel: {sorted(names)}")
-    wrapped: list[PrunedBinary] = []
 
-    def replace(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
+    def wanted(layer: tf.keras.layers.Layer) -> bool:
         if layer.name in skip or (chosen and layer.name not in chosen):
-            return None
-        if not quantizer_arguments(layer) and not is_pruned(layer):
-            return None
-        pruned = PrunedBinary(
-            layer, sparsity, chosen.get(layer.name, criterion), granularity, scope, schedule
-        )
-        wrapped.append(pruned)
-        return pruned
+            return False
+        return is_pruned(layer) or bool(quantizer_arguments(layer))
 
-    pruned = _rewrite(model, replace)
-    if not wrapped:
+    def wrap(layer: tf.keras.layers.Layer) -> PrunedBinary:
+        own = chosen.get(layer.name, criterion)
+        return PrunedBinary(layer, sparsity, own, granularity, scope, schedule)
+
+    if not any(map(wanted, candidates)):
         raise InputError(f"model {model.name!r} must have a Larq layer with a quantized kernel to prune.")
+    pruned = cloning.rewrite(model, wanted, wrap, NetworkPruned)
     if scope != "network":
         return pruned
     if pruned._is_graph_network:
@@ -100,7 +95,9 @@ def strip(model: tf.keras.Model) -> tf.keras.Model:
         raise InputError(
             f"model {model.name!r} must have layers in PrunedBinary to strip, but it was never pruned."
         )
-    return _rewrite(model, lambda layer: layer.stripped() if isinstance(layer, PrunedBinary) else None)
+    return cloning.rewrite(
+        model, lambda layer: isinstance(layer, PrunedBinary), PrunedBinary.stripped, NetworkPruned
+    )
 
 
 def _members(model: tf.keras.Model) -> list[PrunedBinary]:

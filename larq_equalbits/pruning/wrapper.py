@@ -31,6 +31,8 @@ def is_pruned(layer: Any) -> bool:
     )
 
 
+# Keras reads what is inside a wrapper such as TimeDistributed by the bare name of the class.
+@larq.utils.register_keras_custom_object
 @tf.keras.utils.register_keras_serializable("larq_equalbits")
 class PrunedBinary(tf.keras.layers.Wrapper):
     r"""A Larq layer whose binary kernels have a fraction of zeros.
