@@ -4,13 +4,16 @@ A schedule is a function of the epoch alone, so that training which is resumed w
 where it stopped.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from larq_equalbits.constraints import MagnitudeClip
 from larq_equalbits.errors import InputError, invalid, is_number, is_whole
 from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits.pruning import Pruned
 from larq_equalbits.quantizers import RBNN
 from larq_equalbits.quantizers._base import EstimatorQuantizer
 
@@ -78,8 +81,19 @@ class _Schedule(tf.keras.callbacks.Callback):
         return epoch / (self.epochs or self.params["epochs"])
 
 
+class _Estimated(NamedTuple):
+    """What `ErrorDecay` needs of a kernel."""
+
+    quantizer: Any
+    latent: Callable[[], np.ndarray]
+
+
+def _inner(quantizer: Any) -> Any:
+    return quantizer.quantizer if isinstance(quantizer, Pruned) else quantizer
+
+
 class ErrorDecay(_Schedule):
-    """Moves t and k of every `ir_net` and `rbnn` at the start of an epoch, and renews RBNN's rotations.
+    """Moves t and k of every `ir_net` and `rbnn` at the start of an epoch, pruned or not, and renews RBNN's rotations.
 
     Args:
         t_min: sharpness at the start: 1e-3 for IR-Net's ResNet-20, 1e-1 for its VGG-small, 1e-2 for RBNN.
@@ -106,8 +120,10 @@ class ErrorDecay(_Schedule):
         super().__init__(epochs)
         self.t_min, self.t_max, self.rotate_every = t_min, t_max, rotate_every
 
-    def _kernels(self) -> list[Any]:
-        kernels = quantized_kernels(self.model)
+    def _kernels(self) -> list[_Estimated]:
+        kernels = [
+            _Estimated(_inner(kernel.quantizer), kernel.latent) for kernel in quantized_kernels(self.model)
+        ]
         return [kernel for kernel in kernels if isinstance(kernel.quantizer, EstimatorQuantizer)]
 
     def check(self) -> None:

@@ -147,6 +147,24 @@ def test_every_format_keeps_kernel_step_and_training(variant, suffix, tmp_path):
     assert not any(isinstance(layer, pruning.PrunedBinary) for layer in stripped.layers)
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5", pytest.param("", marks=pytest.mark.slow)])
+def test_a_quantizer_with_weights_keeps_them(suffix, tmp_path):
+    rotated = [layers.QuantDense(6, kernel_quantizer="rbnn", name=name) for name in ("a", "b")]
+    model = tf.keras.Sequential([tf.keras.Input((6,)), *rotated])
+    angle = model.get_layer("b").kernel_quantizer.angle
+    angle.assign(tf.fill(angle.shape, 0.3))
+    pruned = pruning.prune(model, 0.5, "magnitude")
+    for old, new in zip(model.get_weights(), pruned.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    np.testing.assert_array_equal(np.where(codes(pruned)["b"], codes(model)["b"], 0), codes(pruned)["b"])
+    x, path = np.random.randn(4, 6), str(tmp_path / f"model{suffix}")
+    for one in (pruned, pruning.strip(pruned)):
+        one.compile("sgd", "mse")
+        one.fit(x, x, verbose=0)
+        one.save(path)
+        np.testing.assert_array_equal(tf.keras.models.load_model(path)(x), one(x))
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_configurations_describe_the_layer(variant):
     model = pruning.prune(small(), **VARIANTS[variant])

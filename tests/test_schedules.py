@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import schedules
+from larq_equalbits import pruning, schedules
 from larq_equalbits.errors import InputError
 
 
@@ -32,6 +32,20 @@ def test_resumed_training_goes_on_where_it_stopped():
     assert layer.kernel_quantizer.t.numpy() == pytest.approx(schedules.error_decay(0.7)[0])
     fit(model, schedules.PercentileDecay(epochs=10), 8, initial_epoch=7)
     assert layer.kernel_constraint.percentile.numpy() == pytest.approx(4.5)
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_estimators_move_and_rotate_inside_pruned_kernels(strip):
+    layers = [lq.layers.QuantDense(4, kernel_quantizer=name, name=name) for name in ("ir_net", "rbnn")]
+    model = pruning.prune(tf.keras.Sequential([tf.keras.Input((4,)), *layers]), 0.5)
+    model = pruning.strip(model) if strip else model
+    inner = [model.get_layer(name).kernel_quantizer.quantizer for name in ("ir_net", "rbnn")]
+    before = inner[1].left.numpy()
+    model.compile("sgd", "mse")
+    fit(model, schedules.ErrorDecay(epochs=10), 3)
+    for quantizer in inner:
+        assert quantizer.t.numpy() == pytest.approx(schedules.error_decay(0.2)[0])
+    assert np.abs(inner[1].left.numpy() - before).max() > 1e-3
 
 
 class Seen(tf.keras.callbacks.Callback):

@@ -133,6 +133,11 @@ class Pruned(larq.quantizers.NoOp):
         """Takes the sparsity, the scores and the network's threshold from the layer that owns them as variables."""
         self._current_sparsity, self._scores, self._threshold = sparsity, scores, threshold
 
+    @property
+    def non_trainable_weights(self) -> list[tf.Variable]:
+        """The inner quantizer's, such as the rotations of `rbnn`, which Larq's own hide."""
+        return getattr(self.quantizer, "non_trainable_weights", [])
+
     def importance(self, kernel: tf.Tensor) -> tf.Tensor:
         """What the choice compares: magnitudes, of scores under "score", meaned over filters if those are pruned."""
         if self.criterion == "score":

@@ -127,7 +127,9 @@ class PrunedBinary(tf.keras.layers.Wrapper):
         kwargs.setdefault("name", layer.name)
         kwargs.setdefault("trainable", layer.trainable)
         kwargs.setdefault("dtype", layer.dtype_policy)
-        super().__init__(rebuilt(layer, pruned), **kwargs)
+        # A copied quantizer may have weights, and HDF5 files need their names to differ between layers.
+        with tf.name_scope(kwargs["name"]):
+            super().__init__(rebuilt(layer, pruned), **kwargs)
         self._arguments = tuple(quantizer_arguments(layer))
         kernels = [KERNELS[argument][0] for argument in self._arguments]
         self._masks = masks.Given(name, criterion, kernels) if given_mask else None
@@ -294,9 +296,11 @@ class PrunedBinary(tf.keras.layers.Wrapper):
                 config["scale"] = "kept_mean"
             return Pruned.from_config(config)
 
-        layer = rebuilt(self.layer, plain)
+        with tf.name_scope(self.name):
+            layer = rebuilt(self.layer, plain)
+            if self.built:
+                layer.build_from_config(self.get_build_config())
         if self.built:
-            layer.build_from_config(self.get_build_config())
             layer.built = True
             layer.set_weights(self.layer.get_weights())
         return layer
