@@ -1,5 +1,8 @@
 """What a pruned kernel is: the papers' numbers, exact counts, balance, gradients, errors."""
 
+import math
+from decimal import Decimal
+
 import larq
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from larq_equalbits import kernels, pruning
+from larq_equalbits import kernels, pruning, quantizers
 from larq_equalbits.errors import InputError
 
 GOLDEN = np.load("tests/golden/official.npz")
@@ -56,6 +59,22 @@ def test_rank_counts_in_double_precision(n, sparsity):
     codes = pruning.Pruned("bi_half", sparsity)(np.zeros((n, 1), np.float32)).numpy()
     assert (codes == -1).sum() == int((1 - sparsity) / 2 * n)
     assert (codes == 1).sum() == n - int((1 + sparsity) / 2 * n)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.1, 0.29, 0.3, 0.57, 0.71, 0.999, 1.0])
+def test_rank_keeps_any_ratio_exact_among_the_survivors(ratio):
+    n = 100
+    kernel = np.random.randn(n, 2).astype(np.float32)
+    dense = quantizers.BiHalf(ratio)
+    np.testing.assert_array_equal(pruning.Pruned(dense, 0.0)(kernel), dense(kernel))
+    for zeros in (1, 29, 58, 90, n - 1):
+        codes = pruning.Pruned(dense, zeros / n)(kernel).numpy()
+        positive = math.ceil(Decimal(str(ratio)) * (n - zeros))
+        assert ((codes == 0).sum(0) == zeros).all()
+        assert ((codes == 1).sum(0) == positive).all()
+        # The zeros are the ranks between.
+        for column, code in zip(kernel.T, codes.T, strict=True):
+            assert (np.diff(code[np.argsort(column)]) >= 0).all()
 
 
 # A new shape is compiled anew: few shapes, many kernels.

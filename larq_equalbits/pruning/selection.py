@@ -27,14 +27,17 @@ def rank_counts(sparsity: Any, size: int, positive_ratio: float = 0.5) -> tuple[
     """How many of the lowest ranks get -1, and how many of the highest +1; those between are pruned.
 
     For a ratio of 0.5 the authors' int((1 - s) / 2 * n) and n - int((1 + s) / 2 * n), in the same floating-point
-    arithmetic; other ratios keep their proportion.
+    arithmetic. For other ratios `pruned_count` zeros, and of the m survivors exactly ceil(positive_ratio * m) +1.
     """
     # A cast would take a Python number through float32, where a third of nine is less than three.
     sparsity = tf.convert_to_tensor(sparsity, tf.float64)
-    negative_ratio = float(1 - Decimal(repr(float(positive_ratio))))
-    low = tf.floor((1.0 - sparsity) * negative_ratio * size)
-    start = tf.floor((negative_ratio + sparsity * positive_ratio) * size)
-    return tf.cast(low, tf.int32), size - tf.cast(start, tf.int32)
+    if positive_ratio == 0.5:
+        low = tf.floor((1.0 - sparsity) / 2.0 * size)
+        start = tf.floor((1.0 + sparsity) / 2.0 * size)
+        return tf.cast(low, tf.int32), size - tf.cast(start, tf.int32)
+    survivors = size - pruned_count(sparsity, size)
+    high = _positive_counts(survivors, positive_ratio)
+    return survivors - high, high
 
 
 def largest(values: tf.Tensor, sparsity: Any, scope: str) -> tf.Tensor:

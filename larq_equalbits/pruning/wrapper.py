@@ -44,7 +44,7 @@ class PrunedBinary(tf.keras.layers.Wrapper):
     Criteria, all of which choose anew at every call but a mask:
 
     - "rank" (Equal Bits): of n weights the lowest int((1-s)/2*n) get -1, those from int((1+s)/2*n) on +1, those
-      between 0.
+      between 0. With another ratio r of `bi_half` than 0.5 int(s*n) become 0, and ceil(r*m) of the other m +1.
     - "magnitude": the int(s*n) smallest magnitudes become 0.
     - "score" (MPT): the kernel w is frozen; a score for every weight is learned, initially uniform within
       1/sqrt(fan_in); the int(s*n) smallest |score| of the layer become 0; the others are
