@@ -416,6 +416,10 @@ def test_frozen_layers_stay_frozen_and_precision_is_kept():
     assert lqe.binarize(mixed).get_layer("act").dtype_policy.name == "mixed_bfloat16"
 
 
+def pruned():
+    return pruning.prune(lqe.binarize(convolutional()), 0.5)
+
+
 @pytest.mark.parametrize(
     ("model", "options", "words"),
     [
@@ -433,7 +437,8 @@ def test_frozen_layers_stay_frozen_and_precision_is_kept():
         (lambda: tf.keras.Sequential([L.Dense(3)]), {}, "must be built"),
         (Net, {}, "must be built"),
         (lambda: tf.keras.Sequential([tf.keras.Input((2,)), L.ReLU()]), {}, "none with a kernel"),
-        (lambda: pruning.prune(lqe.binarize(convolutional()), 0.5), {}, "must not be pruned"),
+        (pruned, {}, "'middle' is, whose zeros .* binarize before pruning"),
+        (lambda: pruning.strip(pruned()), {}, "'middle' is, whose zeros .* binarize before pruning"),
     ],
 )
 def test_bad_arguments_are_named(model, options, words):

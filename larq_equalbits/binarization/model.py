@@ -12,7 +12,7 @@ from larq_equalbits.binarization import layers, tracing
 from larq_equalbits.binarization.report import BinarizationReport, LayerChange
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.export.graph import leaves
-from larq_equalbits.pruning import PrunedBinary
+from larq_equalbits.pruning.wrapper import is_pruned
 from larq_equalbits.zoo.blocks import is_clipped, resolve_quantizer
 
 Choice = Iterable[str] | Callable[[tf.keras.layers.Layer], bool] | None
@@ -121,9 +121,11 @@ def _check(model: Any, skip: Choice, only: Choice, pad_values: Any) -> None:
             raise invalid(argument, choice, "names of layers in a list, a function of a layer, or None")
     if pad_values not in (-1, 0, 1):
         raise invalid("pad_values", pad_values, "-1, 0 or 1")
-    if any(isinstance(layer, PrunedBinary) for layer in model._flatten_layers()):
+    pruned = [layer.name for layer in model._flatten_layers() if is_pruned(layer)]
+    if pruned:
         raise InputError(
-            f"model {model.name!r} must not be pruned yet: binarize what pruning.strip gives back."
+            f"model {model.name!r} must not be pruned yet, but layer {pruned[0]!r} is, whose zeros a new quantizer "
+            "would not keep: binarize before pruning."
         )
 
 
