@@ -176,6 +176,11 @@ BETWEEN = {
     "padding": lambda x: L.ZeroPadding2D()(x),
     "adding": lambda x: L.Add()([x, L.AveragePooling2D(3, 1, "same")(x)]),
     "concatenating": lambda x: L.Concatenate()([L.BatchNormalization()(x), x]),
+    "splitting": lambda x: tf.split(x, 2, axis=-1)[1],
+    "splitting unevenly": lambda x: tf.split(x, [1, 3], axis=-1)[1],
+    "slicing": lambda x: tf.slice(x, [0, 0, 0, 1], [-1, -1, -1, 2]),
+    "indexing": lambda x: x[..., 1::2],
+    "unstacking": lambda x: tf.stack(tf.unstack(x, axis=-1)[::2], axis=-1),
     "gating": lambda x: L.Multiply()([x, L.Activation("sigmoid")(L.GlobalMaxPooling2D(keepdims=True)(x))]),
 }
 

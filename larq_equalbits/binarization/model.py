@@ -51,9 +51,9 @@ def binarize(
 
     A ReLU makes a poor input of a sign: it is never negative, so that every code would be +1. Where a ReLU (a layer,
     an activation of a layer, or `tf.nn.relu` in a functional model) reaches a binary input directly, or through
-    pooling, reshaping, adding or concatenating, `rectifier` takes its place. Behind a normalization it stays. A
-    layer whose input something else keeps from being negative (a sigmoid, a ReLU in the code of a subclassed
-    model) keeps a float input. So does a layer that takes the model's input, where it is made binary.
+    pooling, reshaping, splitting, adding or concatenating, `rectifier` takes its place. Behind a normalization it
+    stays. A layer whose input something else keeps from being negative (a sigmoid, a ReLU in the code of a
+    subclassed model) keeps a float input. So does a layer that takes the model's input, where it is made binary.
 
     Args:
         model: functional, Sequential, nested, or subclassed where its layers are held in attributes, lists or

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from larq_equalbits import symbolic
 
-# Operations whose output is nowhere negative where their first input is not.
+# Operations whose outputs are nowhere negative where their first input is not.
 _KEEP = frozenset(
     {
         "AvgPool",
@@ -35,14 +35,17 @@ _KEEP = frozenset(
         "Reshape",
         "ResizeBilinear",
         "ResizeNearestNeighbor",
+        "Slice",
         "SpaceToBatchND",
         "SpaceToDepth",
+        "SplitV",
         "Squeeze",
         "StopGradient",
         "StridedSlice",
         "Sum",
         "Tile",
         "Transpose",
+        "Unpack",
     }
 )
 _RECTIFIERS = frozenset({"Relu", "Relu6"})
@@ -133,6 +136,9 @@ class Trace:
             roots = [self._roots(part, known) for part in inputs]
             largest = max(range(len(inputs)), key=lambda index: (_size(inputs[index]), -index))
             return roots[largest] if all(roots) else set()
+        if operation.type == "Split":
+            # Its first input is the axis.
+            return self._roots(inputs[1], known)
         return self._roots(inputs[0], known) if operation.type in _KEEP and inputs else set()
 
 
