@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from larq_equalbits.errors import InputError, invalid, is_whole
 from larq_equalbits.kernels import QuantizedKernel, quantized_kernels
-from larq_equalbits.observation import BitCounts, CodeMemory, optimal_ratio
-from larq_equalbits.probe import ActivationProbe, total
+from larq_equalbits.observation import BitCounts, CodeMemory, optimal_ratio, total
+from larq_equalbits.probe import ActivationProbe
 from larq_equalbits.summaries import BitSummaries
 
 _EPOCHS, _STEPS = 0, 1

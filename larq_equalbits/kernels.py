@@ -49,40 +49,44 @@ class QuantizedKernel:
         """The latent weights, in the kernel's shape and type."""
         return self.variable.latent_variable.numpy()
 
-    def values(self) -> np.ndarray:
+    def quantized(self) -> tf.Tensor:
         """What the layer computes with: codes times scale. Larq's metrics do not count the look."""
         with unmetered(self.quantizer), context.quantized_scope(True):
-            return tf.convert_to_tensor(self.variable).numpy()
+            return tf.convert_to_tensor(self.variable)
+
+    def values(self) -> np.ndarray:
+        """The same as an array."""
+        return self.quantized().numpy()
 
     def codes(self) -> np.ndarray:
         """The sign of every value as int8: -1, +1, or 0 where a weight is pruned."""
         return np.sign(self.values()).astype(np.int8)
 
 
-def _walk(layer: tf.keras.layers.Layer, path: tuple[str, ...], found: dict[int, QuantizedKernel]) -> None:
-    own = {name: value for name, value in vars(layer).items() if isinstance(value, QuantizedVariable)}
-    for name, variable in own.items():
-        label = path if len(own) == 1 else (*path, name)
-        if variable.quantizer is not None:
-            found.setdefault(id(variable.latent_variable), QuantizedKernel("/".join(label), layer, variable))
+def named_layers(
+    layer: tf.keras.layers.Layer, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tf.keras.layers.Layer, tuple[str, ...]]]:
+    """`layer` and all layers inside, each with the names under which it is logged; a shared layer several times."""
+    yield layer, path
     for child in layer._flatten_layers(recursive=False, include_self=False):
         # A wrapper that took the name of what it wraps is one layer to whoever reads a log.
         same = child.name == layer.name and child is getattr(layer, "layer", None)
-        _walk(child, path if same else (*path, child.name), found)
+        yield from named_layers(child, path if same else (*path, child.name))
 
 
-def _told_apart(kernels: list[QuantizedKernel]) -> list[QuantizedKernel]:
-    taken = {kernel.name for kernel in kernels}
+def told_apart(names: list[str]) -> list[str]:
+    """`names`, with "_1", "_2" and so on behind all but the first of several that are equal."""
+    taken = set(names)
     seen: Counter[str] = Counter()
     apart = []
-    for kernel in kernels:
-        name = kernel.name
-        while seen[kernel.name] and name in taken:
-            name = f"{kernel.name}_{seen[kernel.name]}"
-            seen[kernel.name] += name in taken
-        seen[kernel.name] += 1
+    for given in names:
+        name = given
+        while seen[given] and name in taken:
+            name = f"{given}_{seen[given]}"
+            seen[given] += name in taken
+        seen[given] += 1
         taken.add(name)
-        apart.append(replace(kernel, name=name))
+        apart.append(name)
     return apart
 
 
@@ -92,5 +96,12 @@ def quantized_kernels(model: tf.keras.layers.Layer) -> list[QuantizedKernel]:
     Nested and subclassed models are searched too. An unbuilt model has none.
     """
     found: dict[int, QuantizedKernel] = {}
-    _walk(model, () if isinstance(model, tf.keras.Model) else (model.name,), found)
-    return _told_apart(list(found.values()))
+    for layer, path in named_layers(model, () if isinstance(model, tf.keras.Model) else (model.name,)):
+        own = {name: value for name, value in vars(layer).items() if isinstance(value, QuantizedVariable)}
+        for name, variable in own.items():
+            label = "/".join(path if len(own) == 1 else (*path, name))
+            if variable.quantizer is not None:
+                found.setdefault(id(variable.latent_variable), QuantizedKernel(label, layer, variable))
+    kernels = list(found.values())
+    names = told_apart([kernel.name for kernel in kernels])
+    return [replace(kernel, name=name) for kernel, name in zip(kernels, names, strict=True)]

@@ -5,13 +5,13 @@ filter is everything that shares the last index of (height, width, in, out) or (
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from larq import context
 
-from larq_equalbits.kernels import QuantizedKernel, unmetered
+from larq_equalbits.kernels import QuantizedKernel
 from larq_equalbits.quantizers.siman import optimal_counts
 
 _BITS_PER_CODE = 2
@@ -38,8 +38,6 @@ def entropy(*counts: float) -> float:
 class BitCounts:
     """How often each code occurs in every filter of a kernel, and how many codes changed.
 
-    Counts of several kernels add up with ``+``: the sum is the counts of all their filters.
-
     Attributes:
         positive: the number of +1 in each filter, shape (filters,).
         zero: the number of 0 in each filter, shape (filters,).
@@ -52,11 +50,6 @@ class BitCounts:
     zero: np.ndarray
     changed: np.ndarray
     size: np.ndarray
-
-    def __add__(self, other: "BitCounts") -> "BitCounts":
-        """The counts of the filters of both."""
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return BitCounts(*(np.concatenate(pair) for pair in pairs))
 
     @property
     def _totals(self) -> tuple[int, int, int]:
@@ -101,6 +94,12 @@ class BitCounts:
         return int(self.changed.sum()) / int(self.size.sum())
 
 
+def total(counts: Sequence[BitCounts]) -> BitCounts:
+    """The counts of the filters of all of `counts`."""
+    fields = zip(*(vars(each).values() for each in counts), strict=True)
+    return BitCounts(*(np.concatenate(field) for field in fields))
+
+
 def optimal_ratio(latent: tf.Tensor) -> float:
     """The mean over the filters of the share k/n of +1 that is best by SiMaN's Corollary 1.
 
@@ -112,12 +111,6 @@ def optimal_ratio(latent: tf.Tensor) -> float:
     """
     filters = tf.reshape(tf.abs(latent), [-1, latent.shape[-1]])
     return float(tf.reduce_mean(tf.cast(optimal_counts(filters), tf.float64))) / filters.shape[0]
-
-
-def quantized_values(kernel: QuantizedKernel) -> tf.Tensor:
-    """What the layer of `kernel` computes with, in the kernel's shape."""
-    with unmetered(kernel.quantizer), context.quantized_scope(True):
-        return tf.convert_to_tensor(kernel.variable)
 
 
 def _symbols(values: tf.Tensor) -> tf.Tensor:
@@ -152,9 +145,9 @@ def _count_and_store(values: tf.Tensor, memory: tf.Tensor, slot: int) -> tuple[t
 
 
 def count_codes(values: tf.Tensor) -> BitCounts:
-    """The codes of `values` (any shape, filters or channels along the last axis); none counts as changed."""
-    axes = list(range(values.shape.rank - 1))
-    counts = [tf.math.count_nonzero(mark, axes).numpy() for mark in (values > 0, tf.equal(values, 0))]
+    """The codes of `values` (any shape, filters or channels along the last axis); none counts as changed, NaN as 0."""
+    axes, symbols = list(range(values.shape.rank - 1)), _symbols(values)
+    counts = [tf.math.count_nonzero(mark, axes).numpy() for mark in (symbols > 1, tf.equal(symbols, 1))]
     size = np.full(values.shape[-1], math.prod(values.shape[:-1]))
     return BitCounts(counts[0], counts[1], np.zeros_like(size), size)
 
@@ -182,7 +175,7 @@ class CodeMemory:
 
     def _observe_all(self, memories: list[tf.Tensor], slot: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         pairs = [
-            _count_and_store(quantized_values(kernel), memory, slot)
+            _count_and_store(kernel.quantized(), memory, slot)
             for kernel, memory in zip(self.kernels, memories, strict=True)
         ]
         counts, stored = zip(*pairs, strict=True)

@@ -1,27 +1,33 @@
 """How balanced the binary activations of a model are on a batch of examples."""
 
+from collections import Counter
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from larq_equalbits.errors import InputError
-from larq_equalbits.observation import BitCounts, count_codes
+from larq_equalbits.kernels import named_layers, quantized_kernels, told_apart
+from larq_equalbits.observation import BitCounts, count_codes, total
 
 
-def _input_quantized_layers(layer: tf.keras.layers.Layer, path: tuple[str, ...]) -> dict[str, Any]:
-    found = {}
-    if callable(getattr(layer, "input_quantizer", None)):
-        found["/".join(path)] = layer
-    for child in layer._flatten_layers(recursive=False, include_self=False):
-        found.update(_input_quantized_layers(child, (*path, child.name)))
-    return found
+def _input_quantized_layers(model: tf.keras.Model) -> dict[str, Any]:
+    """The layers with an `input_quantizer` of their own, by the name of their kernel or by theirs."""
+    found: dict[int, tuple[tf.keras.layers.Layer, str]] = {}
+    for layer, path in named_layers(model):
+        # A wrapper answers with what is its layer's.
+        if callable(vars(layer).get("input_quantizer")):
+            found.setdefault(id(layer), (layer, "/".join(path)))
+    kernels = quantized_kernels(model)
+    owned = Counter(id(kernel.layer) for kernel in kernels)
+    known = {id(kernel.layer): kernel.name for kernel in kernels if owned[id(kernel.layer)] == 1}
+    names = told_apart([known.get(id(layer), name) for layer, name in found.values()])
+    return dict(zip(names, (layer for layer, _ in found.values()), strict=True))
 
 
 class ActivationProbe:
     """Counts the codes of the binary activations of every Larq layer on one fixed batch.
 
-    Equal Bits, Fig. 1b, shows the entropies that follow from them.
+    Equal Bits, Fig. 1b, shows the entropies that follow from them. A layer has the name of its kernel.
 
     The binary activations of a layer are what its `input_quantizer` answers; a code is their sign. The
     batch runs in inference mode, eagerly, so the model's own functions are neither retraced nor changed.
@@ -42,7 +48,7 @@ class ActivationProbe:
             model(self._batch, training=False)
         except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
             raise InputError(f"probe must be a batch that {model.name!r} accepts, but: {error}") from error
-        self._layers = _input_quantized_layers(model, ())
+        self._layers = _input_quantized_layers(model)
         if not self._layers:
             raise InputError(
                 f"probe needs binary activations, but no layer of {model.name!r} has an input_quantizer."
@@ -68,7 +74,7 @@ class ActivationProbe:
         finally:
             for name, layer in self._layers.items():
                 vars(layer)["input_quantizer"] = originals[name]
-        return {name: sum(calls[1:], calls[0]) for name, calls in recorded.items() if calls}
+        return {name: total(calls) for name, calls in recorded.items() if calls}
 
 
 def _recording(quantizer: Any, calls: list[BitCounts]) -> Any:
@@ -82,9 +88,3 @@ def _recording(quantizer: Any, calls: list[BitCounts]) -> Any:
         return outputs
 
     return record
-
-
-def total(counts: list[BitCounts]) -> BitCounts:
-    """The counts of all of `counts` together."""
-    fields = zip(*(vars(each).values() for each in counts), strict=True)
-    return BitCounts(*(np.concatenate(field) for field in fields))

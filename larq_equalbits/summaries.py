@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from larq_equalbits.errors import InputError, require
 from larq_equalbits.kernels import QuantizedKernel
-from larq_equalbits.observation import quantized_values
 
 RUN = "bits"
 
@@ -55,7 +54,7 @@ class BitSummaries:
         """Writes the distribution of latent weights and of codes for every kernel."""
         with self._writer.as_default(), tf.summary.record_if(True):
             for kernel in kernels:
-                codes = tf.sign(quantized_values(kernel))
+                codes = tf.sign(kernel.quantized())
                 tf.summary.histogram(f"latent/{kernel.name}", kernel.variable.latent_variable, step=step)
                 tf.summary.histogram(f"codes/{kernel.name}", codes, step=step, buckets=3)
         self._writer.flush()

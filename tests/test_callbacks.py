@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import pruning
+from larq_equalbits import observation, pruning
 from larq_equalbits.callbacks import BitLogger
 from larq_equalbits.errors import InputError
 from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits.probe import ActivationProbe
 
 X = np.random.default_rng(0).normal(size=(48, 6, 6, 2)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 48)
@@ -438,6 +439,50 @@ def test_activations_of_a_probe_equal_numpy():
     assert history["dense/activation_entropy"][-1] == pytest.approx(entropy(codes))
     assert history["activation_positive_ratio"][-1] == pytest.approx(np.mean(codes == 1))
     assert isinstance(model.layers[-1].input_quantizer, lq.quantizers.SteSign)
+
+
+def test_activations_have_the_names_of_kernels():
+    binary = {"kernel_quantizer": "ste_sign", "input_quantizer": "ste_sign"}
+
+    class Twins(tf.keras.Model):
+        def __init__(self):
+            super().__init__()
+            shared = lq.layers.QuantDense(4, name="d", **binary)
+            other = lq.layers.QuantDense(4, name="d", kernel_quantizer="ste_sign")
+            self.parts = [other, shared, lq.layers.QuantDense(4, name="d", **binary), shared]
+            self.head = lq.layers.QuantSeparableConv1D(
+                4, 1, name="s", input_quantizer="ste_sign", depthwise_quantizer="ste_sign"
+            )
+
+        def call(self, inputs):
+            for part in self.parts:
+                inputs = part(inputs)
+            return tf.reduce_mean(self.head(inputs), axis=1)
+
+    model = Twins()
+    model(X[:1, :3, :2, 0])
+    names = [kernel.name for kernel in quantized_kernels(model)]
+    assert names == ["d", "d_1", "d_2", "s"]
+    counts = ActivationProbe(model, X[:7, :3, :2, 0]).observe()
+    assert list(counts) == ["d_1", "d_2", "s"]
+    # A shared layer is one layer, called twice.
+    assert [int(each.size.sum()) for each in counts.values()] == [2 * 7 * 3 * 4, 7 * 3 * 4, 7 * 3 * 4]
+
+
+def test_activations_of_pruned_layers():
+    model = compiled(pruning.prune(sequential(), sparsity=0.5))
+    history = fit(model, BitLogger(probe=X[:7]), epochs=1).history
+    assert "dense/activation_entropy" in history and "dense/dense/activation_entropy" not in history
+    wrapper = model.layers[-1]
+    assert "input_quantizer" not in vars(wrapper)
+    assert wrapper.input_quantizer is wrapper.layer.input_quantizer
+
+
+def test_activations_without_a_value_have_no_sign():
+    values = tf.constant([[1.0, -2.0], [float("nan"), 0.0], [-0.5, float("nan")]])
+    counts = observation.count_codes(values)
+    assert (counts.positive.tolist(), counts.zero.tolist()) == ([1, 0], [1, 2])
+    assert counts.positive_ratio == pytest.approx(1 / 3)
 
 
 def test_share_of_positive_bits_at_simans_optimum():
