@@ -308,7 +308,7 @@ class Interrupt(tf.keras.callbacks.Callback):
 @pytest.mark.parametrize("logger_first", [True, False])
 def test_flips_after_a_resume_count_against_the_restored_weights(tmp_path, logger_first):
     def callbacks():
-        pair = [BitLogger(), tf.keras.callbacks.BackupAndRestore(tmp_path)]
+        pair = [BitLogger(every=1), tf.keras.callbacks.BackupAndRestore(tmp_path)]
         return pair if logger_first else pair[::-1]
 
     saved, resumed = Saved(), Saved()
@@ -318,6 +318,10 @@ def test_flips_after_a_resume_count_against_the_restored_weights(tmp_path, logge
     assert len(history["bit_flips"]) == 2
     assert_equal_numpy(resumed.epoch_logs[0], saved.epochs[-1], resumed.epochs[1])
     assert_equal_numpy(resumed.epoch_logs[1], resumed.epochs[1], resumed.epochs[2])
+    steps = [saved.steps[-1], *resumed.steps[1:]]
+    for index, logs in enumerate(resumed.step_logs):
+        assert_equal_numpy(logs, steps[index], steps[index + 1])
+    assert len(resumed.step_logs) == 6 and sum(logs["bit_flips"] for logs in resumed.step_logs) > 0
 
 
 class Accumulating(tf.keras.Model):
@@ -561,6 +565,15 @@ def test_a_model_without_quantized_kernels(built):
         model(X[:1])
     with pytest.raises(InputError, match="no quantized kernel"):
         fit(model, BitLogger())
+    assert model.optimizer.iterations.numpy() == 0
+
+
+@pytest.mark.parametrize("subclassed", [True, False])
+@pytest.mark.parametrize("probe", [X[:2, :5], X[:2, ..., :1], X[:2, 0]], ids=lambda probe: str(probe.shape))
+def test_a_probe_of_the_wrong_shape_where_the_first_batch_builds(subclassed, probe):
+    model = compiled(Subclassed() if subclassed else tf.keras.Sequential(layers("ste_sign")))
+    with pytest.raises(InputError, match="probe must"):
+        fit(model, BitLogger(probe=probe))
     assert model.optimizer.iterations.numpy() == 0
 
 

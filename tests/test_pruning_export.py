@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import callbacks, data, export, pruning, zoo
+from larq_equalbits.kernels import quantized_kernels
 
 pytest.importorskip("larq_compute_engine")
 
@@ -132,13 +133,30 @@ def test_size_is_at_most_twice_one_convolution():
 EVERY = ["rank", *(pytest.param(name, marks=pytest.mark.slow) for name in ("magnitude", "score"))]
 
 
-@pytest.mark.parametrize("criterion", EVERY)
-def test_a_trained_network_keeps_its_classes(criterion):
+@pytest.fixture(scope="module")
+def trained():
+    """A network, and the digits that it has seen once."""
     digits = data.load("digits")
     network = zoo.conv2(input_shape=digits.input_shape, num_classes=digits.num_classes, width=0.25)
     network.compile("adam", "sparse_categorical_crossentropy")
     network.fit(digits.train, epochs=1, verbose=0)
-    report = export.convert(pruning.prune(network, 0.5, criterion), verify_on=digits.test)
+    return network, digits
+
+
+OVERALL = [
+    0.5,
+    *(pytest.param(sparsity, marks=pytest.mark.slow) for sparsity in (0, 0.1, 0.9, "all but one")),
+]
+
+
+@pytest.mark.parametrize("sparsity", OVERALL)
+@pytest.mark.parametrize("criterion", EVERY)
+def test_a_trained_network_keeps_its_classes(trained, criterion, sparsity):
+    network, digits = trained
+    if sparsity == "all but one":
+        # Of the largest filter, and so of every one.
+        sparsity = 1 - 1 / max(kernel.latent()[..., 0].size for kernel in quantized_kernels(network))
+    report = export.convert(pruning.prune(network, sparsity, criterion), verify_on=digits.test)
     assert report.verification.images == digits.num_test
     assert report.verification.argmax_agreement == 1
     assert all(layer.binary for layer in report.layers if layer.expected)
