@@ -294,6 +294,16 @@ def test_summary_counts_two_bits_and_nothing_else(variant):
     assert stripped.memory == profile.memory
 
 
+def test_two_bits_stay_two_without_a_zero_and_when_they_are_stripped():
+    whole = [np.ones((3, 3, 3, 4)), np.ones((3, 3, 4, 6)), np.ones((96, 3))]
+    masks = {"criterion": dict(zip("abc", whole, strict=True)), "granularity": "filter"}
+    for arguments in ({"sparsity": 0.0}, masks):
+        pruned = pruning.prune(small(), **arguments)
+        for model in (pruned, pruning.strip(pruned)):
+            profile = larq.models.ModelProfile(model)
+            assert (profile.weight_count(1), profile.weight_count(2)) == (0, sum(map(np.size, whole)))
+
+
 def test_whole_filters_count_one_bit():
     profile = larq.models.ModelProfile(pruning.prune(small(), 0.5, granularity="filter"))
     assert profile.memory == larq.models.ModelProfile(small()).memory

@@ -61,8 +61,8 @@ class Pruned(larq.quantizers.NoOp):
     come back. (The authors of Equal Bits let it pass unchanged, as `bi_half` does here.) Under "score" it goes
     to the scores alone.
 
-    The precision is 2 bits, since the kernel is deployed as two binary ones; 1 bit where whole filters are
-    pruned, since those are deployed as a channel mask, and where nothing is. It is never log2(3): nothing
+    The precision is 2 bits, since the kernel is deployed as two binary ones, also while no weight is zero; 1 bit
+    with the granularity "filter", since zero filters are deployed as a channel mask. It is never log2(3): nothing
     stores a weight in that. As a `NoOp` it is exempt from Larq's warning about starved weights, which the layer
     that is pruned has had where it is right.
 

@@ -110,19 +110,16 @@ class PrunedBinary(tf.keras.layers.Wrapper):
             raise InputError(f"Layer {name!r}: {error}") from None
 
         def pruned(argument: str, inner: Any) -> Pruned:
-            quantizer = Pruned(
+            return Pruned(
                 copied(inner),
                 sparsity=target,
-                # A mask is known once the kernel is.
+                # A mask is known once the kernel is, and need not be of whole filters.
                 criterion="magnitude" if given_mask else kind,
-                granularity=granularity,
+                granularity="weight" if given_mask else granularity,
                 scope=scope,
                 filter_axes=filter_axes(layer, KERNELS[argument][0]),
                 metrics=getattr(inner, "_custom_metrics", None),
             )
-            if given_mask or not isinstance(schedule, schedules.Constant):
-                quantizer.precision = 1 if granularity == "filter" and not given_mask else 2
-            return quantizer
 
         kwargs.setdefault("name", layer.name)
         kwargs.setdefault("trainable", layer.trainable)
