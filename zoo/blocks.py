@@ -9,6 +9,7 @@ import larq
 import tensorflow as tf
 
 from larq_equalbits.errors import invalid, is_number, is_whole
+from larq_equalbits.quantizers._base import copied
 
 Builder = Callable[..., tf.keras.Model]
 
@@ -99,7 +100,7 @@ class Style:
     def _kernel(self) -> dict[str, Any]:
         # Weights outside [-1, 1] get no gradient from a clipped estimator, so that they are kept inside.
         return {
-            "kernel_quantizer": _copy(self.quantizer),
+            "kernel_quantizer": copied(self.quantizer),
             "kernel_constraint": "weight_clip" if is_clipped(self.quantizer) else None,
             "kernel_regularizer": self.kernel_regularizer,
             "use_bias": False,
@@ -117,7 +118,7 @@ class Style:
             strides=strides,
             padding="same",
             pad_values=0.0 if self.input_quantizer is None else 1.0,
-            input_quantizer=_copy(self.input_quantizer),
+            input_quantizer=copied(self.input_quantizer),
             name=name,
             **self._kernel(),
         )(x)
@@ -139,7 +140,7 @@ class Style:
     def dense_unit(self, x: Any, units: int, name: str) -> Any:
         """The same with a dense layer."""
         layer = larq.layers.QuantDense(
-            units, input_quantizer=_copy(self.input_quantizer), name=name, **self._kernel()
+            units, input_quantizer=copied(self.input_quantizer), name=name, **self._kernel()
         )
         return self._activate(layer(x), name)
 
@@ -173,7 +174,7 @@ class Style:
         if self.binarize_first_last:
             layer = larq.layers.QuantDense(
                 self.num_classes,
-                input_quantizer=_copy(self.input_quantizer),
+                input_quantizer=copied(self.input_quantizer),
                 name="classifier",
                 **self._kernel(),
             )
@@ -183,13 +184,6 @@ class Style:
             regularizer = self.kernel_regularizer
             x = tf.keras.layers.Dense(self.num_classes, kernel_regularizer=regularizer, name="classifier")(x)
         return tf.keras.layers.Activation("softmax", dtype="float32", name="probabilities")(x)
-
-
-def _copy(quantizer: Any) -> Any:
-    # One object in several layers would share its name, its metrics and its state.
-    if isinstance(quantizer, tf.keras.layers.Layer):
-        return type(quantizer).from_config(quantizer.get_config())
-    return quantizer
 
 
 _ARGUMENTS = """

@@ -8,6 +8,7 @@ from larq.layers_base import QuantizerBaseConv, QuantizerDepthwiseBase, Quantize
 from larq.quantized_variable import QuantizedVariable
 
 from larq_equalbits.pruning.layers import quantizer_arguments
+from larq_equalbits.quantizers._base import copied
 
 _KINDS = (
     "Conv1D",
@@ -47,13 +48,6 @@ def kernel_size(layer: tf.keras.layers.Layer) -> int:
     return sum(variable.shape.num_elements() for variable in variables)
 
 
-def _own(quantizer: Any, layer: tf.keras.layers.Layer) -> Any:
-    """An equal quantizer for `layer` alone, which computes in the layer's precision."""
-    if not isinstance(quantizer, tf.keras.layers.Layer):
-        return quantizer
-    return type(quantizer).from_config({**quantizer.get_config(), "dtype": layer.get_config()["dtype"]})
-
-
 def _arguments(made: type) -> tuple[str, ...]:
     if issubclass(made, QuantizerSeparableBase):
         return ("depthwise", "pointwise")
@@ -79,9 +73,12 @@ def twin(
         **changes: further values of the configuration.
     """
     made: Any = TWINS.get(type(layer), type(layer))
-    config = {**layer.get_config(), "input_quantizer": _own(input_quantizer, layer), **changes}
+    config = layer.get_config()
+    # A quantizer computes in the layer's precision.
+    dtype = config["dtype"]
+    config.update(input_quantizer=copied(input_quantizer, dtype=dtype), **changes)
     for name in _arguments(made):
-        config[f"{name}_quantizer"] = _own(quantizer, layer)
+        config[f"{name}_quantizer"] = copied(quantizer, dtype=dtype)
         if clipped and config.get(f"{name}_constraint") is None:
             config[f"{name}_constraint"] = "weight_clip"
     pads = issubclass(made, QuantizerBaseConv) and config.get("padding") == "same"

@@ -39,8 +39,8 @@ def filter_axes(layer: tf.keras.layers.Layer, kernel: str) -> tuple[int, ...]:
     return (-2,) if isinstance(layer, transposed) else (-1,)
 
 
-def copied(quantizer: Any) -> Any:
-    """An equal quantizer of its own for each layer."""
+def copied_as_built(quantizer: Any) -> Any:
+    """An equal quantizer for one layer alone, built where this one is, so that a layer's weights fit its copy."""
     if isinstance(quantizer, tf.keras.layers.Layer):
         return larq.quantizers.get(larq.quantizers.serialize(quantizer))
     return quantizer

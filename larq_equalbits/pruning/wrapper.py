@@ -13,7 +13,7 @@ from larq_equalbits.pruning import masks, schedules
 from larq_equalbits.pruning.layers import (
     KERNELS,
     AfterUpdate,
-    copied,
+    copied_as_built,
     filter_axes,
     notifying,
     quantizer_arguments,
@@ -111,7 +111,7 @@ class PrunedBinary(tf.keras.layers.Wrapper):
 
         def pruned(argument: str, inner: Any) -> Pruned:
             return Pruned(
-                copied(inner),
+                copied_as_built(inner),
                 sparsity=target,
                 # A mask is known once the kernel is, and need not be of whole filters.
                 criterion="magnitude" if given_mask else kind,

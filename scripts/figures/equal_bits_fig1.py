@@ -27,12 +27,12 @@ PROBE = 512
 
 def activation_entropy(run) -> float:
     """Entropy of all binary activations of the run's last network on test images."""
-    from larq_equalbits import probe
+    from larq_equalbits import observation, probe
 
     images = data.load(run.settings.dataset, data_dir=run.settings.data_dir, batch_size=PROBE)
     batch = next(iter(images.test))[0]
     counts = probe.ActivationProbe(run.load_model(), batch).observe()
-    return probe.total(list(counts.values())).filter_entropy
+    return observation.total(list(counts.values())).filter_entropy
 
 
 @figure_program
