@@ -1,10 +1,8 @@
 """A Larq layer with zeros in its quantized kernel."""
 
-from collections.abc import Callable
 from typing import Any
 
 import larq
-import numpy as np
 import tensorflow as tf
 
 from larq_equalbits.cloning import input_shape_of
@@ -12,7 +10,6 @@ from larq_equalbits.errors import InputError
 from larq_equalbits.pruning import masks, schedules
 from larq_equalbits.pruning.layers import (
     KERNELS,
-    AfterUpdate,
     copied_as_built,
     filter_axes,
     notifying,
@@ -20,6 +17,7 @@ from larq_equalbits.pruning.layers import (
     rebuilt,
 )
 from larq_equalbits.pruning.quantizer import CRITERIA, Pruned, check_choice
+from larq_equalbits.pruning.state import Choosing
 
 _OF_LAYER = ("kernel", "depthwise_kernel", "pointwise_kernel", "bias", "input_quantizer", *KERNELS)
 
@@ -34,7 +32,7 @@ def is_pruned(layer: Any) -> bool:
 # Keras reads what is inside a wrapper such as TimeDistributed by the bare name of the class.
 @larq.utils.register_keras_custom_object
 @tf.keras.utils.register_keras_serializable("larq_equalbits")
-class PrunedBinary(tf.keras.layers.Wrapper):
+class PrunedBinary(Choosing):
     r"""A Larq layer whose binary kernels have a fraction of zeros.
 
     The kernel is \(m(w) \cdot q(w)\): what the layer's own quantizer q yields where a weight survives, else 0. No
@@ -126,19 +124,11 @@ class PrunedBinary(tf.keras.layers.Wrapper):
         kwargs.setdefault("dtype", layer.dtype_policy)
         # A copied quantizer may have weights, and HDF5 files need their names to differ between layers.
         with tf.name_scope(kwargs["name"]):
-            super().__init__(rebuilt(layer, pruned), **kwargs)
-        self._arguments = tuple(quantizer_arguments(layer))
+            super().__init__(rebuilt(layer, pruned), target, kind, scope, schedule, **kwargs)
         kernels = [KERNELS[argument][0] for argument in self._arguments]
         self._masks = masks.Given(name, criterion, kernels) if given_mask else None
         self._weights_to_take = _Untracked(layer.get_weights() if layer.built else None)
-        self._on_update: Callable[[], None] | None = None
-        self.sparsity = target
-        self.criterion = kind
         self.granularity = granularity
-        self.scope = scope
-        self.schedule = schedule
-        self._step: tf.Variable | None = None
-        self._threshold: tf.Variable | None = None
         shape = input_shape_of(layer) if layer.built else None
         if shape is not None:
             with tf.name_scope(self.name):
@@ -180,64 +170,12 @@ class PrunedBinary(tf.keras.layers.Wrapper):
             self._weights_to_take = _Untracked(None)
         self._add_state()
         for argument in self._arguments:
+            if self._masks is not None:
+                quantizer, latent = getattr(self.layer, argument), self._latent(argument)
+                mask = self._masks.of(KERNELS[argument][0], tf.keras.backend.get_value(latent))
+                quantizer.criterion, quantizer.mask = "mask", mask
             self._bind(argument)
         super().build(input_shape)
-
-    @property
-    def _needs_updates(self) -> bool:
-        return self.scope == "network" or not isinstance(self.schedule, schedules.Constant)
-
-    def _add_state(self) -> None:
-        scalar = {
-            "shape": (),
-            "trainable": False,
-            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
-            "experimental_autocast": False,
-        }
-        if not isinstance(self.schedule, schedules.Constant):
-            self._step = self.add_weight(name="pruning_step", dtype=tf.int64, initializer="zeros", **scalar)
-        if self.scope == "network":
-            self._threshold = self.add_weight(
-                name="pruning_threshold", dtype=tf.float32, initializer="zeros", **scalar
-            )
-        if self.criterion == "score":
-            for argument in self._arguments:
-                kernel = self._latent(argument)
-                counted = self._needs_updates and argument == self._arguments[0]
-                scores = self.add_weight(
-                    name=_scores_name(argument),
-                    shape=kernel.shape,
-                    # Kaiming's uniform distribution with a = sqrt(5): within 1 / sqrt(fan_in).
-                    initializer=tf.keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
-                    constraint=AfterUpdate(None, self._updated) if counted else None,
-                )
-                setattr(self, _scores_name(argument), scores)
-
-    def _bind(self, argument: str) -> None:
-        quantizer = getattr(self.layer, argument)
-        if self._masks is not None:
-            latent = tf.keras.backend.get_value(self._latent(argument))
-            quantizer.criterion, quantizer.mask = "mask", self._masks.of(KERNELS[argument][0], latent)
-        scores = getattr(self, _scores_name(argument), None)
-        threshold = self._threshold
-        quantizer.bind(
-            sparsity=self.current_sparsity,
-            scores=None if scores is None else lambda: tf.convert_to_tensor(scores),
-            threshold=None if threshold is None else lambda: tf.convert_to_tensor(threshold),
-        )
-
-    def _latent(self, argument: str) -> tf.Variable:
-        return getattr(self.layer, KERNELS[argument][0]).latent_variable
-
-    def _updated(self) -> None:
-        if self._step is not None:
-            self._step.assign_add(1)
-        if self.scope == "network" and self._on_update is None:
-            raise InputError(
-                f"layer {self.name!r} is pruned network-wide, but apart from its network: call pruning.link(model)."
-            )
-        if self._on_update is not None:
-            self._on_update()
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """What the wrapped layer computes with its pruned kernel."""
@@ -246,31 +184,6 @@ class PrunedBinary(tf.keras.layers.Wrapper):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """That of the wrapped layer."""
         return self.layer.compute_output_shape(input_shape)
-
-    @property
-    def step(self) -> tf.Variable | None:
-        """The updates that this layer has received (int64), or None where the sparsity is constant."""
-        return self._step
-
-    def current_sparsity(self) -> tf.Tensor:
-        """What the schedule asks for at the current step, as a float64 scalar."""
-        return self.schedule.at(0 if self._step is None else self._step, self.sparsity)
-
-    def importances(self) -> list[tf.Tensor]:
-        """For every kernel what the choice compares, see `Pruned.importance`."""
-        return [
-            getattr(self.layer, argument).importance(tf.convert_to_tensor(self._latent(argument)))
-            for argument in self._arguments
-        ]
-
-    def join(self, on_update: Callable[[], None]) -> None:
-        """Makes this a member of a network-wide choice; `on_update` runs after its updates."""
-        self._on_update = on_update
-
-    def set_threshold(self, value: tf.Tensor) -> None:
-        """Sets the importance from which weights survive in a network-wide choice."""
-        assert self._threshold is not None
-        self._threshold.assign(value)
 
     def stripped(self) -> tf.keras.layers.Layer:
         """A plain Larq layer that computes the same, with the weights; unbuilt where this is.
@@ -307,47 +220,6 @@ class PrunedBinary(tf.keras.layers.Wrapper):
         if name in _OF_LAYER and "layer" in self.__dict__:
             return getattr(self.layer, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    @property
-    def _frozen(self) -> list[int]:
-        if self.criterion != "score" or not self.built:
-            return []
-        return [id(getattr(self.layer, KERNELS[argument][0])) for argument in self._arguments]
-
-    @property
-    def trainable_weights(self) -> list[tf.Variable]:
-        """What an optimizer updates: under "score" the scores and biases, not the kernels."""
-        return [weight for weight in super().trainable_weights if id(weight) not in self._frozen]
-
-    @property
-    def non_trainable_weights(self) -> list[tf.Variable]:
-        """The variables that are not `trainable_weights`."""
-        frozen = [weight for weight in super().trainable_weights if id(weight) in self._frozen]
-        return super().non_trainable_weights + frozen
-
-    @property
-    def weights(self) -> list[tf.Variable]:
-        """The wrapped layer's."""
-        return self.layer.weights
-
-    @property
-    def variables(self) -> list[tf.Variable]:
-        """All of them: weights, scores, step and threshold."""
-        return self.trainable_weights + self.non_trainable_weights
-
-    def get_weights(self) -> list[np.ndarray]:
-        """The values of `variables`."""
-        return tf.keras.backend.batch_get_value(self.variables)
-
-    def set_weights(self, weights: list[np.ndarray]) -> None:
-        """Sets the values of `variables`, or of `weights` alone, as a plain layer's `get_weights` gives them."""
-        targets = self.variables if len(weights) == len(self.variables) else self.weights
-        if [tuple(target.shape) for target in targets] != [np.shape(weight) for weight in weights]:
-            raise InputError(
-                f"weights of layer {self.name!r} must have the shapes "
-                f"{[tuple(target.shape) for target in targets]}, but got {[np.shape(w) for w in weights]}."
-            )
-        tf.keras.backend.batch_set_value(list(zip(targets, weights, strict=True)))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal layer.
@@ -389,7 +261,3 @@ class _Untracked:
 
     def __init__(self, value: Any) -> None:
         self.value = value
-
-
-def _scores_name(argument: str) -> str:
-    return f"{KERNELS[argument][0]}_scores"
