@@ -15,15 +15,12 @@ import tensorflow as tf
 
 from larq_equalbits import bisection
 from larq_equalbits.columns import SMALL_WEIGHTS
-from larq_equalbits.compiled import compiled
+from larq_equalbits.compiled import FEW_WEIGHTS, compiled
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.orders import PLACE_TYPES, ByKey, ByValue, magnitude_keys, rank_keys
 from larq_equalbits.selection import chosen_among, cut_of, kth_highest
 
 GRANULARITIES = ("filter", "layer")
-
-# Up to so many weights a sort is as fast as what takes time to compile.
-_SORTED_WEIGHTS = 1 << 12
 
 
 def exact_count(ratio: float, size: int) -> int:
@@ -85,7 +82,7 @@ def _choose(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.T
     size = values.shape.num_elements()
     if size > SMALL_WEIGHTS:
         return _select(values, count, chosen, others)
-    if size > _SORTED_WEIGHTS:
+    if size > FEW_WEIGHTS:
         return tf.where(_highest_by_bisection(values, count), chosen, others)
     return tf.where(_highest_by_sort(rank_keys(values), count), chosen, others)
 
@@ -122,7 +119,7 @@ def top_magnitude_codes(filters: tf.Tensor, mean: tf.Tensor, count: Any) -> tf.T
         count: an integer from 0 to n, or an int32 tensor with one for every filter.
     """
     values, counts = _columns(filters, count, "filter")
-    if filters.shape.num_elements() > _SORTED_WEIGHTS:
+    if filters.shape.num_elements() > FEW_WEIGHTS:
         return _select_by_magnitude(values, mean, counts)
     one = tf.ones([], filters.dtype)
     return tf.where(_highest_by_sort(_magnitude_keys(values, mean), counts), one, -one)

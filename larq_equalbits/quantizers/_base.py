@@ -83,6 +83,11 @@ class BinaryQuantizer(NoOp):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """The quantized kernel, in the shape and type of `inputs`."""
+        return self._quantized(inputs)
+
+    # Nothing here is Python control flow over tensors; converting it takes longer than tracing it.
+    @tf.autograph.experimental.do_not_convert
+    def _quantized(self, inputs: tf.Tensor) -> tf.Tensor:
         filter_size(inputs.shape)
         codes = self.codes(inputs)
         # Larq's own call would count flips of the values, which its metric casts to int8.
