@@ -1,6 +1,7 @@
 """Who feeds whom: the layers of a model, and the only consumer of each, where a graph of layers is known."""
 
 import dataclasses
+from typing import Any
 
 import tensorflow as tf
 
@@ -44,68 +45,91 @@ def _contains_layers(layer: tf.keras.layers.Layer) -> bool:
     )
 
 
+Shape = tuple[int | None, ...]
+
+
 @dataclasses.dataclass(frozen=True)
 class Graph:
     """The edges between the layers of all functional models inside a model.
 
-    A layer that is called more than once, whose output leaves its model, or that a subclassed model calls, has
-    no known consumer: nothing is moved across its edges.
+    An edge is known where nothing else passes over either of its ends: a layer that is called more than once, or that
+    a subclassed model calls, has no known consumer and no known producer, and is none of another layer's. Neither
+    has a layer whose output leaves its model a known consumer. So nothing is moved across such an edge.
+
+    Attributes:
+        takers: the layers that take the output of a layer, by its identity; none where it is called more than once or
+            its output leaves its model.
+        producers: the layer whose output a layer with one input takes, by its identity.
+        shapes: the shapes of the first input and the first output of a layer, by its identity.
+        shared: the identities of the layers that are called more than once.
     """
 
-    consumers: dict[int, list[tf.keras.layers.Layer]]
+    takers: dict[int, list[tf.keras.layers.Layer]]
     producers: dict[int, tf.keras.layers.Layer]
-    shapes: dict[int, tuple[int | None, ...]]
+    shapes: dict[int, tuple[Shape, Shape]]
+    shared: set[int]
 
-    def output_shape(self, layer: tf.keras.layers.Layer) -> tuple[int | None, ...]:
-        """The shape of what `layer` yields, the batch first; known wherever its consumer is."""
-        return self.shapes[id(layer)]
+    def input_shape(self, layer: tf.keras.layers.Layer) -> Shape:
+        """The shape of what `layer` takes first, the batch first; known wherever its consumer or producer is."""
+        return self.shapes[id(layer)][0]
+
+    def output_shape(self, layer: tf.keras.layers.Layer) -> Shape:
+        """The shape of what `layer` yields, the batch first; known wherever its consumer or producer is."""
+        return self.shapes[id(layer)][1]
+
+    def consumers(self, layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
+        """All layers that take the output of `layer`; none where not all are known."""
+        return self.takers.get(id(layer), [])
 
     def consumer(self, layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
-        """The one layer that takes the output of `layer`, or None."""
-        found = self.consumers.get(id(layer), [])
-        return found[0] if len(found) == 1 else None
+        """The one layer that takes the output of `layer` and of no other, or None."""
+        found = self.consumers(layer)
+        return found[0] if len(found) == 1 and id(found[0]) not in self.shared else None
 
     def producer(self, layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
         """The one layer whose output `layer` takes, or None."""
-        return self.producers.get(id(layer))
+        found = self.producers.get(id(layer))
+        return None if found is None or id(found) in self.shared else found
 
 
 def read(model: tf.keras.layers.Layer) -> Graph:
     """The graph of `model` and of every functional or Sequential model inside it."""
-    networks = [layer for layer in model._flatten_layers() if isinstance(layer, tf.keras.Model)]
-    consumers: dict[int, list[tf.keras.layers.Layer]] = {}
+    holders = {id(layer): layer for layer in model._flatten_layers()}.values()
+    takers: dict[int, list[tf.keras.layers.Layer]] = {}
     producers: dict[int, tf.keras.layers.Layer] = {}
-    shapes: dict[int, tuple[int | None, ...]] = {}
+    shapes: dict[int, tuple[Shape, Shape]] = {}
+    called: set[int] = set()
     shared: set[int] = set()
-    for network in networks:
-        if not getattr(network, "_is_graph_network", False):
+    leaving: set[int] = set()
+    for holder in holders:
+        if not getattr(holder, "_is_graph_network", False):
+            if not isinstance(holder, PrunedBinary):
+                # What holds layers outside a graph may call them as it likes.
+                shared |= {id(child) for child in holder._flatten_layers(recursive=False, include_self=False)}
             continue
-        outputs = {id(tensor) for tensor in tf.nest.flatten(network.outputs)}
-        for nodes in network._nodes_by_depth.values():
-            for node in nodes:
-                layer = _computing(node.layer)
-                calls = [one for one in node.layer._inbound_nodes if _belongs(one, network)]
-                if len(calls) > 1:
-                    shared.add(id(layer))
-                shapes[id(layer)] = tuple(tf.nest.flatten(node.outputs)[0].shape)
-                parents = list(tf.nest.flatten(node.parent_nodes))
-                for parent in parents:
-                    consumers.setdefault(id(_computing(parent.layer)), []).append(layer)
-                if len(parents) == 1:
-                    producers[id(layer)] = _computing(parents[0].layer)
-                if any(id(tensor) in outputs for tensor in tf.nest.flatten(node.outputs)):
-                    # Leaving the model counts as a consumer that is not a layer.
-                    consumers.setdefault(id(layer), []).extend([layer, layer])
+        outputs = {id(tensor) for tensor in tf.nest.flatten(holder.outputs)}
+        for node in (node for nodes in holder._nodes_by_depth.values() for node in nodes):
+            layer = _computing(node.layer)
+            (shared if id(layer) in called else called).add(id(layer))
+            shapes[id(layer)] = _first_shape(node.keras_inputs or node.outputs), _first_shape(node.outputs)
+            parents = list(tf.nest.flatten(node.parent_nodes))
+            for parent in parents:
+                takers.setdefault(id(_computing(parent.layer)), []).append(layer)
+            if len(parents) == 1:
+                producers[id(layer)] = _computing(parents[0].layer)
+            if any(id(tensor) in outputs for tensor in tf.nest.flatten(node.outputs)):
+                leaving.add(id(layer))
+    for identity in shared | leaving:
+        takers.pop(identity, None)
     for identity in shared:
-        consumers.pop(identity, None)
         producers.pop(identity, None)
-    return Graph(consumers, producers, shapes)
+    return Graph(takers, producers, shapes, shared)
+
+
+def _first_shape(tensors: Any) -> Shape:
+    return tuple(tf.nest.flatten(tensors)[0].shape)
 
 
 def _computing(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     """The layer inside a pruning wrapper, which computes what the wrapper does."""
     return layer.layer if isinstance(layer, PrunedBinary) else layer
-
-
-def _belongs(node: object, network: tf.keras.Model) -> bool:
-    return any(node in nodes for nodes in network._nodes_by_depth.values())

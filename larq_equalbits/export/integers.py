@@ -88,7 +88,7 @@ def fold(lowering: Lowering) -> None:
     for leaf in candidates(lowering):
         norm, layer = lowering.consumer(leaf), leaf.layer
         linear = getattr(layer, "activation", None) in (None, tf.keras.activations.linear)
-        if norm is None or not linear or not over_channels(norm.layer, len(norm.layer.input_shape)):
+        if norm is None or not linear or not over_channels(lowering, norm):
             continue
         name, kernel = _KERNELS[type(layer)], _kernel(leaf)
         factor, offset = affine(norm.layer)

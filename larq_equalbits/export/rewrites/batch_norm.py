@@ -19,17 +19,19 @@ def affine(layer: tf.keras.layers.BatchNormalization) -> tuple[np.ndarray, np.nd
     return factor, offset
 
 
-def over_channels(layer: tf.keras.layers.Layer, rank: int) -> bool:
-    """Whether `layer` is a batch normalization over the last of `rank` dimensions."""
-    return type(layer) is tf.keras.layers.BatchNormalization and list(layer.axis) in ([rank - 1], [-1])
+def over_channels(lowering: Lowering, leaf: Leaf) -> bool:
+    """Whether `leaf`, whose consumer or producer is known, is a batch normalization over the last dimension."""
+    if type(leaf.layer) is not tf.keras.layers.BatchNormalization:
+        return False
+    return list(leaf.layer.axis) in ([len(lowering.graph.output_shape(leaf.layer)) - 1], [-1])
 
 
-def _fold(leaf: Leaf, norm: Leaf) -> bool:
+def _fold(lowering: Lowering, leaf: Leaf, norm: Leaf) -> bool:
     layer, parts = leaf.layer, leaf.parts
     linear = getattr(layer, "activation", None) in (None, tf.keras.activations.linear)
     if leaf.remake is None or parts is None or len(parts.kernels) != 2 or not linear:
         return False
-    if not over_channels(norm.layer, len(norm.layer.input_shape)):
+    if not over_channels(lowering, norm):
         return False
     factor, offset = affine(norm.layer)
     scales = np.abs(factor) * np.abs(parts.kernels[0]).reshape(-1, factor.size).max(axis=0)
@@ -47,7 +49,7 @@ def apply(lowering: Lowering) -> None:
     """Folds the normalization behind each layer that became two binary kernels."""
     for leaf in lowering.leaves.values():
         norm = lowering.consumer(leaf)
-        if norm is not None and _fold(leaf, norm):
+        if norm is not None and _fold(lowering, leaf, norm):
             norm.call, leaf.moved = identity, True
             leaf.rewrite.append("batch normalization folded")
             norm.rewrite.append(f"folded into {leaf.name}")

@@ -22,7 +22,7 @@ def _keeps_sign(layer: Any) -> bool:
 
 def only_signs(lowering: Lowering, leaf: Leaf) -> bool:
     """Whether nothing but the sign of what `leaf` yields is ever read."""
-    consumers = lowering.graph.consumers.get(id(leaf.layer), [])
+    consumers = lowering.graph.consumers(leaf.layer)
     return bool(consumers) and all(
         isinstance(getattr(layer, "input_quantizer", None), _SIGNS) for layer in consumers
     )

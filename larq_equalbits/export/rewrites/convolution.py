@@ -84,8 +84,8 @@ def _dense(lowering: Lowering, leaf: Leaf) -> Make | None:
     size = leaf.kernels["kernel"].shape[0]
     window: tuple[int, ...] = (1, 1, size)
     if producer is not None and isinstance(producer.layer, tf.keras.layers.Flatten | tf.keras.layers.Reshape):
-        shape = producer.layer.input_shape[1:]
-        positions = int(np.prod(shape[:2])) if len(shape) == 3 and None not in shape[:2] else 0
+        shape = [size or 0 for size in lowering.graph.input_shape(producer.layer)[1:]]
+        positions = int(np.prod(shape[:2])) if len(shape) == 3 else 0
         # The channels are those that are left once zero filters were dropped.
         if positions and size % positions == 0:
             window = (*shape[:2], size // positions)

@@ -20,14 +20,14 @@ def _then(first: Call, second: Call) -> Call:
     return call
 
 
-def _swappable(leaf: Leaf, pool: Leaf | None, norm: Leaf | None) -> bool:
+def _swappable(lowering: Lowering, leaf: Leaf, pool: Leaf | None, norm: Leaf | None) -> bool:
     return (
         pool is not None
         and norm is not None
         and isinstance(leaf.layer, larq.layers.QuantConv2D)
         and type(pool.layer) is tf.keras.layers.MaxPooling2D
         and pool.layer.data_format == "channels_last"
-        and over_channels(norm.layer, 4)
+        and over_channels(lowering, norm)
         and bool((affine(norm.layer)[0] > 0).all())
     )
 
@@ -37,7 +37,7 @@ def apply(lowering: Lowering) -> None:
     for leaf in lowering.leaves.values():
         pool = lowering.consumer(leaf)
         norm = lowering.consumer(pool) if pool is not None else None
-        if pool is not None and norm is not None and _swappable(leaf, pool, norm):
+        if pool is not None and norm is not None and _swappable(lowering, leaf, pool, norm):
             leaf.call, norm.call = _then(leaf.call, norm.call), identity
             leaf.moved = pool.moved = True
             leaf.rewrite.append("batch normalization before pooling")

@@ -30,15 +30,14 @@ _ACROSS_CHANNELS = (tf.keras.activations.softmax,)
 _OF_NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
-def _keeps_channels(layer: Any) -> bool:
-    """Whether `layer` treats each channel alone, and works for any number of them once it is cut to it."""
+def _keeps_channels(lowering: Lowering, leaf: Leaf) -> bool:
+    """Whether `leaf` treats each channel alone, and works for any number of them once it is cut to it."""
+    layer = leaf.layer
     if type(layer) in _POOLING:
         return layer.data_format == "channels_last"
     if type(layer) is _KERAS.Activation:
         return layer.activation not in _ACROSS_CHANNELS
-    return type(layer) in _ELEMENTWISE or (
-        type(layer) is _KERAS.BatchNormalization and over_channels(layer, len(layer.input_shape))
-    )
+    return type(layer) in _ELEMENTWISE or over_channels(lowering, leaf)
 
 
 def _path(lowering: Lowering, producer: Leaf) -> tuple[list[Leaf], Leaf | None]:
@@ -46,7 +45,7 @@ def _path(lowering: Lowering, producer: Leaf) -> tuple[list[Leaf], Leaf | None]:
     between: list[Leaf] = []
     leaf = lowering.consumer(producer)
     while leaf is not None and type(leaf.layer) not in _CONSUMERS:
-        if not _keeps_channels(leaf.layer):
+        if not _keeps_channels(lowering, leaf):
             return between, None
         between.append(leaf)
         leaf = lowering.consumer(leaf)
