@@ -9,6 +9,9 @@ from larq.quantized_variable import QuantizedVariable
 
 from larq_equalbits.kernels import quantized_kernels
 
+# Where a Keras model keeps what it traced.
+_TRACED = ("predict_function", "test_function", "train_function")
+
 
 @contextlib.contextmanager
 def freeze(model: tf.keras.layers.Layer) -> Iterator[dict[str, np.ndarray]]:
@@ -16,7 +19,9 @@ def freeze(model: tf.keras.layers.Layer) -> Iterator[dict[str, np.ndarray]]:
 
     Each quantizer is evaluated once and stands aside for its result, so that what is traced in the block holds
     the kernel as a constant, whatever the quantizer is made of. No weight is touched, and the quantizers come
-    back at the end of the block, after an exception too.
+    back at the end of the block, after an exception too. So does what `predict`, `evaluate` and `fit` traced before:
+    within the block they trace anew. A `tf.function` of the model's own that is first called in the block keeps the
+    constants.
 
     Yields:
         the constant of every kernel by its name (see `kernels.quantized_kernels`).
@@ -24,13 +29,23 @@ def freeze(model: tf.keras.layers.Layer) -> Iterator[dict[str, np.ndarray]]:
     kernels = quantized_kernels(model)
     values = {kernel.name: kernel.values() for kernel in kernels}
     quantizers = [kernel.quantizer for kernel in kernels]
+    traced = [
+        (vars(layer), name, vars(layer)[name])
+        for layer in model._flatten_layers()
+        for name in _TRACED
+        if name in vars(layer)
+    ]
     try:
+        for attributes, name, _ in traced:
+            attributes[name] = None
         for kernel in kernels:
             set_constant(kernel.variable, values[kernel.name])
         yield values
     finally:
         for kernel, quantizer in zip(kernels, quantizers, strict=True):
             kernel.variable.quantizer = quantizer
+        for attributes, name, function in traced:
+            attributes[name] = function
 
 
 def set_constant(variable: QuantizedVariable, value: np.ndarray) -> None:

@@ -9,9 +9,8 @@ nothing but signs read the output, small values need the resolution, and large o
 narrowed.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import larq
@@ -22,7 +21,7 @@ from larq_equalbits.errors import invalid
 from larq_equalbits.export.lowering import Leaf, Lowering, identity
 from larq_equalbits.export.rewrites.batch_norm import affine, over_channels
 from larq_equalbits.export.rewrites.before_sign import only_signs
-from larq_equalbits.export.serving import Range, arrange, bounded, output_names
+from larq_equalbits.export.serving import Range, arrange, bounded, eagerly, output_names
 
 _KERAS = tf.keras.layers
 _KERNELS = {
@@ -119,17 +118,6 @@ def _tail(lowering: Lowering, leaf: Leaf) -> Leaf:
     return leaf
 
 
-@contextlib.contextmanager
-def _eagerly() -> Iterator[None]:
-    # A subclassed model may call its layers inside a function of its own, where values cannot be seen.
-    former = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(former)
-
-
 def _watched(leaf: Leaf, inside: Seen | None, outside: Seen | None) -> Callable[..., tf.Tensor]:
     call = leaf.call
 
@@ -206,7 +194,7 @@ def insert(model: tf.keras.Model, lowering: Lowering, batches: Iterable[Mapping[
     certain = True
     for leaf in touched:
         leaf.call = _watched(leaf, inside.get(id(leaf)), outside.get(id(leaf)))
-    with _eagerly():
+    with eagerly():
         for batch in batches:
             for key, value in batch.items():
                 inputs.setdefault(key, Seen()).see(value)

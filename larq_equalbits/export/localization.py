@@ -10,7 +10,7 @@ import tensorflow as tf
 from larq_equalbits.export.interpreter import load
 from larq_equalbits.export.lowering import Leaf, Lowering, lower
 from larq_equalbits.export.rewrites import select
-from larq_equalbits.export.serving import Served, arrange, to_bytes
+from larq_equalbits.export.serving import Served, arrange, eagerly, to_bytes
 
 # Sums of floats round in another order in LCE; a bit that flips changes a sum by two scales.
 TOLERANCE = 1e-3
@@ -75,7 +75,8 @@ def compare_layers(
     """
     with lower(model, []) as lowering:
         keras = _watched(lowering)
-        model(arrange(model, {key: tf.constant(value) for key, value in inputs.items()}), training=False)
+        with eagerly():
+            model(arrange(model, {key: tf.constant(value) for key, value in inputs.items()}), training=False)
         expected = {scope: answer.numpy() for scope, answer in keras.items()}
     with lower(model, select(rewrites)) as lowering:
         content = to_bytes(Served(model, watched=_watched(lowering)), tf.float32, tf.float32)

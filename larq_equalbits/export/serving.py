@@ -1,7 +1,8 @@
 """A model as one function of named inputs, and that function through LCE's converter."""
 
+import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -28,6 +29,21 @@ def arrange(model: tf.keras.Model, named: Mapping[str, Any]) -> Any:
     (structure, *_), _ = model.save_spec(dynamic_batch=False)
     names = input_names(model, len(tf.nest.flatten(structure)))
     return tf.nest.pack_sequence_as(structure, [named[name] for name in names])
+
+
+@contextlib.contextmanager
+def eagerly() -> Iterator[None]:
+    """Within the block, a model that calls its layers inside a `tf.function` of its own calls them directly.
+
+    Such a function would keep what it traced of a lowered model, constants and all, after the model is itself again;
+    and what it computes could not be seen from outside.
+    """
+    former = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(former)
 
 
 def bounded(values: tf.Tensor, limits: Range) -> tf.Tensor:
@@ -68,14 +84,15 @@ class Served(tf.Module):
             answers = tf.nest.flatten(model(arrange(model, given), training=False))
             by_name = dict(zip(output_names(model, len(answers)), answers, strict=True))
             graph = tf.compat.v1.get_default_graph()
-            # What a function inside the model computed cannot leave it.
+            # What the branch of a condition or the body of a loop computed cannot leave it.
             seen = {name: value for name, value in (watched or {}).items() if value.graph is graph}
             return seen | {
                 name: bounded(value, outputs[name]) if outputs else value for name, value in by_name.items()
             }
 
         names = input_names(model, len(flat))
-        self.serve = tf.function(serve).get_concrete_function(**dict(zip(names, specs, strict=True)))
+        with eagerly():
+            self.serve = tf.function(serve).get_concrete_function(**dict(zip(names, specs, strict=True)))
 
 
 def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> bytes:

@@ -1,5 +1,6 @@
 """Where classes differ, the layer at which the outputs part is named."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -8,6 +9,36 @@ from larq_equalbits.export import localization
 from larq_equalbits.export.interpreter import load
 
 layers = tf.keras.layers
+
+
+class Traced(tf.keras.Model):
+    """A model that calls its layers in a function of its own, with a condition that TensorFlow traces."""
+
+    def __init__(self, convolution):
+        super().__init__()
+        self.first = convolution(name="first")
+
+    @tf.function
+    def features(self, inputs):
+        outputs = self.first(inputs)
+        if tf.reduce_max(outputs) > 1e9:
+            outputs = 2 * outputs
+        return outputs
+
+    def call(self, inputs):
+        return self.features(inputs)
+
+
+def converted(model, images):
+    export.convert(model, verify_on=images)
+
+
+def compared(model, images):
+    export.compare_layers(model, {"input_1": images})
+
+
+def calibrated(model, images):
+    export.convert(model, float_layers="int8", calibrate_on=images[:4])
 
 
 def network(convolution):
@@ -30,6 +61,24 @@ def test_every_layer_is_compared_but_those_whose_work_was_moved(convolution, ima
     assert not any(row.parts for row in rows)
     rows = export.compare_layers(network(convolution), {"image": images}, rewrites=[])
     assert [row.name for row in rows] == ["first", "pool", "norm", "second", "mean", "last"]
+
+
+@pytest.mark.parametrize("use", [converted, compared, calibrated], ids=lambda use: use.__name__)
+def test_a_function_of_the_models_own_keeps_no_constants(convolution, images, use):
+    model = Traced(convolution)
+    model(images[:2])
+    use(model, images)
+    # Of every size that was traced meanwhile.
+    for count in (1, 4, 6):
+        before = model(images[:count]).numpy()
+        model.first.kernel.latent_variable.assign(-model.first.kernel.latent_variable)
+        np.testing.assert_array_equal(model(images[:count]), -before)
+
+
+def test_layers_inside_a_function_of_the_models_own_are_compared(convolution, images):
+    model = Traced(convolution)
+    model(images[:2])
+    assert [row.name for row in export.compare_layers(model, {"input_1": images})] == ["first"]
 
 
 def test_the_layer_where_outputs_part_is_named(convolution, images):

@@ -244,6 +244,25 @@ def test_freezing_holds_for_the_block_alone(convolution, images):
     np.testing.assert_array_equal(frozen, model(images))
 
 
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_predictions_in_the_block_are_frozen_and_those_after_it_are_not(
+    convolution, images, before, compiled
+):
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="c")])
+    if compiled:
+        model.compile("sgd", "mse")
+    known = model.predict(images, verbose=0) if before else None
+    latent = model.layers[0].kernel.latent_variable
+    with export.freeze(model):
+        frozen = model.predict(images, verbose=0)
+        latent.assign(-latent)
+        np.testing.assert_array_equal(model.predict(images, verbose=0), frozen)
+    np.testing.assert_array_equal(model.predict(images, verbose=0), -frozen)
+    if before:
+        np.testing.assert_array_equal(frozen, known)
+
+
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
