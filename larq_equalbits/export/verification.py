@@ -10,7 +10,7 @@ import tensorflow as tf
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.export import localization
 from larq_equalbits.export.interpreter import Source, load
-from larq_equalbits.export.report import Verification
+from larq_equalbits.export.report import ConversionError, Verification
 from larq_equalbits.export.serving import arrange, input_names, output_names
 
 Inputs = np.ndarray | Mapping[str, np.ndarray]
@@ -86,6 +86,17 @@ def _keras(model: tf.keras.Model, named: Mapping[str, np.ndarray]) -> list[np.nd
     return [np.asarray(output) for output in tf.nest.flatten(outputs)]
 
 
+def _check_finite(source: str, names: list[str], answers: list[np.ndarray]) -> None:
+    for name, answer in zip(names, answers, strict=True):
+        # No comparison with NaN tells a difference, and infinite outputs have none.
+        wrong = ~np.isfinite(answer).reshape(len(answer), -1).all(axis=1)
+        if wrong.any():
+            raise ConversionError(
+                f"the output {name!r} of {source} holds NaN or infinity for {wrong.sum()} of {len(wrong)} inputs of a "
+                "batch, which cannot be compared: look for it in the weights and in the inputs."
+            )
+
+
 def verify(
     model: tf.keras.Model, tflite: Source, inputs: Inputs | Iterable[Any], labels: Any = None
 ) -> Verification:
@@ -105,6 +116,7 @@ def verify(
 
     Raises:
         InputError: inputs whose names, shapes or types are not the model's; a file that is damaged.
+        ConversionError: outputs of Keras or of the file that are not finite.
         ImportError: without larq-compute-engine.
     """
     runner = load(tflite)
@@ -118,6 +130,8 @@ def verify(
         keys = [tensor.key for tensor in runner.outputs]
         names = output_names(model, len(expected))
         answers = [found[name] if name in found else found[keys[i]] for i, name in enumerate(names)]
+        _check_finite("Keras", names, expected)
+        _check_finite("the file", names, answers)
         for one, other in zip(expected, answers, strict=True):
             if one.size:
                 largest = max(largest, float(np.max(np.abs(one - other.reshape(one.shape)))))
