@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import larq
 import numpy as np
 import tensorflow as tf
 
@@ -13,17 +14,25 @@ from larq_equalbits import files
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.export import auditing, checks, integers, kernels, sidecar
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
+from larq_equalbits.export.graph import as_written
 from larq_equalbits.export.lowering import Leaf, lower
 from larq_equalbits.export.report import ConversionError, ConversionReport, LayerReport
 from larq_equalbits.export.rewrites import select
 from larq_equalbits.export.serving import Served, to_bytes
 from larq_equalbits.export.verification import Inputs, named_batches, verify
 
+_BINARY_KINDS = (
+    larq.layers.QuantConv2D,
+    larq.layers.QuantDense,
+    larq.layers.QuantConv1D,
+    larq.layers.QuantSeparableConv2D,
+)
 TYPES = ("float32", "int8")
 
 
 def _why_float(leaf: Leaf, from_file: str) -> str:
     layer = leaf.layer
+    kind = next((kind for kind in _BINARY_KINDS if isinstance(layer, kind)), None)
     if not leaf.kernels:
         return "no kernel quantizer: a float layer"
     if layer.input_quantizer is None:
@@ -33,14 +42,18 @@ def _why_float(leaf: Leaf, from_file: str) -> str:
     for kernel in leaf.kernels.values():
         if kernel.ndim == 4 and kernels.split(kernel) is None:
             return kernels.why_not(kernel)
+    if kind is not None and not as_written(layer):
+        return f"{type(layer).__name__} computes otherwise than its base {kind.__name__}, so that it is not rewritten"
     return from_file
 
 
 def _expected(leaf: Leaf) -> bool:
     """Whether LCE has a binary kernel for the layer: one or two constants in -1 and +1, and binary input."""
-    layer = leaf.layer
-    binary_kind = type(layer).__name__ in ("QuantConv2D", "QuantDense", "QuantConv1D", "QuantSeparableConv2D")
-    return bool(leaf.kernels) and binary_kind and getattr(layer, "input_quantizer", None) is not None
+    return (
+        bool(leaf.kernels)
+        and isinstance(leaf.layer, _BINARY_KINDS)
+        and leaf.layer.input_quantizer is not None
+    )
 
 
 def _fingerprint(negative: np.ndarray) -> tuple[tuple[int, ...], bytes]:

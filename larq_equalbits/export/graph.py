@@ -45,6 +45,15 @@ def _contains_layers(layer: tf.keras.layers.Layer) -> bool:
     )
 
 
+def as_written(layer: tf.keras.layers.Layer) -> bool:
+    """Whether `layer` computes what Keras or Larq wrote: a subclass that overrides that may do anything."""
+    methods = (getattr(type(layer), name, None) for name in ("call", "convolution_op"))
+    return all(
+        method is None or method.__module__.partition(".")[0] in ("keras", "tf_keras", "larq")
+        for method in methods
+    )
+
+
 Shape = tuple[int | None, ...]
 
 
@@ -60,22 +69,23 @@ class Graph:
         takers: the layers that take the output of a layer, by its identity; none where it is called more than once or
             its output leaves its model.
         producers: the layer whose output a layer with one input takes, by its identity.
-        shapes: the shapes of the first input and the first output of a layer, by its identity.
+        calls: Keras' record of how a layer is called, by its identity; of a shared one, of one of its calls.
         shared: the identities of the layers that are called more than once.
     """
 
     takers: dict[int, list[tf.keras.layers.Layer]]
     producers: dict[int, tf.keras.layers.Layer]
-    shapes: dict[int, tuple[Shape, Shape]]
+    calls: dict[int, Any]
     shared: set[int]
 
     def input_shape(self, layer: tf.keras.layers.Layer) -> Shape:
         """The shape of what `layer` takes first, the batch first; known wherever its consumer or producer is."""
-        return self.shapes[id(layer)][0]
+        call = self.calls[id(layer)]
+        return _first_shape(call.keras_inputs or call.outputs)
 
     def output_shape(self, layer: tf.keras.layers.Layer) -> Shape:
         """The shape of what `layer` yields, the batch first; known wherever its consumer or producer is."""
-        return self.shapes[id(layer)][1]
+        return _first_shape(self.calls[id(layer)].outputs)
 
     def consumers(self, layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
         """All layers that take the output of `layer`; none where not all are known."""
@@ -97,7 +107,7 @@ def read(model: tf.keras.layers.Layer) -> Graph:
     holders = {id(layer): layer for layer in model._flatten_layers()}.values()
     takers: dict[int, list[tf.keras.layers.Layer]] = {}
     producers: dict[int, tf.keras.layers.Layer] = {}
-    shapes: dict[int, tuple[Shape, Shape]] = {}
+    calls: dict[int, Any] = {}
     called: set[int] = set()
     shared: set[int] = set()
     leaving: set[int] = set()
@@ -111,7 +121,7 @@ def read(model: tf.keras.layers.Layer) -> Graph:
         for node in (node for nodes in holder._nodes_by_depth.values() for node in nodes):
             layer = _computing(node.layer)
             (shared if id(layer) in called else called).add(id(layer))
-            shapes[id(layer)] = _first_shape(node.keras_inputs or node.outputs), _first_shape(node.outputs)
+            calls[id(layer)] = node
             parents = list(tf.nest.flatten(node.parent_nodes))
             for parent in parents:
                 takers.setdefault(id(_computing(parent.layer)), []).append(layer)
@@ -123,7 +133,7 @@ def read(model: tf.keras.layers.Layer) -> Graph:
         takers.pop(identity, None)
     for identity in shared:
         producers.pop(identity, None)
-    return Graph(takers, producers, shapes, shared)
+    return Graph(takers, producers, calls, shared)
 
 
 def _first_shape(tensors: Any) -> Shape:

@@ -170,10 +170,137 @@ def test_what_cannot_change_a_sign_goes_away(convolution, exact, images):
             convolution(name="c"),
         ]
     )
-    _, operators = exact(model, images)
-    assert "MUL" not in operators
+    report, operators = exact(model, images)
+    assert operators == {"LceQuantize": 1, "LceBconv2d": 1}
+    names = [layer.name for layer in model.layers[:2]]
+    note = ", ".join(f"{name} taken away before its sign" for name in names)
+    assert _rows(report)["c"].rewrite == note
     _, kept = exact(model, images, rewrites=[])
-    assert kept["LceBconv2d"] == 1
+    assert kept == {"RELU_N1_TO_1": 1, "MUL": 1, "LceQuantize": 1, "LceBconv2d": 1}
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x / 3.0,
+        lambda x: x * 2.0,
+        lambda x: 2.0 * x,
+        lambda x: x / np.linspace(0.5, 2, 32, dtype="float32"),
+        lambda x: tf.divide(x, 3.0) * 2.0,
+    ],
+)
+def test_a_positive_constant_goes_away_before_a_sign(convolution, exact, images, change, loaded):
+    inputs = tf.keras.Input((8, 8, 32))
+    model = tf.keras.Model(inputs, convolution(name="c")(change(inputs)))
+    if loaded:
+        model = tf.keras.Model.from_config(model.get_config())
+    report, operators = exact(model, images)
+    assert operators == {"LceQuantize": 1, "LceBconv2d": 1}
+    assert "taken away before its sign" in _rows(report)["c"].rewrite
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x * -2.0,
+        lambda x: x / -2.0,
+        lambda x: x * 1e-30,
+        lambda x: x / np.linspace(-1, 2, 32, dtype="float32"),
+        lambda x: 2.0 / x,
+        lambda x: x * x,
+        lambda x: x + 2.0,
+        lambda x: x[..., :1] * np.ones(32, "float32"),
+    ],
+)
+def test_what_may_change_a_sign_stays(convolution, exact, images, change):
+    inputs = tf.keras.Input((8, 8, 32))
+    report, operators = exact(tf.keras.Model(inputs, convolution(name="c")(change(inputs))), images)
+    assert len(operators) > 2
+    assert _rows(report)["c"].rewrite == ""
+
+
+@pytest.mark.parametrize("first", ["float", "binary", "ternary"])
+def test_an_activation_of_a_layer_goes_away_before_a_sign(convolution, exact, images, first):
+    if first == "float":
+        layer = tf.keras.layers.Conv2D(32, 3, activation="hard_tanh", name="f")
+    else:
+        quantizer = {"binary": "ste_sign", "ternary": "ste_tern"}[first]
+        layer = convolution(32, activation="hard_tanh", kernel_quantizer=quantizer, name="f")
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), layer, convolution(name="c")])
+    report, _ = exact(model, images)
+    assert "hard tanh taken away before a sign" in _rows(report)["f"].rewrite
+    assert layer.activation is larq.activations.hard_tanh
+    if first == "float":
+        # Integers know no hard tanh, so that without it the layer can be one of them.
+        report = export.convert(model, float_layers="int8", calibrate_on=images)
+        assert _rows(report)["f"].weights == "int8"
+
+
+@pytest.mark.parametrize("read", ["output", "skip", "own quantizer"])
+def test_an_activation_that_is_read_elsewhere_stays(convolution, exact, images, read):
+    class Shifted(larq.quantizers.SteSign):
+        def call(self, inputs):
+            return super().call(inputs - 1.0)
+
+    quantizer = Shifted() if read == "own quantizer" else "ste_sign"
+    inputs = tf.keras.Input((8, 8, 32))
+    x = convolution(8, activation="hard_tanh", name="f")(inputs)
+    outputs = convolution(8, 1, input_quantizer=quantizer, name="c")(x)
+    if read == "output":
+        outputs = [x, outputs]
+    if read == "skip":
+        outputs = tf.keras.layers.Add()([x, outputs])
+    report, _ = exact(tf.keras.Model(inputs, outputs), images)
+    assert not any(layer.rewrite for layer in report.layers)
+
+
+class Same(larq.layers.QuantDense):
+    """A subclass that computes what its base does."""
+
+
+class Doubled(larq.layers.QuantDense):
+    """A subclass that does not."""
+
+    def call(self, inputs):
+        return 2 * super().call(inputs)
+
+
+@pytest.mark.parametrize("kind", [Same, Doubled])
+def test_a_subclass_is_rewritten_where_it_computes_what_its_base_does(exact, kind):
+    dense = kind(10, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="d")
+    model = tf.keras.Sequential([tf.keras.Input((96,)), dense])
+    inputs = np.random.default_rng(0).normal(size=(5, 96))
+    if kind is Same:
+        report, _ = exact(model, inputs)
+        assert report.layers[0].binary
+        return
+    with pytest.raises(
+        export.ConversionError, match=r"d .*Doubled computes otherwise than its base QuantDense"
+    ):
+        export.convert(model)
+    report, _ = exact(model, inputs, strict=False)
+    assert not report.layers[0].binary
+
+
+def test_a_subclass_of_a_convolution_with_zeros(exact, images):
+    class Mine(larq.layers.QuantConv2D):
+        pass
+
+    class Own(larq.layers.QuantConv2D):
+        def convolution_op(self, inputs, kernel):
+            return 2 * super().convolution_op(inputs, kernel)
+
+    for kind in (Mine, Own):
+        layer = kind(8, 3, input_quantizer="ste_sign", kernel_quantizer="ste_tern", use_bias=False, name="t")
+        zeros = np.random.default_rng(4).random((3, 3, 32, 8)) < 0.4
+        model = _with_kernel(layer, (8, 8, 32), lambda codes, zeros=zeros: np.where(zeros, 0, codes))
+        if kind is Mine:
+            _, operators = exact(model, images)
+            assert operators == {"LceQuantize": 1, "LceBconv2d": 2, "ADD": 1}
+        else:
+            with pytest.raises(export.ConversionError, match=r"t .*Own computes otherwise"):
+                export.convert(model)
 
 
 def test_every_rewrite_can_be_switched_off(images):

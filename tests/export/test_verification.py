@@ -9,8 +9,8 @@ from larq_equalbits import export
 layers = tf.keras.layers
 
 
-def network(weight=1.0):
-    model = tf.keras.Sequential([tf.keras.Input((4,), name="x"), layers.Dense(3, name="y")])
+def network(weight=1.0, *behind):
+    model = tf.keras.Sequential([tf.keras.Input((4,), name="x"), layers.Dense(3, name="y"), *behind])
     model.layers[0].kernel.assign(np.full((4, 3), weight))
     return model
 
@@ -32,7 +32,7 @@ def test_keras_outputs_that_are_not_finite_do_not_pass(tflite, bad):
 
 def test_a_file_whose_outputs_are_not_finite_does_not_pass():
     def logarithms(weight):
-        return tf.keras.Sequential([*network(weight).layers, layers.Lambda(tf.math.log, name="z")])
+        return network(weight, layers.Lambda(tf.math.log, name="z"))
 
     tflite = export.convert(logarithms(-1.0)).tflite
     with pytest.raises(export.ConversionError, match="output 'z' of the file holds NaN or infinity"):

@@ -1,4 +1,4 @@
-"""What cannot change a sign disappears before one: a hard tanh, and a multiplication by a positive number."""
+"""What cannot change a sign disappears before one: a hard tanh, and positive factors and divisors."""
 
 from typing import Any
 
@@ -6,31 +6,107 @@ import larq
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits.export.lowering import Leaf, Lowering, identity
+from larq_equalbits.export.graph import as_written
+from larq_equalbits.export.lowering import Call, Leaf, Lowering, identity
 
+_KERAS = tf.keras.layers
 _SIGNS = (larq.quantizers.SteSign, larq.quantizers.ApproxSign, larq.quantizers.SwishSign)
-
-
-def _keeps_sign(layer: Any) -> bool:
-    if type(layer) is tf.keras.layers.Activation:
-        return layer.activation is larq.activations.hard_tanh
-    if type(layer) is tf.keras.layers.Rescaling:
-        # A factor that is not small cannot round a number to zero, which has the other sign.
-        return bool(np.all(np.asarray(layer.scale) >= 1e-3)) and bool(np.all(np.asarray(layer.offset) == 0))
-    return False
+# Larq's layers of these kinds are subclasses of them.
+_WITH_ACTIVATION = (
+    _KERAS.Conv1D,
+    _KERAS.Conv2D,
+    _KERAS.Conv3D,
+    _KERAS.DepthwiseConv2D,
+    _KERAS.SeparableConv1D,
+    _KERAS.SeparableConv2D,
+    _KERAS.Dense,
+)
+# A factor that is not small cannot round a number to zero, which has the other sign.
+_SMALLEST_FACTOR = 1e-3
 
 
 def only_signs(lowering: Lowering, leaf: Leaf) -> bool:
     """Whether nothing but the sign of what `leaf` yields is ever read."""
-    consumers = lowering.graph.consumers(leaf.layer)
-    return bool(consumers) and all(
-        isinstance(getattr(layer, "input_quantizer", None), _SIGNS) for layer in consumers
+    return bool(_readers(lowering, leaf))
+
+
+def _readers(lowering: Lowering, leaf: Leaf) -> list[Leaf]:
+    """The layers that read the sign of what `leaf` yields; none where anything else of it is read."""
+    found: list[Leaf] = []
+    for layer in lowering.graph.consumers(leaf.layer):
+        consumer = lowering.leaves.get(id(layer))
+        if consumer is None:
+            return []
+        if _reads_sign(layer):
+            found.append(consumer)
+            continue
+        behind = [] if _without(lowering, consumer) is None else _readers(lowering, consumer)
+        if not behind:
+            return []
+        found += behind
+    return found
+
+
+def _reads_sign(layer: Any) -> bool:
+    quantizer = getattr(layer, "input_quantizer", None)
+    return isinstance(quantizer, _SIGNS) and as_written(quantizer) and as_written(layer)
+
+
+def _second(x: Any, y: tf.Tensor, **kwargs: Any) -> tf.Tensor:
+    return tf.identity(y)
+
+
+def _of_function(lowering: Lowering, layer: Any) -> Call | None:
+    """What is left of a layer that Keras made of `x * c`, `c * x` or `x / c` with positive c; None elsewhere."""
+    call = lowering.graph.calls.get(id(layer))
+    if call is None or layer.symbol not in ("math.multiply", "math.truediv"):
+        return None
+    # A model that was loaded gives the second operand by name.
+    operands = dict(zip(("x", "y"), call.call_args, strict=False)) | call.call_kwargs
+    computed = {id(tensor) for tensor in call.keras_inputs}
+    constants = [name for name in ("x", "y") if id(operands[name]) not in computed]
+    divides = layer.symbol == "math.truediv"
+    same = [(tensor.dtype, tensor.shape) for tensor in (*call.keras_inputs, call.outputs)]
+    if len(constants) != 1 or same[0] != same[1] or (divides and constants == ["x"]):
+        return None
+    with np.errstate(divide="ignore"):
+        factor = np.asarray(operands[constants[0]], np.float32) ** (-1 if divides else 1)
+    if not (np.isfinite(factor).all() and (factor >= _SMALLEST_FACTOR).all()):
+        return None
+    return _second if constants == ["x"] else identity
+
+
+def _without(lowering: Lowering, leaf: Leaf) -> Call | None:
+    """What a layer that cannot change a sign computes once that is left out; None for any other layer."""
+    layer = leaf.layer
+    if type(layer) is _KERAS.Activation and layer.activation is larq.activations.hard_tanh:
+        return identity
+    if type(layer) is _KERAS.Rescaling:
+        exact = np.all(np.asarray(layer.scale) >= _SMALLEST_FACTOR) and np.all(np.asarray(layer.offset) == 0)
+        return identity if exact else None
+    return _of_function(lowering, layer) if type(layer).__name__ == "TFOpLambda" else None
+
+
+def _fused(layer: Any) -> bool:
+    return (
+        isinstance(layer, _WITH_ACTIVATION)
+        and as_written(layer)
+        and layer.activation is larq.activations.hard_tanh
     )
 
 
 def apply(lowering: Lowering) -> None:
-    """Takes away each such layer whose output only signs read."""
+    """Takes away each such layer, and each such activation of a layer, whose output only signs read."""
     for leaf in lowering.leaves.values():
-        if _keeps_sign(leaf.layer) and only_signs(lowering, leaf):
-            leaf.call, leaf.moved = identity, True
-            leaf.rewrite.append("taken away before a sign")
+        readers = _readers(lowering, leaf)
+        if not readers:
+            continue
+        call = _without(lowering, leaf)
+        if call is not None:
+            leaf.call, leaf.moved = call, True
+            for reader in readers:
+                reader.rewrite.append(f"{leaf.name} taken away before its sign")
+        elif _fused(leaf.layer):
+            lowering.replace(leaf, "activation", tf.keras.activations.linear)
+            leaf.moved = True
+            leaf.rewrite.append("hard tanh taken away before a sign")

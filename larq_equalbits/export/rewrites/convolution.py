@@ -12,6 +12,7 @@ import larq
 import numpy as np
 import tensorflow as tf
 
+from larq_equalbits.export.graph import as_written
 from larq_equalbits.export.kernels import Parts, convolve, split
 from larq_equalbits.export.lowering import Call, Leaf, Lowering
 
@@ -46,7 +47,8 @@ def _apply(
     kernel_of: Callable[[Leaf], np.ndarray | None] = _own_kernel,
 ) -> None:
     for leaf in lowering.leaves.values():
-        if type(leaf.layer) is not kind or leaf.layer.input_quantizer is None:
+        layer = leaf.layer
+        if not (isinstance(layer, kind) and as_written(layer)) or layer.input_quantizer is None:
             continue
         kernel = kernel_of(leaf)
         parts = None if kernel is None else split(kernel)
