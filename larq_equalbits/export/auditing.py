@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from larq_equalbits.export.flatbuffer import Model, Operator, read_model
+from larq_equalbits.export import kernels
+from larq_equalbits.export.flatbuffer import Model, Operator, Tensor, read_model
 from larq_equalbits.export.interpreter import Source, read_bytes
 from larq_equalbits.export.report import LayerReport, render, table
 
@@ -31,6 +33,9 @@ _FLOAT_REASONS = {
     "BATCH_MATMUL": "a matrix product of two computed tensors",
 }
 
+# What stands between a quantizer and a convolution without changing a value.
+_LAYOUT = {"PAD", "PADV2", "RESHAPE", "TRANSPOSE", "SPACE_TO_BATCH_ND", "EXPAND_DIMS"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
@@ -42,6 +47,8 @@ class Audit:
         operators: how often each operator stands in the file.
         inputs: name, shape and type of each input, and of integers scale and zero point.
         outputs: the same of each output.
+        tensors: name, shape, type and bytes of each tensor, 0 bytes for what is computed; a constant that several
+            tensors share counts for each.
     """
 
     bytes: int
@@ -49,6 +56,7 @@ class Audit:
     operators: dict[str, int]
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
+    tensors: list[dict[str, Any]]
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes as plain values."""
@@ -59,33 +67,66 @@ class Audit:
         return json.dumps(self.to_dict(), indent=2)
 
     def __rich__(self) -> Any:
-        """A table of the layers, with the operators below it."""
+        """A table of the layers, with the operators and the count of tensors below it."""
         from rich.console import Group
         from rich.text import Text
 
         counted = ", ".join(f"{count} {name}" for name, count in self.operators.items())
-        return Group(table(self.layers), Text(f"{self.bytes:,} bytes; operators: {counted}"))
+        size = f"{self.bytes:,} bytes; {len(self.tensors)} tensors"
+        return Group(table(self.layers), Text(f"{size}; operators: {counted}"))
 
     def __str__(self) -> str:
         """The same as plain text."""
         return render(self)
 
 
+def _before(operator: Operator, producers: Mapping[int, Operator]) -> list[str]:
+    """The names of the operators before `operator`, back to the first that does more than to lay values out anew."""
+    names: list[str] = []
+    source = producers.get(operator.inputs[0]) if operator.inputs else None
+    while source is not None and len(names) <= len(producers):
+        names.append(source.name)
+        lays_out = source.name in _LAYOUT and source.inputs
+        source = producers.get(source.inputs[0]) if lays_out else None
+    return names
+
+
+def _constant_kernel(kernel: Tensor) -> np.ndarray | None:
+    """The float constant of a convolution or dense operator with its filters last; None where it is none."""
+    # The shape of a damaged file may be anything.
+    count = math.prod(kernel.shape)
+    if kernel.dtype != "float32" or min(kernel.shape, default=0) < 1 or kernel.data.size != 4 * count:
+        return None
+    return np.moveaxis(kernel.data.view("<f4").reshape(kernel.shape), 0, -1)
+
+
 def _reason(model: Model, operator: Operator, producers: Mapping[int, Operator]) -> str:
     if operator.name in _FLOAT_REASONS:
         return _FLOAT_REASONS[operator.name]
-    source = producers.get(operator.inputs[0]) if operator.inputs else None
-    if source is None or source.name != "LceDequantize":
+    if len(operator.inputs) < 2:
+        return "the file names no kernel for it"
+    before = _before(operator, producers)
+    if before[-1:] != ["LceDequantize"]:
         return "float input: no input quantizer right before it"
-    if operator.name == "FULLY_CONNECTED":
-        return "dense: LCE has no binary dense operator, but would have one for it as a convolution"
     kernel = model.tensors[operator.inputs[1]]
     if kernel.bytes == 0:
         return "kernel is not a constant: the quantizer was not folded"
-    channels = model.tensors[operator.inputs[0]].shape[-1:]
-    if channels and kernel.shape[-1:] != channels:
+    dense = operator.name == "FULLY_CONNECTED"
+    if not dense and kernel.shape[-1:] != model.tensors[operator.inputs[0]].shape[-1:]:
         return "grouped: LCE has no binary operator that runs it"
-    return "kernel not binary: it holds zeros, or filters with more than one magnitude, or a scale of nearly zero"
+    if "TRANSPOSE" in before:
+        return "channels_first: LCE's binary kernels are channels_last"
+    constant = _constant_kernel(kernel)
+    reason = "" if constant is None else kernels.why_not(constant)
+    if reason:
+        return reason
+    if dense:
+        return "dense: LCE has no binary dense operator, but would have one for it as a convolution"
+    if "PADV2" in before:
+        return "padded with another value than 0 or 1, for which LCE has no binary operator"
+    if "RESHAPE" in before:
+        return "one-dimensional: LCE would have a binary operator for it as a convolution of height 1"
+    return "the converter left it float"
 
 
 def constant_bytes(model: Model, operator: Operator) -> int:
@@ -180,4 +221,5 @@ def audit(tflite: Source) -> Audit:
         operators,
         [tensor.describe() for tensor in model.inputs],
         [tensor.describe() for tensor in model.outputs],
+        [tensor.describe() | {"bytes": tensor.bytes} for tensor in model.tensors],
     )

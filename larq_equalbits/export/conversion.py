@@ -39,12 +39,17 @@ def _why_float(leaf: Leaf, from_file: str) -> str:
         return "no input quantizer: its input is float (1/32)"
     if getattr(layer, "data_format", "channels_last") == "channels_first":
         return "channels_first: LCE's binary kernels are channels_last; build the layer with channels_last"
-    for kernel in leaf.kernels.values():
-        if kernel.ndim == 4 and kernels.split(kernel) is None:
-            return kernels.why_not(kernel)
-    if kind is not None and not as_written(layer):
-        return f"{type(layer).__name__} computes otherwise than its base {kind.__name__}, so that it is not rewritten"
-    return from_file
+    reasons = []
+    if kind is not None and leaf.parts is None:
+        reasons += [
+            kernels.why_not(kernel) for name, kernel in leaf.kernels.items() if name != "depthwise_kernel"
+        ]
+        if not as_written(layer):
+            base = kind.__name__
+            reasons.append(
+                f"{type(layer).__name__} computes otherwise than {base}, so that it is not rewritten"
+            )
+    return "; ".join(filter(None, reasons)) or from_file
 
 
 def _expected(leaf: Leaf) -> bool:

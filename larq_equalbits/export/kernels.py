@@ -53,12 +53,13 @@ def split(kernel: np.ndarray) -> Parts | None:
 
 
 def why_not(kernel: np.ndarray) -> str:
-    """Why `split` finds no parts in `kernel`."""
-    magnitudes = np.abs(kernel).reshape(-1, kernel.shape[-1])
-    scale = magnitudes.max(axis=0)
+    """Why LCE takes a constant `kernel`, whose last axis counts the filters, for float; "" where it does not."""
+    scale = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
     if ((scale > 0) & (scale < SMALLEST_SCALE)).any():
-        return f"a filter's scale is below {SMALLEST_SCALE:.2g}, which LCE takes for zero"
-    return "kernel not binary: a filter has weights of more than one magnitude"
+        return f"scale nearly zero: that of a filter is below {SMALLEST_SCALE:.2g}, which LCE takes for zero"
+    if split(kernel) is None:
+        return "kernel not binary: a filter has weights of more than one magnitude"
+    return "" if kernel.all() else "zero in the kernel: to LCE every weight is + or - the scale of its filter"
 
 
 def convolve(

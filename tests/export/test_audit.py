@@ -1,3 +1,7 @@
+import json
+
+import larq
+import larq_compute_engine
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -21,6 +25,83 @@ def test_an_audit_tells_the_operators_and_why_a_layer_is_float(tflite, tmp_path)
     assert all(layer.reason for layer in audit.layers if not layer.binary)
     assert "LceBconv2d" in str(audit)
     assert '"operators"' in audit.to_json()
+
+
+def test_an_audit_lists_every_tensor(tflite):
+    audit = export.audit(tflite)
+    tensors = {tensor["name"]: tensor for tensor in audit.tensors}
+    assert len(audit.tensors) > sum(audit.operators.values())
+    (given,) = audit.inputs
+    assert tensors[given["name"]] == given | {"bytes": 0}
+    assert given["shape"] == [1, 8, 8, 1]
+    dense = max(audit.tensors, key=lambda tensor: tensor["bytes"])
+    assert dense["dtype"] == "int32" and dense["bytes"] == 4 * np.prod(dense["shape"])
+    assert 0.9 * audit.bytes < sum(tensor["bytes"] for tensor in audit.tensors) + 10_000
+    assert json.loads(audit.to_json())["tensors"] == audit.tensors
+    assert f"{len(audit.tensors)} tensors" in str(audit)
+
+
+@tf.keras.utils.register_keras_serializable("tests")
+class AsItIs(larq.quantizers.Quantizer):
+    """Takes its input for binary."""
+
+    precision = 1
+
+    def call(self, inputs):
+        return inputs
+
+
+def _codes(kernel):
+    return np.where(kernel < 0, -1.0, 1.0)
+
+
+def _with_zeros(kernel):
+    return _codes(kernel) * (np.abs(kernel) > 0.01)
+
+
+BINARY = {"input_quantizer": "ste_sign", "kernel_quantizer": AsItIs(), "use_bias": False}
+PADDED = {**BINARY, "padding": "same"}
+FLOAT_INPUT = {"kernel_quantizer": "ste_sign"}
+layers = larq.layers
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "codes", "words"),
+    [
+        (layers.QuantConv2D, FLOAT_INPUT, None, "no input quantizer"),
+        (
+            layers.QuantConv2D,
+            BINARY,
+            None,
+            "kernel not binary: a filter has weights of more than one magnitude",
+        ),
+        (layers.QuantConv2D, BINARY, _with_zeros, "zero in the kernel"),
+        (layers.QuantConv2D, {**PADDED, "pad_values": 1.0}, _with_zeros, "zero in the kernel"),
+        (layers.QuantConv2D, BINARY, lambda kernel: 1e-9 * _codes(kernel), "scale nearly zero"),
+        (layers.QuantConv2D, {**BINARY, "groups": 2}, _codes, "grouped"),
+        (layers.QuantConv2D, {**BINARY, "data_format": "channels_first"}, _codes, "channels_first"),
+        (layers.QuantConv2D, {**PADDED, "pad_values": -1.0}, _codes, "padded with another value"),
+        (layers.QuantDepthwiseConv2D, {"input_quantizer": "ste_sign"}, None, "depthwise"),
+        (layers.QuantConv2DTranspose, BINARY, _codes, "transposed"),
+        (layers.QuantConv1D, BINARY, _codes, "one-dimensional"),
+        (layers.QuantDense, BINARY, _codes, "dense: LCE has no binary dense operator"),
+        (layers.QuantDense, BINARY, None, "kernel not binary"),
+    ],
+)
+def test_why_a_layer_is_float_stands_in_the_file(kind, options, codes, words):
+    """In what LCE's own converter makes of a plain Larq model."""
+    filters = () if kind is layers.QuantDepthwiseConv2D else (8,)
+    layer = kind(*filters, **({} if kind is layers.QuantDense else {"kernel_size": 3}), **options)
+    model = tf.keras.Sequential(
+        [tf.keras.Input((8, 32) if kind is layers.QuantConv1D else (8, 8, 32)), layer]
+    )
+    if codes is not None:
+        layer.kernel.latent_variable.assign(codes(layer.kernel.latent_variable.numpy()))
+    with export.freeze(model):
+        tflite = larq_compute_engine.convert_keras_model(model)
+    (row,) = export.audit(tflite).layers
+    assert not row.binary
+    assert words in row.reason
 
 
 def test_a_float_file_is_read_too():
@@ -58,9 +139,16 @@ def _mutations(tflite, count):
         yield content.tobytes()
 
 
+def _left_float(tflite):
+    """A file whose only convolution is float and small, so that its kernel's shape is hit often."""
+    layer = layers.QuantConv2D(1, 1, **BINARY)
+    return export.convert(tf.keras.Sequential([tf.keras.Input((2, 2, 2)), layer]), strict=False).tflite
+
+
+@pytest.mark.parametrize("made", [bytes, _left_float])
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_a_damaged_file_neither_hangs_nor_crashes(tflite, count):
-    answers = [_audit_or_refuse(content) for content in _mutations(tflite, count)]
+def test_a_damaged_file_neither_hangs_nor_crashes(tflite, made, count):
+    answers = [_audit_or_refuse(content) for content in _mutations(made(tflite), count)]
     assert len(answers) == count
     assert any(answers)
     assert not all(answers)
