@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ Source = str | os.PathLike[str] | bytes
 def read_bytes(source: Source) -> bytes:
     """The bytes of a path, or the bytes that were given."""
     return source if isinstance(source, bytes) else Path(source).read_bytes()
+
+
+def batched(shape: Sequence[int]) -> str:
+    """The shape of a batch, in words: "(n, 8, 8, 1)" for a tensor of shape (1, 8, 8, 1)."""
+    return f"({', '.join(map(str, ['n', *shape[1:]]))})"
 
 
 @dataclasses.dataclass
@@ -51,7 +56,7 @@ class Runner:
             raise invalid(
                 f"inputs[{tensor.key!r}]",
                 f"an array of shape {values.shape}",
-                f"of shape (n, {tensor.shape[1:]})",
+                f"of shape {batched(tensor.shape)}",
             )
         return tensor.encode(values)
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.export import localization
-from larq_equalbits.export.interpreter import Source, load
+from larq_equalbits.export.interpreter import Source, batched, load
 from larq_equalbits.export.report import ConversionError, Verification
 from larq_equalbits.export.serving import arrange, input_names, output_names
 
@@ -59,7 +59,7 @@ def _named(model: tf.keras.Model, shapes: Mapping[str, tuple[int, ...]], batch: 
         value = values[key]
         if value.shape[1:] != shape[1:]:
             raise InputError(
-                f"inputs must have the shape (n, {', '.join(map(str, shape[1:]))}) for {key!r}, but got {value.shape}."
+                f"inputs must have the shape {batched(shape)} for {key!r}, but got {value.shape}."
             )
         if not np.issubdtype(value.dtype, np.number):
             raise invalid("inputs", f"an array of {value.dtype} for {key!r}", "numbers")
@@ -86,6 +86,21 @@ def _keras(model: tf.keras.Model, named: Mapping[str, np.ndarray]) -> list[np.nd
     return [np.asarray(output) for output in tf.nest.flatten(outputs)]
 
 
+def _class_numbers(labels: Any, scores: np.ndarray) -> np.ndarray:
+    """The classes (n,) that `labels` mean, for `scores` (n, ...) of a first output."""
+    labels = np.asarray(labels)
+    count, classes = len(scores), scores[0].size
+    if labels.shape in ((count,), (count, 1)):
+        return labels.reshape(count)
+    if labels.shape == (count, classes):
+        return labels.argmax(axis=1)
+    raise invalid(
+        "labels",
+        f"an array of shape {labels.shape}",
+        f"{count} class numbers, or one-hot of shape ({count}, {classes})",
+    )
+
+
 def _check_finite(source: str, names: list[str], answers: list[np.ndarray]) -> None:
     for name, answer in zip(names, answers, strict=True):
         # No comparison with NaN tells a difference, and infinite outputs have none.
@@ -107,7 +122,7 @@ def verify(
         tflite: path or bytes of the file made from it.
         inputs: an array (n, ...), a mapping from input names to arrays, or a tf.data data set of batches of inputs,
             or of (inputs, labels).
-        labels: (n,) class numbers, where `inputs` is no data set.
+        labels: (n,) class numbers or (n, classes) one-hot, where `inputs` is no data set.
 
     Returns:
         The largest difference of any output, and of the first output the share of inputs with the same largest class
@@ -115,7 +130,8 @@ def verify(
         `localization.compare_layers`.
 
     Raises:
-        InputError: inputs whose names, shapes or types are not the model's; a file that is damaged.
+        InputError: inputs whose names, shapes or types are not the model's; labels of another shape; a file that is
+            damaged.
         ConversionError: outputs of Keras or of the file that are not finite.
         ImportError: without larq-compute-engine.
     """
@@ -143,9 +159,10 @@ def verify(
         images += len(classes)
         agreeing += int((classes == other_classes).sum())
         if truth is not None:
-            labelled += len(truth)
-            right_keras += int((classes == np.ravel(truth)).sum())
-            right_tflite += int((other_classes == np.ravel(truth)).sum())
+            numbers = _class_numbers(truth, expected[0])
+            labelled += len(numbers)
+            right_keras += int((classes == numbers).sum())
+            right_tflite += int((other_classes == numbers).sum())
     if images == 0:
         raise invalid("inputs", "no inputs", "at least one input")
     integers = any(tensor.scale for tensor in runner.tensors)

@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import export
+from larq_equalbits.errors import InputError
+from larq_equalbits.export.interpreter import load
 
 layers = tf.keras.layers
 
@@ -37,3 +39,39 @@ def test_a_file_whose_outputs_are_not_finite_does_not_pass():
     tflite = export.convert(logarithms(-1.0)).tflite
     with pytest.raises(export.ConversionError, match="output 'z' of the file holds NaN or infinity"):
         export.verify(logarithms(1.0), tflite, np.ones((5, 4)))
+
+
+@pytest.mark.parametrize("form", ["numbers", "column", "one-hot"])
+def test_labels_are_class_numbers_or_one_hot(form):
+    model = network()
+    model.layers[0].set_weights([np.eye(4, 3), np.zeros(3)])
+    tflite = export.convert(model).tflite
+    inputs = np.eye(4)[[0, 1, 2, 0, 1]]
+    numbers = np.array([0, 1, 2, 1, 1])
+    labels = {"numbers": numbers, "column": numbers[:, None], "one-hot": np.eye(3)[numbers]}[form]
+    batches = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(2)
+    for found in (export.verify(model, tflite, inputs, labels), export.verify(model, tflite, batches)):
+        assert (found.keras_accuracy, found.tflite_accuracy) == (0.8, 0.8)
+
+
+@pytest.mark.parametrize("labels", [np.zeros((5, 2)), np.zeros((5, 3, 1)), np.zeros((4,)), np.zeros(())])
+def test_labels_of_another_shape_are_named(tflite, labels):
+    batches = tf.data.Dataset.from_tensors((np.ones((5, 4)), labels))
+    with pytest.raises(InputError, match=r"labels must be 5 class numbers, or one-hot of shape \(5, 3\)"):
+        export.verify(network(), tflite, batches)
+
+
+def test_a_wrong_shape_is_told_in_plain_numbers():
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 1), name="x"), layers.Flatten()])
+    runner = load(export.convert(model).tflite)
+    with pytest.raises(InputError, match=r"of shape \(n, 8, 8, 1\)"):
+        runner.predict({"x": np.zeros((2, 7, 8, 1))})
+
+
+@pytest.mark.parametrize("tolerance", [5, -0.1, float("nan")])
+def test_a_tolerance_is_a_share(tolerance):
+    with pytest.raises(InputError, match="tolerance must be between 0 and 1"):
+        export.convert(network(), tolerance=tolerance)
+    report = export.convert(network())
+    with pytest.raises(InputError, match="tolerance must be between 0 and 1"):
+        export.verified(network(), report, np.ones((5, 4)), tolerance)
