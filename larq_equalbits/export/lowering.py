@@ -130,16 +130,15 @@ def lower(model: tf.keras.Model, rewrites: Sequence[Rewrite]) -> Iterator[Loweri
         for kernel in quantized_kernels(layer)
         if value is kernel.variable
     }
-    owned: dict[int, dict[str, np.ndarray]] = {}
-    for kernel in quantized_kernels(model):
-        owned.setdefault(id(kernel.layer), {})[attributes.get(id(kernel.variable), "kernel")] = (
-            kernel.values()
-        )
-    leaves = {
-        id(layer): Leaf(name, layer, _scope(index, layer), owned.get(id(layer), {}), layer.call)
-        for index, (name, layer) in enumerate(layers.items())
-    }
-    with freezing.freeze(model), contextlib.ExitStack() as restore:
+    with freezing.freeze(model) as constants, contextlib.ExitStack() as restore:
+        owned: dict[int, dict[str, np.ndarray]] = {}
+        for kernel in quantized_kernels(model):
+            name = attributes.get(id(kernel.variable), "kernel")
+            owned.setdefault(id(kernel.layer), {})[name] = constants[kernel.name]
+        leaves = {
+            id(layer): Leaf(name, layer, _scope(index, layer), owned.get(id(layer), {}), layer.call)
+            for index, (name, layer) in enumerate(layers.items())
+        }
         lowering = Lowering(leaves, graph.read(model), restore)
         for rewrite in rewrites:
             rewrite(lowering)

@@ -49,6 +49,19 @@ def test_any_quantizer_is_frozen(convolution, images, quantizer):
     assert _operators(report) == {"LceQuantize": 1, "LceBconv2d": 1}
 
 
+def test_a_quantizer_is_evaluated_once(convolution):
+    calls = []
+
+    def counting(kernel):
+        calls.append(tf.executing_eagerly())
+        return tf.sign(kernel)
+
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer=counting)])
+    calls.clear()
+    export.convert(model)
+    assert calls == [True]
+
+
 def test_the_callers_model_is_untouched_also_after_a_failure(convolution, images, monkeypatch):
     model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer="siman")])
     model.compile("adam", "mse")
