@@ -1,12 +1,17 @@
 import hashlib
 import json
+import shutil
 
+import click.testing
 import pytest
 import tensorflow as tf
 
 from larq_equalbits import training, zoo
+from larq_equalbits.cli import convert as convert_command
+from larq_equalbits.cli import device as device_command
+from larq_equalbits.cli import verify as verify_command
 from larq_equalbits.errors import InputError
-from larq_equalbits.export import convert, sidecar
+from larq_equalbits.export import convert, save, sidecar
 from larq_equalbits.settings import Settings
 
 
@@ -25,6 +30,7 @@ def test_a_run_converts_is_inspected_and_verified(command, run, tmp_path):
     tflite = (run / "model.tflite").read_bytes()
     beside = json.loads((run / "model.json").read_text())
     assert beside["sha256"] == described["sha256"] == hashlib.sha256(tflite).hexdigest()
+    assert beside["source"] == described["source"] == "model.keras"
     assert beside["labels"] == [str(label) for label in range(10)]
     assert (beside["mean"], beside["std"], beside["input_shape"]) == ([0.3053], [0.3763], [8, 8, 1])
     assert beside["report"]["verification"]["argmax_agreement"] == 1
@@ -57,6 +63,44 @@ def test_a_run_converts_is_inspected_and_verified(command, run, tmp_path):
     refused = command("verify", run, "--tflite", tmp_path / "model.tflite")
     assert refused.returncode == 2
     assert "describes another file than this .tflite" in refused.stderr
+
+
+def test_what_was_made_of_the_best_model_is_compared_with_it(run, tmp_path):
+    def command(module, *arguments):
+        return click.testing.CliRunner().invoke(module.command, [str(folder), *arguments])
+
+    folder = tmp_path / "best"
+    shutil.copytree(run, folder)
+    # Of the last model nothing is left that could agree.
+    zoo.conv2(input_shape=(8, 8, 1), num_classes=10, width=0.25).save(folder / "model.keras")
+    assert command(convert_command, "--best").exit_code == 0
+    assert json.loads((folder / "model.json").read_text())["source"] == "best.keras"
+    assert command(verify_command).exit_code == 0
+    assert command(device_command, "--repeats", "1", "--warmup", "1", "--rounds", "1").exit_code == 0
+    (result,) = json.loads((folder / "device" / "report.json").read_text())["results"]
+    (keras,) = [one for one in result["agreements"] if one["reference"] == "keras"]
+    assert keras["argmax"] == 1
+
+    described = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**described, "source": "model.keras"}))
+    assert command(verify_command).exit_code == 1
+    assert command(verify_command, "--best").exit_code == 0
+
+
+def test_the_recorded_source_counts_for_its_own_file_alone(tmp_path):
+    report = convert(tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,))]))
+    path = tmp_path / "model.tflite"
+    save(report, path, source="best.keras")
+    assert sidecar.source_of(path) == "best.keras"
+    path.write_bytes(report.tflite + b"\0")
+    assert sidecar.source_of(path) is None
+    save(report, path)
+    assert sidecar.source_of(path) is None
+    (tmp_path / "model.json").write_text("[]")
+    assert sidecar.source_of(path) is None
+    with pytest.raises(InputError, match=r"another suffix than \.json"):
+        save(report, tmp_path / "x.json")
+    assert not (tmp_path / "x.json").exists()
 
 
 def test_float_layers_become_integers_where_a_tolerance_allows_it(command, run, tmp_path):
@@ -95,6 +139,7 @@ def test_a_layer_that_went_to_float_ends_with_status_1(command, run, tmp_path):
     ("arguments", "word"),
     [
         (["convert", "nothing"], "nothing"),
+        (["convert", "RUN", "--out", "RUN/x.json"], "--out"),
         (["inspect", "RUN/settings.json"], "tflite"),
         pytest.param(["convert", "RUN", "--without", "magic"], "magic", marks=pytest.mark.slow),
         pytest.param(["inspect", "nothing.tflite"], "nothing.tflite", marks=pytest.mark.slow),

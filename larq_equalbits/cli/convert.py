@@ -74,6 +74,8 @@ def command(
     for name in without:
         if name not in export.REWRITES:
             raise invalid("--without", name, f"one of {', '.join(export.REWRITES)}")
+    if out is not None and out.suffix == ".json":
+        raise invalid("--out", str(out), "a .tflite file, beside which a .json is written")
     opened = open_source(source, best=best)
     images = opened.images(dataset, data_dir)
     target = out or opened.folder / "model.tflite"
@@ -99,9 +101,10 @@ def command(
     if images is not None and not no_verify:
         with console.status(f"Comparing {images.num_test} images with Keras"), quiet():
             report = export.verified(opened.model, report, images.test, tolerance)
-    export.save(report, target, images)
+    export.save(report, target, images, opened.file)
     if as_json:
-        click.echo(json.dumps({"tflite": str(target), **sidecar.describe(report, images)}))
+        described = sidecar.describe(report, images, opened.file)
+        click.echo(json.dumps({"tflite": str(target), **described}))
         return
     Console().print(report)
     if report.verification is None:

@@ -70,9 +70,12 @@ def _test_images(folder: Path, count: int, data_dir: str | None) -> tuple[Any, A
 
 
 def _keras_model(path: Path) -> Any:
+    """The model in a run folder of which its file was made, where it is known and there."""
     import tensorflow as tf
 
-    file = path / "model.keras"
+    from larq_equalbits.export import sidecar
+
+    file = path / (sidecar.source_of(path / "model.tflite") or "model.keras")
     if not (path.is_dir() and file.is_file()):
         return None
     try:

@@ -41,11 +41,13 @@ class Source:
 
     Attributes:
         model: the Keras model.
+        file: the name of the model's file.
         folder: where files about it go.
         settings: the run's settings, None for a bare model.
     """
 
     model: Any
+    file: str
     folder: Path
     settings: Any = None
 
@@ -68,15 +70,17 @@ def open_source(path: Path, *, best: bool = False) -> Source:
     """
     import tensorflow as tf
 
+    from larq_equalbits import recording
     from larq_equalbits.training import Run
 
     if (path / "settings.json").is_file():
         run = Run.load(path)
-        return Source(run.load_model("best" if best else "last"), path, run.settings)
+        model = run.load_model("best" if best else "last")
+        return Source(model, recording.BEST if best else recording.LAST, path, run.settings)
     if not path.exists():
         raise InputError(f"SOURCE must be a run folder or a saved Keras model, but there is no {path}.")
     try:
-        return Source(tf.keras.models.load_model(path), path.parent)
+        return Source(tf.keras.models.load_model(path), path.name, path.parent)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(

@@ -27,27 +27,29 @@ def command(
     """Compare a .tflite with SOURCE, the run folder or the Keras model that it was made from.
 
     Every image of the test split runs through both. Exit status 1 where more images than the tolerance allows get
-    another class. A model.json beside the file must belong to it.
+    another class. A model.json beside the file must belong to it, and tells whether a run's last or best model was
+    converted.
 
     \b
     Example:
       larq-equalbits verify runs/first
     """
-    from larq_equalbits import export
+    from larq_equalbits import export, recording
     from larq_equalbits.cli.quiet import quiet
     from larq_equalbits.cli.sources import open_source
     from larq_equalbits.errors import InputError
     from larq_equalbits.export import sidecar
     from larq_equalbits.export.report import describe
 
-    opened = open_source(source, best=best)
+    path = tflite or (source if source.is_dir() else source.parent) / "model.tflite"
+    beside = path.with_suffix(".json")
+    recorded = None
+    if path.is_file() and beside.is_file():
+        recorded = sidecar.check(beside, path.read_bytes()).get("source")
+    opened = open_source(source, best=best or recorded == recording.BEST)
     images = opened.images(dataset, data_dir)
     if images is None:
         raise InputError("--dataset must name a data set to compare on, where SOURCE is no run folder.")
-    path = tflite or opened.folder / "model.tflite"
-    beside = path.with_suffix(".json")
-    if path.is_file() and beside.is_file():
-        sidecar.check(beside, path.read_bytes())
     with quiet():
         verification = export.verify(opened.model, path, images.test)
     click.echo(json.dumps(verification.to_dict()) if as_json else describe(verification))

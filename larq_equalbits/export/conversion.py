@@ -216,18 +216,20 @@ def convert(
         calibrate_on: for "int8", inputs as for `verify_on`, on which ranges are measured: some hundred training
             images.
         input_type: "int8" for integer inputs, with "int8" layers alone. An application then gives
-            ``round(x / scale) + zero_point``; `model.json` has both numbers.
+            ``round(x / scale) + zero_point``; `audit(path).inputs` has both numbers, and so has the `model.json` that
+            `save` writes.
         output_type: the same of the outputs.
 
     Returns:
         The file's bytes, a row for each layer, and the verification.
 
     Raises:
-        InputError: a model that cannot be converted; the message says why, and what to do.
+        InputError: a model that cannot be converted, or a wrong argument; the message says why, and what to do.
         ConversionError: strict, and a layer is float that should be binary; or more outputs differ than `tolerance`
             allows. Nothing is written then.
         ImportError: without larq-compute-engine.
     """
+    _check_tolerance(tolerance)
     chosen = select(rewrites)
     checks.check(model)
     batches = _calibration(
@@ -259,14 +261,24 @@ def convert(
     return report
 
 
+def _check_tolerance(tolerance: float) -> None:
+    if not 0 <= tolerance <= 1:
+        raise invalid(
+            "tolerance", tolerance, "between 0 and 1: the share of inputs that may get another class"
+        )
+
+
 def verified(
     model: tf.keras.Model, report: ConversionReport, inputs: Inputs | Iterable[Any], tolerance: float = 0.0
 ) -> ConversionReport:
     """`report` with the verification of its file on `inputs`; see `convert` for both arguments.
 
     Raises:
-        ConversionError: more inputs than the tolerance allows get another class than in Keras.
+        InputError: a tolerance that is not between 0 and 1.
+        ConversionError: more inputs than the tolerance allows get another class than in Keras, or outputs are not
+            finite.
     """
+    _check_tolerance(tolerance)
     verification = verify(model, report.tflite, inputs)
     if verification.argmax_agreement < 1 - tolerance:
         where = f"; {verification.first_difference}" if verification.first_difference else ""
@@ -278,11 +290,19 @@ def verified(
     return dataclasses.replace(report, verification=verification)
 
 
-def save(report: ConversionReport, path: str | os.PathLike[str], images: Any = None) -> None:
-    """Writes the file to `path`, and `sidecar.describe(report, images)` beside it with the suffix .json."""
+def save(
+    report: ConversionReport, path: str | os.PathLike[str], images: Any = None, source: str | None = None
+) -> None:
+    """Writes the file to `path`, and `sidecar.describe(report, images, source)` beside it with the suffix .json.
+
+    Raises:
+        InputError: a path with the suffix .json.
+    """
+    if Path(path).suffix == ".json":
+        raise invalid("path", str(path), "of another suffix than .json, which is that of the file beside it")
     with files.replacing(path) as temporary:
         temporary.write_bytes(report.tflite)
-    sidecar.write(Path(path).with_suffix(".json"), report, images)
+    sidecar.write(Path(path).with_suffix(".json"), report, images, source)
 
 
 def float_size(model: tf.keras.Model) -> int:

@@ -25,17 +25,19 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def describe(report: ConversionReport, images: Any = None) -> dict[str, Any]:
+def describe(report: ConversionReport, images: Any = None, source: str | None = None) -> dict[str, Any]:
     """The content of `model.json`.
 
     Args:
         report: the conversion.
         images: the `data.Data` that the model was trained on, which tells how images are normalised.
+        source: the name of the Keras model's file.
 
     Returns:
         `sha256` and `bytes` of the file, `inputs` and `outputs` (name, shape and type of each; of integers also `scale`
-        and `zero_point`: real = scale * (stored - zero_point)), `versions`, `report`, and with `images` also
-        `dataset`, `input_shape`, `mean` and `std` per channel (of images on the scale 0 to 1) and `labels`.
+        and `zero_point`: real = scale * (stored - zero_point)), `versions`, `report`, with `source` that too, and
+        with `images` also `dataset`, `input_shape`, `mean` and `std` per channel (of images on the scale 0 to 1) and
+        `labels`.
     """
     model = read_model(report.tflite)
     content: dict[str, Any] = {
@@ -45,6 +47,8 @@ def describe(report: ConversionReport, images: Any = None) -> dict[str, Any]:
         "outputs": [tensor.describe() for tensor in model.outputs],
         "versions": _versions(),
     }
+    if source is not None:
+        content["source"] = source
     if images is not None:
         content |= {
             "dataset": images.name,
@@ -56,9 +60,23 @@ def describe(report: ConversionReport, images: Any = None) -> dict[str, Any]:
     return content | {"report": report.to_dict()}
 
 
-def write(path: str | os.PathLike[str], report: ConversionReport, images: Any = None) -> None:
-    """Writes `describe(report, images)` to `path`, whole or not at all."""
-    files.write_text(path, json.dumps(describe(report, images), indent=2) + "\n")
+def write(
+    path: str | os.PathLike[str], report: ConversionReport, images: Any = None, source: str | None = None
+) -> None:
+    """Writes `describe(report, images, source)` to `path`, whole or not at all."""
+    files.write_text(path, json.dumps(describe(report, images, source), indent=2) + "\n")
+
+
+def source_of(tflite: str | os.PathLike[str]) -> str | None:
+    """The file of the Keras model that `model.json` beside a .tflite records; None where it tells of another one."""
+    beside = Path(tflite).with_suffix(".json")
+    if not beside.is_file():
+        return None
+    try:
+        recorded = check(beside, Path(tflite).read_bytes()).get("source")
+    except InputError:
+        return None
+    return Path(recorded).name if isinstance(recorded, str) else None
 
 
 def check(path: str | os.PathLike[str], tflite: bytes) -> dict[str, Any]:
