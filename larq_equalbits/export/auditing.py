@@ -33,6 +33,7 @@ _FLOAT_REASONS = {
     "BATCH_MATMUL": "a matrix product of two computed tensors",
 }
 
+FLOAT_INPUT = "float input: no input quantizer right before it"
 # What stands between a quantizer and a convolution without changing a value.
 _LAYOUT = {"PAD", "PADV2", "RESHAPE", "TRANSPOSE", "SPACE_TO_BATCH_ND", "EXPAND_DIMS"}
 
@@ -107,7 +108,7 @@ def _reason(model: Model, operator: Operator, producers: Mapping[int, Operator])
         return "the file names no kernel for it"
     before = _before(operator, producers)
     if before[-1:] != ["LceDequantize"]:
-        return "float input: no input quantizer right before it"
+        return FLOAT_INPUT
     kernel = model.tensors[operator.inputs[1]]
     if kernel.bytes == 0:
         return "kernel is not a constant: the quantizer was not folded"

@@ -14,7 +14,7 @@ from larq_equalbits import files
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.export import auditing, checks, integers, kernels, sidecar
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
-from larq_equalbits.export.graph import as_written
+from larq_equalbits.export.graph import as_written, has_binary_input
 from larq_equalbits.export.lowering import Leaf, lower
 from larq_equalbits.export.report import ConversionError, ConversionReport, LayerReport
 from larq_equalbits.export.rewrites import select
@@ -37,6 +37,11 @@ def _why_float(leaf: Leaf, from_file: str) -> str:
         return "no kernel quantizer: a float layer"
     if layer.input_quantizer is None:
         return "no input quantizer: its input is float (1/32)"
+    quantizer = getattr(layer.input_quantizer, "name", type(layer.input_quantizer).__name__)
+    if not has_binary_input(layer):
+        return f"input not binary: {quantizer} gives {layer.input_quantizer.precision} bits"
+    if from_file == auditing.FLOAT_INPUT and layer.data_format == "channels_last":
+        return f"input not binary to LCE, which does not see a sign in {quantizer}"
     if getattr(layer, "data_format", "channels_last") == "channels_first":
         return "channels_first: LCE's binary kernels are channels_last; build the layer with channels_last"
     reasons = []
@@ -54,11 +59,7 @@ def _why_float(leaf: Leaf, from_file: str) -> str:
 
 def _expected(leaf: Leaf) -> bool:
     """Whether LCE has a binary kernel for the layer: one or two constants in -1 and +1, and binary input."""
-    return (
-        bool(leaf.kernels)
-        and isinstance(leaf.layer, _BINARY_KINDS)
-        and leaf.layer.input_quantizer is not None
-    )
+    return bool(leaf.kernels) and isinstance(leaf.layer, _BINARY_KINDS) and has_binary_input(leaf.layer)
 
 
 def _fingerprint(negative: np.ndarray) -> tuple[tuple[int, ...], bytes]:

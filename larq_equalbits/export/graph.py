@@ -54,6 +54,12 @@ def as_written(layer: tf.keras.layers.Layer) -> bool:
     )
 
 
+def has_binary_input(layer: tf.keras.layers.Layer) -> bool:
+    """Whether `layer` quantizes its input to one bit, as far as the quantizer tells."""
+    quantizer = getattr(layer, "input_quantizer", None)
+    return quantizer is not None and getattr(quantizer, "precision", 1) == 1
+
+
 Shape = tuple[int | None, ...]
 
 

@@ -68,7 +68,7 @@ def why_not(leaf: Leaf) -> str:
     if getattr(layer, "groups", 1) != 1 or getattr(layer, "data_format", "channels_last") != "channels_last":
         return "no integer form of groups or channels_first"
     if getattr(layer, "input_quantizer", None) is not None:
-        return "its input is binary"
+        return "its input is quantized"
     activation = getattr(layer, "activation", None)
     if activation not in (None, tf.keras.activations.linear, tf.keras.activations.relu):
         return f"its activation {getattr(activation, '__name__', activation)} is float"

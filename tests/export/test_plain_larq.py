@@ -1,0 +1,102 @@
+"""Networks written in plain Larq, in the style of QuickNet and Bi-Real Net: shortcuts, PReLU, pooling that blurs."""
+
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import export, zoo
+
+layers = tf.keras.layers
+
+
+def block(x, filters, strides, **quantizers):
+    shortcut = x
+    if strides > 1:
+        shortcut = layers.Conv2D(filters, 1, use_bias=False)(layers.AvgPool2D(strides)(x))
+        shortcut = layers.BatchNormalization()(shortcut)
+    x = larq.layers.QuantConv2D(
+        filters, 3, strides, padding="same", pad_values=1.0, use_bias=False, **quantizers
+    )(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.PReLU(shared_axes=[1, 2], alpha_initializer="random_uniform")(x)
+    return layers.Add()([shortcut, x])
+
+
+def network(**quantizers):
+    inputs = tf.keras.Input((8, 8, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(32, 3, padding="same", use_bias=False)(inputs))
+    x = block(x, 32, 1, **quantizers)
+    # QuickNet's transition: a maximum at every position, then a blur that halves the size.
+    x = layers.MaxPool2D(2, 1)(x)
+    x = layers.DepthwiseConv2D(3, 2, padding="same", use_bias=False)(x)
+    x = block(x, 32, 1, **quantizers)
+    x = block(x, 64, 2, **quantizers)
+    model = tf.keras.Model(inputs, layers.Dense(10)(layers.GlobalAvgPool2D()(x)))
+    generator = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([generator.uniform(0.5, 2, size=w.shape) for w in layer.get_weights()])
+    return model
+
+
+@pytest.fixture
+def photographs():
+    return np.random.default_rng(1).normal(size=(32, 8, 8, 3)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("input_quantizer", "kernel_quantizer"),
+    [
+        ("ste_sign", "magnitude_aware_sign"),
+        ("approx_sign", "bi_half"),
+        (lambda: larq.quantizers.SteSign(clip_value=0.5), "approx_sign"),
+        ("swish_sign", "ste_sign"),
+    ],
+)
+def test_every_binary_convolution_stays_binary(photographs, input_quantizer, kernel_quantizer):
+    made = input_quantizer() if callable(input_quantizer) else input_quantizer
+    model = network(input_quantizer=made, kernel_quantizer=kernel_quantizer)
+    report = export.convert(model, verify_on=photographs)
+    assert report.verification.argmax_agreement == 1
+    binary = [layer for layer in report.layers if layer.expected]
+    assert [layer.operator for layer in binary] == ["LceBconv2d"] * 3
+    assert export.audit(report.tflite).operators["LceBconv2d"] == 3
+
+
+def test_inputs_of_several_bits_stay_float_and_say_why(photographs):
+    model = network(input_quantizer=larq.quantizers.DoReFa(2), kernel_quantizer="ste_sign")
+    report = export.convert(model, verify_on=photographs, tolerance=0.1)
+    several = [layer for layer in report.layers if "quant_conv2d" in layer.name]
+    assert len(several) == 3
+    for layer in several:
+        assert (layer.operator, layer.binary, layer.expected) == ("CONV_2D", False, False)
+        assert (
+            layer.reason
+            == f"input not binary: {model.get_layer(layer.name).input_quantizer.name} gives 2 bits"
+        )
+
+
+def test_zeros_are_not_split_for_inputs_of_several_bits(photographs):
+    dense = larq.layers.QuantDense(4, input_quantizer=larq.quantizers.DoReFa(2), kernel_quantizer="ste_tern")
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 3)), layers.Flatten(), dense])
+    report = export.convert(model)
+    assert report.layers[0].operator == "FULLY_CONNECTED"
+    assert report.layers[0].rewrite == ""
+
+
+def test_a_binary_quantizer_that_lce_does_not_know_fails():
+    layer = larq.layers.QuantConv2D(
+        8, 3, input_quantizer="ste_heaviside", kernel_quantizer="ste_sign", name="c"
+    )
+    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), layer])
+    with pytest.raises(export.ConversionError, match=r"c \(CONV_2D\): input not binary to LCE"):
+        export.convert(model)
+
+
+@pytest.mark.parametrize(("name", "width"), [("conv2", 0.25), ("vgg_small", 0.125)])
+def test_a_file_is_hardly_larger_than_its_bits(name, width):
+    """Ideal: 1 bit a binary weight, 32 a float one, as Larq counts them."""
+    model = zoo.get(name)(input_shape=(16, 16, 3), num_classes=10, width=width, quantizer="ste_sign")
+    ideal = larq.models.ModelProfile(model).memory / 8
+    assert len(export.convert(model).tflite) <= 1.05 * ideal + 20_000
