@@ -1,7 +1,7 @@
 """The demo: trains a binary network on real images, watches its bits, and ships a verified .tflite.
 
 Trains the same network twice with the same seed, with the asked quantizer and with ste_sign; converts the first
-one, verifies it on the whole test split, and writes to the output folder the Keras model, model.tflite,
+one, verifies it on the whole test split, and writes to the output folder the Keras model, model.tflite and model.json,
 history.csv, bits.png (entropy and flips of both) and report.json.
 """
 

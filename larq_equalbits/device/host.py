@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from larq_equalbits import errors
 from larq_equalbits.device.models import Model
 from larq_equalbits.device.report import Latency, Result
 from larq_equalbits.errors import InputError
+from larq_equalbits.export.interpreter import opened
 
 
 class Host:
@@ -27,15 +27,7 @@ class Host:
     """
 
     def __init__(self, model: Model, threads: int = 1) -> None:
-        base = errors.require("deploy", "larq_compute_engine.tflite.python.interpreter")
-        try:
-            # The default kernel is several times slower on x86-64.
-            wrapped = base.Interpreter(model.data, num_threads=threads, use_indirect_bgemm=True)
-        except RuntimeError as error:
-            raise InputError(
-                f"model {model.name} must be one that LCE can run, but its interpreter: {error}"
-            ) from error
-        self._interpreter = wrapped.interpreter
+        self._interpreter = opened(model.data, f"model {model.name}", threads)
         self._model = model
 
     def raw(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -61,6 +61,28 @@ class Runner:
         return tensor.encode(values)
 
 
+def opened(content: bytes, argument: str, threads: int = 1) -> Any:
+    """LCE's own interpreter on the bytes of a .tflite file.
+
+    Args:
+        content: the file.
+        argument: what an error calls it.
+        threads: number of threads.
+
+    Raises:
+        InputError: a file that LCE cannot run.
+        ImportError: without larq-compute-engine, naming the extra to install.
+    """
+    module = require("deploy", "larq_compute_engine.tflite.python.interpreter")
+    try:
+        # On x86-64 the default kernel is several times slower; on ARM the option changes nothing that is measured here.
+        return module.Interpreter(content, num_threads=threads, use_indirect_bgemm=True).interpreter
+    except RuntimeError as error:
+        raise InputError(
+            f"{argument} must be a file that LCE can run, but its interpreter says: {error}"
+        ) from error
+
+
 def load(source: Source, *, threads: int = 1) -> Runner:
     """An interpreter on a .tflite file.
 
@@ -74,12 +96,4 @@ def load(source: Source, *, threads: int = 1) -> Runner:
     """
     content = read_bytes(source)
     model = read_model(content)
-    module = require("deploy", "larq_compute_engine.tflite.python.interpreter")
-    try:
-        # On x86 the default kernel is several times slower; on ARM the option changes nothing that is measured here.
-        wrapped = module.Interpreter(content, num_threads=threads, use_indirect_bgemm=True)
-    except RuntimeError as error:
-        raise InputError(
-            f"tflite must be a file that LCE can run, but its interpreter says: {error}"
-        ) from error
-    return Runner(model.inputs, model.outputs, model.tensors, wrapped.interpreter)
+    return Runner(model.inputs, model.outputs, model.tensors, opened(content, "tflite", threads))
