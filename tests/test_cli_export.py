@@ -52,11 +52,10 @@ def test_a_run_converts_is_inspected_and_verified(command, run, tmp_path):
     assert "accuracy of the .tflite" in page
     assert "model.json" not in page
 
-    other = zoo.conv2(input_shape=(8, 8, 1), num_classes=10)
+    other = zoo.conv2(input_shape=(8, 8, 1), num_classes=10, width=0.1)
     other.save(tmp_path / "other.keras")
     compared = ("verify", tmp_path / "other.keras", "--tflite", run / "model.tflite", "--dataset", "digits")
     assert command(*compared).returncode == 1
-    assert command(*compared, "--tolerance", "1").returncode == 0
 
     (tmp_path / "model.tflite").write_bytes(tflite + b"\0")
     (tmp_path / "model.json").write_text(json.dumps(beside))
@@ -65,6 +64,7 @@ def test_a_run_converts_is_inspected_and_verified(command, run, tmp_path):
     assert "describes another file than this .tflite" in refused.stderr
 
 
+@pytest.mark.slow
 def test_what_was_made_of_the_best_model_is_compared_with_it(run, tmp_path):
     def command(module, *arguments):
         return click.testing.CliRunner().invoke(module.command, [str(folder), *arguments])

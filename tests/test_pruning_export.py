@@ -122,6 +122,7 @@ def test_batch_norm_leaves_one_add(strip):
     assert operators["ADD"] == 1 and operators["LceBconv2d"] == 2 and "MUL" not in operators
 
 
+@pytest.mark.slow
 def test_size_is_at_most_twice_one_convolution():
     model = model_of(layers.QuantConv2D(128, 3, **BINARY), shape=(6, 6, 128))
     one = len(exported(model, (6, 6, 128)).tflite)

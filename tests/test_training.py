@@ -203,6 +203,7 @@ def test_kill_9_within_an_epoch_loses_one_epoch(unbroken, tmp_path):
     assert_same_files(unbroken.folder, run.folder)
 
 
+@pytest.mark.slow
 def test_kill_9_while_saving_loses_one_epoch(unbroken, tmp_path):
     killed = small_program(tmp_path, "--kill-while-saving", 2)
     output = killed.communicate(timeout=120)[0]

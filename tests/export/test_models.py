@@ -169,6 +169,7 @@ def test_a_normalization_behind_a_pruned_layer_is_folded(convolution, images):
     assert "MUL" not in _operators(report)
 
 
+@pytest.mark.slow
 def test_one_binary_kernel_and_two_compare_in_size(convolution):
     model = tf.keras.Sequential([tf.keras.Input((8, 8, 256)), convolution(256, name="c")])
     one = len(export.convert(model).tflite)

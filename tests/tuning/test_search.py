@@ -206,6 +206,7 @@ def test_callbacks_are_copied_for_every_trial_and_must_be_such_that_they_can_be(
         tuning.BitRatioSweep(tiny, [0.5], out=tmp_path, callbacks=[Uncopyable()])
 
 
+@pytest.mark.slow
 def test_hyperband_with_the_size_after_conversion_goes_on_from_checkpoints(tmp_path):
     def build(hp):
         return tiny(hp, hp.Choice("units", [32, 64]))
