@@ -29,7 +29,8 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
     rows, panels, claims = [], {}, []
     for model, paper in PAPER.items():
         shared = {"model": model, **({"epochs": 3} if experiment.quick else {})}
-        grid = experiment.grid({name: {**shared, **fields} for name, fields in METHODS.items()}, seeds or 3)
+        variants = {name: {**shared, **fields} for name, fields in METHODS.items()}
+        grid = experiment.grid(variants, seeds or (1 if experiment.quick else 3))
         accuracy = finals(grid)
         rows += [{"model": model, **row} for row in final_rows(grid)]
         panels[f"test accuracy, {model}"] = accuracy
