@@ -151,10 +151,14 @@ def _surroundings(settings: Settings) -> Iterator[None]:
 
 
 def _evaluate(images: data.Data, recorder: Recorder) -> None:
-    best = recorder.state.best
-    results = {"epochs": recorder.state.epoch, "best_epoch": best[1] if best else None}
-    for prefix, name in (("", recording.LAST), ("best_", recording.BEST)):
-        network = tf.keras.models.load_model(recorder.folder / name)
-        loss, accuracy = network.evaluate(images.test, verbose=0)
-        results.update({f"{prefix}test_loss": loss, f"{prefix}test_accuracy": accuracy})
+    epochs, best = recorder.state.epoch, recorder.state.best
+    results: dict[str, Any] = {"epochs": epochs, "best_epoch": best[1] if best else None}
+
+    def measured(name: str) -> list[float]:
+        return list(tf.keras.models.load_model(recorder.folder / name).evaluate(images.test, verbose=0))
+
+    last = measured(recording.LAST)
+    best_is_last = best is not None and best[1] == epochs - 1
+    for prefix, values in (("", last), ("best_", last if best_is_last else measured(recording.BEST))):
+        results.update(zip((f"{prefix}test_loss", f"{prefix}test_accuracy"), values, strict=True))
     files.write_text(recorder.folder / recording.RESULTS, json.dumps(results, indent=2) + "\n")
