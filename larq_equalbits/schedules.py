@@ -43,6 +43,8 @@ def falling_percentile(progress: float, start: float = 15.0) -> float:
 
 
 class _Schedule(tf.keras.callbacks.Callback):
+    """A callback that moves something at the start of an epoch; what, and whether it is there, each subclass says."""
+
     def __init__(self, epochs: int | None = None) -> None:
         if epochs is not None and not is_whole(epochs, 1):
             raise invalid("epochs", epochs, "a whole number of 1 or more, or None")
@@ -57,6 +59,7 @@ class _Schedule(tf.keras.callbacks.Callback):
         raise NotImplementedError(f"{type(self).__name__}.check")
 
     def _move(self, epoch: int) -> None:
+        """Moves to the values of the epoch."""
         raise NotImplementedError(f"{type(self).__name__}._move")
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

@@ -98,15 +98,17 @@ def _fused(layer: Any) -> bool:
 def apply(lowering: Lowering) -> None:
     """Takes away each such layer, and each such activation of a layer, whose output only signs read."""
     for leaf in lowering.leaves.values():
+        call, fused = _without(lowering, leaf), _fused(leaf.layer)
+        if call is None and not fused:
+            continue
         readers = _readers(lowering, leaf)
         if not readers:
             continue
-        call = _without(lowering, leaf)
         if call is not None:
             leaf.call, leaf.moved = call, True
             for reader in readers:
                 reader.rewrite.append(f"{leaf.name} taken away before its sign")
-        elif _fused(leaf.layer):
+        else:
             lowering.replace(leaf, "activation", tf.keras.activations.linear)
             leaf.moved = True
             leaf.rewrite.append("hard tanh taken away before a sign")
