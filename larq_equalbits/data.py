@@ -122,7 +122,7 @@ def load(
     """Opens a data set.
 
     ``digits`` is made from the images that scikit-learn carries and needs no download. Sets of small images
-    are decoded once and kept in memory as bytes; ``imagenet2012`` is read from its files as it goes.
+    are decoded once in a process and kept in memory as bytes; ``imagenet2012`` is read from its files as it goes.
 
     Args:
         name: "digits", "cifar10", "cifar100" or "imagenet2012".

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ _DAMAGE = (
     tf.errors.NotFoundError,
     tf.errors.OutOfRangeError,
 )
+# The training and the test images of one data set.
+_SPLITS_KEPT = 2
+_kept: dict[Hashable, tuple[np.ndarray, np.ndarray]] = {}
 # What nobody but a registered person may download.
 _BY_HAND = {"imagenet2012": ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")}
 
@@ -127,9 +130,33 @@ def streaming(name: str, data_dir: str | os.PathLike[str] | None) -> Iterator[No
 def read_all(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
     """All images of a split as uint8 (examples, height, width, channels), and their labels as int32.
 
+    What was read last stays in memory, and is answered again while its files are the same: a sweep decodes its
+    images once.
+
     Raises:
         InputError: a file is damaged or cut off, or a label is none of the data set's classes.
     """
+    key = _state_of_files(builder, split)
+    if key is None:
+        return _decoded(builder, split)
+    if key not in _kept:
+        decoded = _decoded(builder, split)
+        while len(_kept) >= _SPLITS_KEPT:
+            del _kept[next(iter(_kept))]
+        _kept[key] = decoded
+    return _kept[key]
+
+
+def _state_of_files(builder: Any, split: str) -> Hashable | None:
+    """What changes with the files in the builder's folder; None where there are none, as of a mocked data set."""
+    folder = Path(builder.data_dir)
+    if not folder.is_dir():
+        return None
+    stats = ((path.name, path.stat()) for path in sorted(folder.iterdir()))
+    return folder, split, tuple((name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats)
+
+
+def _decoded(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
     name = builder.info.name
     tfds = require("data", "tensorflow_datasets")
     options = tfds.ReadConfig(add_tfds_id=False, try_autocache=False, interleave_cycle_length=1)
@@ -152,4 +179,6 @@ def read_all(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
             f"{name} must have labels from 0 to {classes - 1}, but its {split} split in "
             f"{os.fspath(builder.data_dir)!r} has {int(labels.min())} to {int(labels.max())}."
         )
+    for array in (images, labels):
+        array.flags.writeable = False
     return images, labels

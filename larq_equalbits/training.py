@@ -82,6 +82,7 @@ def train(
         # The data must not decide how the weights start.
         tf.keras.utils.set_random_seed(settings.seed)
         with strategy.scope():
+            distributed = tf.distribute.has_strategy()
             model = assembly.build(settings, plan, images, build)
             rate = assembly.schedule(plan, images.steps_per_epoch)
             assembly.compile_model(model, plan, rate)
@@ -114,7 +115,8 @@ def train(
                 )
         if chief:
             with prepared.streaming(settings.dataset, settings.data_dir):
-                _evaluate(images, recorder)
+                # Several machines would all have to take part in a test of their common model.
+                _evaluate(None if distributed else model, images, recorder)
         distribution.wait_for_all(strategy)
     return Run.load(folder)
 
@@ -151,15 +153,22 @@ def _surroundings(settings: Settings) -> Iterator[None]:
             framework_config.disable_op_determinism()
 
 
-def _evaluate(images: data.Data, recorder: Recorder) -> None:
+def _evaluate(model: tf.keras.Model | None, images: data.Data, recorder: Recorder) -> None:
+    """Tests what the files hold: the last in `model`, which is traced for it, or else in one of its own."""
     epochs, best = recorder.state.epoch, recorder.state.best
     results: dict[str, Any] = {"epochs": epochs, "best_epoch": best[1] if best else None}
-
-    def measured(name: str) -> list[float]:
-        return list(tf.keras.models.load_model(recorder.folder / name).evaluate(images.test, verbose=0))
-
-    last = measured(recording.LAST)
+    if model is None:
+        model = tf.keras.models.load_model(recorder.folder / recording.LAST)
+    else:
+        # A callback may have changed the weights when the training ended.
+        model.load_weights(recorder.folder / recording.LAST)
+    last = model.evaluate(images.test, verbose=0)
     best_is_last = best is not None and best[1] == epochs - 1
-    for prefix, values in (("", last), ("best_", last if best_is_last else measured(recording.BEST))):
+    if not best_is_last:
+        model = tf.keras.models.load_model(recorder.folder / recording.BEST)
+    for prefix, values in (
+        ("", last),
+        ("best_", last if best_is_last else model.evaluate(images.test, verbose=0)),
+    ):
         results.update(zip((f"{prefix}test_loss", f"{prefix}test_accuracy"), values, strict=True))
     files.write_text(recorder.folder / recording.RESULTS, json.dumps(results, indent=2) + "\n")

@@ -53,5 +53,5 @@ def command(
     with quiet():
         verification = export.verify(opened.model, path, images.test)
     click.echo(json.dumps(verification.to_dict()) if as_json else describe(verification))
-    if verification.argmax_agreement < 1 - tolerance:
+    if not verification.within(tolerance):
         sys.exit(1)

@@ -1,6 +1,7 @@
 """From a Keras model to a .tflite file of which every layer is accounted for."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -281,12 +282,13 @@ def verified(
     """
     _check_tolerance(tolerance)
     verification = verify(model, report.tflite, inputs)
-    if verification.argmax_agreement < 1 - tolerance:
+    if not verification.within(tolerance):
         where = f"; {verification.first_difference}" if verification.first_difference else ""
+        enough = math.ceil(1e4 * verification.differing / verification.images) / 1e4
         raise ConversionError(
-            f"the file gives another class than Keras on {1 - verification.argmax_agreement:.2%} of "
-            f"{verification.images} inputs (largest difference {verification.max_abs_diff:.3g}); "
-            f"tolerance allows {tolerance:.2%}{where}."
+            f"the file gives another class than Keras on {verification.differing} of {verification.images} inputs "
+            f"(largest difference {verification.max_abs_diff:.3g}); tolerance allows {tolerance:.2%}{where}. To accept "
+            f"that, pass tolerance={enough:g} (--tolerance {enough:g})."
         )
     return dataclasses.replace(report, verification=verification)
 

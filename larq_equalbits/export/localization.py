@@ -98,4 +98,7 @@ def first_difference(model: tf.keras.Model, inputs: Mapping[str, np.ndarray]) ->
                 f"they part at layer {row.name!r}, whose outputs differ by up to {row.max_abs_diff:.3g} "
                 f"(the largest is {row.max_abs:.3g})"
             )
-    return "no layer alone differs: LCE's fused operators round otherwise, or the file is not of this model"
+    return (
+        "no layer alone differs: sums that LCE's fused operators round otherwise turned the sign of a value next to 0, "
+        "or the file is not of this model"
+    )

@@ -65,6 +65,16 @@ class Verification:
         """The attributes as plain values."""
         return dataclasses.asdict(self)
 
+    @property
+    def differing(self) -> int:
+        """How many inputs get another class."""
+        return self.images - round(self.argmax_agreement * self.images)
+
+    def within(self, tolerance: float) -> bool:
+        """Whether at most the share `tolerance` (0 to 1) of the inputs gets another class."""
+        # Counts, as 1 - 0.0004 is a little more than 9996 / 10000 or a little less.
+        return self.differing <= tolerance * self.images + 1e-6
+
 
 @dataclasses.dataclass(frozen=True)
 class ConversionReport:

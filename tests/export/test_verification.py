@@ -75,3 +75,11 @@ def test_a_tolerance_is_a_share(tolerance):
     report = export.convert(network())
     with pytest.raises(InputError, match="tolerance must be between 0 and 1"):
         export.verified(network(), report, np.ones((5, 4)), tolerance)
+
+
+@pytest.mark.parametrize("differing", [1, 3, 4, 17, 9_999])
+def test_a_tolerance_counts_inputs_exactly(differing):
+    verification = export.Verification(10_000, 0.1, (10_000 - differing) / 10_000)
+    assert verification.differing == differing
+    assert verification.within(differing / 10_000)
+    assert not verification.within((differing - 0.5) / 10_000)
