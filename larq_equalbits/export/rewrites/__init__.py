@@ -8,12 +8,14 @@ from larq_equalbits.export.rewrites import (
     batch_norm,
     before_sign,
     convolution,
+    next_to_zero,
     pooling,
     zero_filters,
 )
 
 REWRITES: Mapping[str, Rewrite] = {
     "zero_filters": zero_filters.apply,
+    "next_to_zero": next_to_zero.apply,
     "before_sign": before_sign.apply,
     "batch_norm_before_pooling": pooling.apply,
     "convolution": convolution.apply_convolution,

@@ -37,7 +37,7 @@ def _readers(lowering: Lowering, leaf: Leaf) -> list[Leaf]:
         consumer = lowering.leaves.get(id(layer))
         if consumer is None:
             return []
-        if _reads_sign(layer):
+        if reads_sign(layer):
             found.append(consumer)
             continue
         behind = [] if _without(lowering, consumer) is None else _readers(lowering, consumer)
@@ -47,7 +47,8 @@ def _readers(lowering: Lowering, leaf: Leaf) -> list[Leaf]:
     return found
 
 
-def _reads_sign(layer: Any) -> bool:
+def reads_sign(layer: Any) -> bool:
+    """Whether `layer` takes the sign of its input first."""
     quantizer = getattr(layer, "input_quantizer", None)
     return isinstance(quantizer, _SIGNS) and as_written(quantizer) and as_written(layer)
 

@@ -39,6 +39,12 @@ def _composed_kernel(leaf: Leaf) -> np.ndarray | None:
     return np.einsum("hwcm,cmo->hwco", depthwise, pointwise.reshape(channels, multiplier, -1))
 
 
+def whole_kernel(leaf: Leaf) -> np.ndarray | None:
+    """The constant kernel of which the layer's outputs are sums; None where it has none."""
+    own = _own_kernel(leaf)
+    return _composed_kernel(leaf) if own is None else own
+
+
 def _apply(
     lowering: Lowering,
     kind: Any,
