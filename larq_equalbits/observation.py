@@ -4,6 +4,7 @@ A code is the sign of a quantized value: -1, +1, or 0 where a weight is pruned. 
 filter is everything that shares the last index of (height, width, in, out) or (in, out).
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from larq_equalbits.quantizers.siman import optimal_counts
 
 _BITS_PER_CODE = 2
 _CODE_MASK = 3
+# The place of the codes that the last observation replaced, behind those of the two slots.
+_FORMER = 2
 _MOST_PACKED = 1023
 
 
@@ -133,15 +136,38 @@ def _sum_per_filter(marks: list[tf.Tensor]) -> tf.Tensor:
     return tf.stack([tf.reduce_sum(field, axis=0) for field in fields])
 
 
+def _shift(place: int) -> tf.Tensor:
+    return tf.constant(_BITS_PER_CODE * place, tf.uint8)
+
+
+def _at(memory: tf.Tensor, place: int) -> tf.Tensor:
+    return tf.bitwise.bitwise_and(
+        tf.bitwise.right_shift(memory, _shift(place)), tf.constant(_CODE_MASK, tf.uint8)
+    )
+
+
 @tf.function(jit_compile=True)
-def _count_and_store(values: tf.Tensor, memory: tf.Tensor, slot: int) -> tuple[tf.Tensor, tf.Tensor]:
-    shift = tf.constant(_BITS_PER_CODE * slot, tf.uint8)
-    others = tf.constant(0xFF ^ (_CODE_MASK << _BITS_PER_CODE * slot), tf.uint8)
-    symbols = _symbols(values)
-    before = tf.bitwise.bitwise_and(tf.bitwise.right_shift(memory, shift), tf.constant(_CODE_MASK, tf.uint8))
-    counts = _sum_per_filter([symbols > 1, tf.equal(symbols, 1), tf.not_equal(symbols, before)])
-    kept = tf.bitwise.bitwise_and(memory, others)
-    return counts, tf.bitwise.bitwise_or(kept, tf.bitwise.left_shift(symbols, shift))
+def _stored(values: tf.Tensor, memory: tf.Tensor, slot: int) -> tf.Tensor:
+    """`memory` with the codes of `values` in `slot`, and those that were there in the place for former ones."""
+    others = 0xFF
+    for place in (slot, _FORMER):
+        others ^= _CODE_MASK << _BITS_PER_CODE * place
+    parts = [
+        tf.bitwise.bitwise_and(memory, tf.constant(others, tf.uint8)),
+        tf.bitwise.left_shift(_at(memory, slot), _shift(_FORMER)),
+        tf.bitwise.left_shift(_symbols(values), _shift(slot)),
+    ]
+    return functools.reduce(tf.bitwise.bitwise_or, parts)
+
+
+@tf.function(jit_compile=True)
+def _counted(memory: tf.Tensor, slot: int) -> tf.Tensor:
+    """How many codes of `slot` are +1, are 0 and differ from the former ones, in every filter: int32 (3, filters).
+
+    A function of its own, so that it reads bytes: XLA would read the values once more for every result.
+    """
+    symbols, former = _at(memory, slot), _at(memory, _FORMER)
+    return _sum_per_filter([symbols > 1, tf.equal(symbols, 1), tf.not_equal(symbols, former)])
 
 
 def count_codes(values: tf.Tensor) -> BitCounts:
@@ -155,8 +181,8 @@ def count_codes(values: tf.Tensor) -> BitCounts:
 class CodeMemory:
     """Remembers the codes of kernels on the device and counts what changed.
 
-    Costs one byte per observed weight, which holds two remembered codes of two bits each: one for each
-    slot. Only the counts per filter ever reach the host.
+    Costs one byte per observed weight, which holds a remembered code of two bits for each of two slots, and the one
+    before the last observation. Only the counts per filter ever reach the host.
 
     Args:
         kernels: what to observe. Their codes at this moment are what the first flips count against.
@@ -174,12 +200,11 @@ class CodeMemory:
             self.observe(slot)
 
     def _observe_all(self, memories: list[tf.Tensor], slot: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        pairs = [
-            _count_and_store(kernel.quantized(), memory, slot)
+        stored = [
+            _stored(kernel.quantized(), memory, slot)
             for kernel, memory in zip(self.kernels, memories, strict=True)
         ]
-        counts, stored = zip(*pairs, strict=True)
-        return list(counts), list(stored)
+        return [_counted(memory, slot) for memory in stored], stored
 
     def observe(self, slot: int) -> list[BitCounts]:
         """Counts the codes of every kernel now, and those that changed since the last call with this `slot`.
