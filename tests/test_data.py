@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import augmentation, data, digits
+from larq_equalbits import augmentation, data, digits, prepared
 from larq_equalbits.errors import InputError
 
 BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
@@ -159,6 +159,27 @@ def test_a_damaged_folder_is_refused(tmp_path, damage):
     ) as caught:
         data.load("cifar10", data_dir=tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_images_are_decoded_once_while_their_files_are_the_same(folder, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    builder = digits.prepared_builder(tmp_path)
+    images, labels = prepared.read_all(builder, "test")
+    again = prepared.read_all(digits.prepared_builder(tmp_path), "test")
+    assert again[0] is images
+    assert again[1] is labels
+    with pytest.raises(ValueError, match="read-only"):
+        images[0] = 0
+    # Other data sets take its place; files that were written anew are read anew.
+    for split in ("train", "test"):
+        prepared.read_all(digits.prepared_builder(folder), split)
+    assert prepared.read_all(builder, "test")[0] is not images
+    images, _ = prepared.read_all(builder, "test")
+    shard = next(tmp_path.rglob("digits-test.tfrecord*"))
+    shard.write_bytes(shard.read_bytes())
+    anew, _ = prepared.read_all(builder, "test")
+    assert anew is not images
+    np.testing.assert_array_equal(anew, images)
 
 
 def test_train_images_limits_the_training_set_alone():

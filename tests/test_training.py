@@ -12,7 +12,7 @@ import tensorflow as tf
 from programs.train_small import build, settings
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
-from larq_equalbits import checkpoint, training
+from larq_equalbits import assembly, checkpoint, training
 from larq_equalbits.errors import InputError, WorkError
 from larq_equalbits.kernels import quantized_kernels
 
@@ -108,6 +108,19 @@ def test_resuming_equals_an_unbroken_run(unbroken, tmp_path, epoch):
         training.train(settings(), tmp_path, build=build, verbose=0, callbacks=[StopAfter(epoch)])
     run = training.train(settings(), tmp_path, build=build, verbose=0, resume=True)
     assert_same_files(unbroken.folder, run.folder)
+
+
+def test_the_results_are_those_of_the_files(tmp_path):
+    class Forgetful(tf.keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            for weight in self.model.trainable_weights:
+                weight.assign(tf.zeros_like(weight))
+
+    run = training.train(settings(), tmp_path, build=build, verbose=0, callbacks=[Forgetful()])
+    images = assembly.images(settings())
+    for which, prefix in (("last", ""), ("best", "best_")):
+        values = run.load_model(which).evaluate(images.test, verbose=0)
+        assert values == [run.results[f"{prefix}test_loss"], run.results[f"{prefix}test_accuracy"]]
 
 
 def test_resuming_a_finished_run_only_evaluates(unbroken, tmp_path):
