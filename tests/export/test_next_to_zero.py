@@ -136,3 +136,28 @@ def test_branches_side_by_side(convolution, inputs):
     assert difference < 1e-3
     unmoved = export.convert(model, rewrites=WITHOUT).tflite
     assert export.verify(model, unmoved, inputs).max_abs_diff >= 2
+
+
+@pytest.mark.parametrize(("pool", "count"), [((3, "same"), 9), ((3, "same"), 6), ((2, "valid"), 4)])
+def test_means_have_the_signs_of_exact_arithmetic(convolution, inputs, pool, count):
+    """Sums of `count` values of which one is next to 0, above and below by more than Keras rounds."""
+    size, padding = pool
+    norm = layers.BatchNormalization(name="norm")
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input((10, 8, 48)),
+            convolution(CHANNELS, (7, 1), name="first"),
+            norm,
+            layers.AveragePooling2D(size, 1, padding),
+            convolution(8, name="second"),
+        ]
+    )
+    norm.moving_variance.assign(tf.fill([CHANNELS], 146.2))
+    norm.moving_mean.assign(tf.fill([CHANNELS], 2 / count))
+    above = np.linspace(5e-7, 2e-6, CHANNELS // 2)
+    norm.beta.assign(np.concatenate([-above, above]))
+    assert export.convert(model, verify_on=inputs).verification.max_abs_diff == 0
+    if count != 4:
+        # Without the rewrite they differ; a mean of one half is exact, so that less is rounded.
+        unmoved = export.convert(model, rewrites=WITHOUT).tflite
+        assert export.verify(model, unmoved, inputs).max_abs_diff >= 2

@@ -1,12 +1,14 @@
 """A normalization keeps the sign of what lies next to 0 through LCE's rounding.
 
 A binary convolution yields s * x with an integer x, so that behind a normalization few values are possible, and one of
-them may lie so close to 0 that rounding decides its sign: in every image, wherever that x occurs. LCE computes
-(n * factor * s + offset) - 2 * factor * s * popcount, whose terms are large where the sum is not. So the offset moves,
-by no more than this rounding, until the value has the sign that Keras gives it whichever way LCE rounds.
+them, or the mean of several, may lie so close to 0 that rounding decides its sign: in every image, wherever that x
+occurs. LCE computes (n * factor * s + offset) - 2 * factor * s * popcount, whose terms are large where the sum is not.
+So the offset moves, by no more than this rounding, until the value has the sign that Keras gives it, and the mean that
+of exact arithmetic, whichever way LCE rounds.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -30,18 +32,35 @@ _KEEPS_SIGN = (
     _KERAS.PReLU,
     _KERAS.Reshape,
 )
+_AVERAGES = (_KERAS.AveragePooling2D, _KERAS.GlobalAveragePooling2D)
 # Of the largest term, which is rounded four times, once more where zeros are padded, behind a folded normalization.
 _ROUNDING = 2.0**-21
 
 
-def _sign_behind(lowering: Lowering, leaf: Leaf) -> bool:
+def _summed(lowering: Lowering, leaf: Leaf) -> set[int]:
+    """How many outputs of `leaf` are averaged before a sign is taken: 1 where none are, nothing without a sign."""
+    found: set[int] = set()
     for layer in lowering.graph.consumers(leaf.layer):
         consumer = lowering.leaves.get(id(layer))
-        if consumer is not None and (
-            reads_sign(layer) or (type(layer) in _KEEPS_SIGN and _sign_behind(lowering, consumer))
-        ):
-            return True
-    return False
+        if consumer is None:
+            continue
+        if reads_sign(layer):
+            found.add(1)
+        elif type(layer) in _KEEPS_SIGN:
+            found |= _summed(lowering, consumer)
+        elif type(layer) in _AVERAGES and 1 in _summed(lowering, consumer):
+            found |= _window(lowering, layer)
+    return found
+
+
+def _window(lowering: Lowering, layer: Any) -> set[int]:
+    """How many values an average is of: fewer at a padded border."""
+    if isinstance(layer, _KERAS.GlobalAveragePooling2D):
+        return {int(np.prod([size or 1 for size in lowering.graph.input_shape(layer)[1:3]]))}
+    height, width = layer.pool_size
+    if layer.padding == "valid":
+        return {height * width}
+    return {rows * columns for rows in range(1, height + 1) for columns in range(1, width + 1)}
 
 
 def _convolution_before(lowering: Lowering, norm: Leaf) -> Leaf | None:
@@ -55,7 +74,7 @@ def _convolution_before(lowering: Lowering, norm: Leaf) -> Leaf | None:
     return leaf if linear else None
 
 
-def _shift(lowering: Lowering, leaf: Leaf, norm: Leaf) -> np.ndarray | None:
+def _shift(lowering: Lowering, leaf: Leaf, norm: Leaf, summed: set[int]) -> np.ndarray | None:
     """How far the offset of each channel moves; None where the layer's sums are no multiples of a scale."""
     kernel = whole_kernel(leaf)
     if kernel is None or split(kernel) is None:
@@ -65,32 +84,45 @@ def _shift(lowering: Lowering, leaf: Leaf, norm: Leaf) -> np.ndarray | None:
     bias = leaf.layer.bias.numpy() if leaf.layer.use_bias else np.zeros(1)
     factor, offset = affine(norm.layer)
     step, start = factor * scale, offset + factor * bias
+    rounding = _ROUNDING * (np.abs(step) * size + np.abs(start))
     with np.errstate(divide="ignore", invalid="ignore"):
         crossing = np.nan_to_num(-start / step, posinf=0, neginf=0)
-    candidates = np.clip([np.floor(crossing), np.floor(crossing) + 1], -size, size)
-    values = (scale * candidates + bias).astype(np.float32)
+    shift = np.zeros_like(step)
+    for count in sorted(summed):
+        # The two possible values, or means of so many, that enclose 0.
+        sums = np.clip(
+            [np.floor(count * crossing), np.floor(count * crossing) + 1], -count * size, count * size
+        )
+        exact = step * sums / count + start
+        signs = np.where(
+            (_answers(lowering, norm, scale * sums + bias) if count == 1 else exact) >= 0, 1.0, -1.0
+        )
+        near = (np.abs(exact) < rounding) & (np.abs(step) > 4 * count * rounding)
+        moves = np.where(near, signs * rounding - exact, 0.0)
+        shift = np.where(shift == 0, np.where(near[0], moves[0], moves[1]), shift)
+    return shift
+
+
+def _answers(lowering: Lowering, norm: Leaf, values: np.ndarray) -> np.ndarray:
+    """What Keras makes of `values` (n, channels)."""
     rank = len(lowering.graph.output_shape(norm.layer))
-    answers = norm.call(tf.constant(values.reshape(2, *[1] * (rank - 2), -1)), training=False)
-    signs = np.where(answers.numpy().reshape(values.shape) >= 0, 1.0, -1.0)
-    rounding = _ROUNDING * (np.abs(step) * size + np.abs(start))
-    exact = step * candidates + start
-    near = (np.abs(exact) < rounding) & (np.abs(step) > 4 * rounding)
-    shifts = np.where(near, signs * rounding - exact, 0.0)
-    return np.where(near[0], shifts[0], shifts[1])
+    rows = tf.constant(values.reshape(len(values), *[1] * (rank - 2), -1), tf.float32)
+    return norm.call(rows, training=False).numpy().reshape(values.shape)
 
 
-def _norms(lowering: Lowering) -> Iterator[tuple[Leaf, Leaf]]:
+def _norms(lowering: Lowering) -> Iterator[tuple[Leaf, Leaf, set[int]]]:
     for norm in lowering.leaves.values():
         if type(norm.layer) is _KERAS.BatchNormalization and lowering.producer(norm) is not None:
             leaf = _convolution_before(lowering, norm)
-            if leaf is not None and over_channels(lowering, norm) and _sign_behind(lowering, norm):
-                yield leaf, norm
+            summed = _summed(lowering, norm)
+            if leaf is not None and summed and over_channels(lowering, norm):
+                yield leaf, norm, summed
 
 
 def apply(lowering: Lowering) -> None:
     """Moves offsets of the normalizations between a binary layer and a sign, where a possible value is next to 0."""
-    for leaf, norm in _norms(lowering):
-        shift = _shift(lowering, leaf, norm)
+    for leaf, norm, summed in _norms(lowering):
+        shift = _shift(lowering, leaf, norm, summed)
         if shift is None or not shift.any():
             continue
         layer = norm.layer
