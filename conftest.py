@@ -32,6 +32,8 @@ def documentation_folder():
 
     # Layers without a name are numbered as in a process of the reader's own.
     tf.keras.backend.clear_session()
+    # What an untrained network answers depends on rounding for an image in a thousand.
+    tf.keras.utils.set_random_seed(0)
     previous = os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
