@@ -1,4 +1,4 @@
-"""The rewrites, each exact: one module a rewrite, applied in this order."""
+"""The rewrites, one module a rewrite, applied in this order: exact, or (`next_to_zero`) within LCE's own rounding."""
 
 from collections.abc import Mapping, Sequence
 
