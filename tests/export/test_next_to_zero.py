@@ -120,6 +120,17 @@ def test_what_no_sign_reads_stays_as_it_is(convolution, inputs):
     assert {row.rewrite for row in report.layers} == {""}
 
 
+def test_a_transposed_convolution_is_let_alone(convolution, inputs):
+    transposed = larq.layers.QuantConv2DTranspose(
+        32, 3, input_quantizer="ste_sign", kernel_quantizer="ste_sign", kernel_constraint="weight_clip"
+    )
+    model = tf.keras.Sequential(
+        [tf.keras.Input((10, 8, 48)), transposed, layers.BatchNormalization(), convolution(8, name="second")]
+    )
+    report = export.convert(model, strict=False)
+    assert not any("next to zero" in row.rewrite for row in report.layers)
+
+
 def test_branches_side_by_side(convolution, inputs):
     image = tf.keras.Input((10, 8, 48))
     norm = layers.BatchNormalization(name="norm")

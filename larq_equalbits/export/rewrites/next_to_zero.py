@@ -10,6 +10,7 @@ of exact arithmetic, whichever way LCE rounds.
 from collections.abc import Iterator
 from typing import Any
 
+import larq
 import numpy as np
 import tensorflow as tf
 
@@ -21,6 +22,13 @@ from larq_equalbits.export.rewrites.before_sign import reads_sign
 from larq_equalbits.export.rewrites.convolution import whole_kernel
 
 _KERAS = tf.keras.layers
+# Each sum is of the weights that share the kernel's last index.
+_BINARY = (
+    larq.layers.QuantConv2D,
+    larq.layers.QuantConv1D,
+    larq.layers.QuantDense,
+    larq.layers.QuantSeparableConv2D,
+)
 # Behind these a value has the sign that it had before them.
 _KEEPS_SIGN = (
     _KERAS.Activation,
@@ -68,7 +76,9 @@ def _convolution_before(lowering: Lowering, norm: Leaf) -> Leaf | None:
     leaf = lowering.producer(norm)
     while leaf is not None and type(leaf.layer) is _KERAS.MaxPooling2D:
         leaf = lowering.producer(leaf)
-    if leaf is None or not (leaf.kernels and as_written(leaf.layer) and has_binary_input(leaf.layer)):
+    if leaf is None or not (isinstance(leaf.layer, _BINARY) and leaf.kernels and as_written(leaf.layer)):
+        return None
+    if not has_binary_input(leaf.layer):
         return None
     linear = leaf.layer.activation in (None, tf.keras.activations.linear)
     return leaf if linear else None
