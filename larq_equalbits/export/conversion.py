@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import larq
 import numpy as np
 import tensorflow as tf
 
@@ -16,24 +15,18 @@ from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.export import auditing, checks, integers, kernels, sidecar
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.graph import as_written, has_binary_input
-from larq_equalbits.export.lowering import Leaf, lower
+from larq_equalbits.export.lowering import BINARY_KINDS, Leaf, lower
 from larq_equalbits.export.report import ConversionError, ConversionReport, LayerReport
 from larq_equalbits.export.rewrites import select
 from larq_equalbits.export.serving import Served, to_bytes
 from larq_equalbits.export.verification import Inputs, named_batches, verify
 
-_BINARY_KINDS = (
-    larq.layers.QuantConv2D,
-    larq.layers.QuantDense,
-    larq.layers.QuantConv1D,
-    larq.layers.QuantSeparableConv2D,
-)
 TYPES = ("float32", "int8")
 
 
 def _why_float(leaf: Leaf, from_file: str) -> str:
     layer = leaf.layer
-    kind = next((kind for kind in _BINARY_KINDS if isinstance(layer, kind)), None)
+    kind = next((kind for kind in BINARY_KINDS if isinstance(layer, kind)), None)
     if not leaf.kernels:
         return "no kernel quantizer: a float layer"
     if layer.input_quantizer is None:
@@ -56,11 +49,6 @@ def _why_float(leaf: Leaf, from_file: str) -> str:
                 f"{type(layer).__name__} computes otherwise than {base}, so that it is not rewritten"
             )
     return "; ".join(filter(None, reasons)) or from_file
-
-
-def _expected(leaf: Leaf) -> bool:
-    """Whether LCE has a binary kernel for the layer: one or two constants in -1 and +1, and binary input."""
-    return bool(leaf.kernels) and isinstance(leaf.layer, _BINARY_KINDS) and has_binary_input(leaf.layer)
 
 
 def _fingerprint(negative: np.ndarray) -> tuple[tuple[int, ...], bytes]:
@@ -141,7 +129,7 @@ def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerRepo
         elif leaf.kernels:
             reason = "its operator could not be found in the file"
             rows.append(
-                LayerReport(leaf.name, "", False, 0, "", reason, ", ".join(leaf.rewrite), _expected(leaf))
+                LayerReport(leaf.name, "", False, 0, "", reason, ", ".join(leaf.rewrite), leaf.expected)
             )
     return rows
 
@@ -160,7 +148,7 @@ def _row(model: Model, leaf: Leaf, operators: list[Operator], float_layers: str)
         weights=weights,
         reason=reason,
         rewrite=", ".join(leaf.rewrite),
-        expected=_expected(leaf),
+        expected=leaf.expected,
     )
 
 

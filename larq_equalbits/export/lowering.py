@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import larq
 import numpy as np
 import tensorflow as tf
 
@@ -21,6 +22,13 @@ from larq_equalbits.export.kernels import Parts
 from larq_equalbits.kernels import quantized_kernels
 
 Call = Callable[..., tf.Tensor]
+
+BINARY_KINDS = (
+    larq.layers.QuantConv2D,
+    larq.layers.QuantDense,
+    larq.layers.QuantConv1D,
+    larq.layers.QuantSeparableConv2D,
+)
 
 
 @dataclasses.dataclass
@@ -50,6 +58,13 @@ class Leaf:
     parts: Parts | None = None
     replaced: dict[str, Any] = dataclasses.field(default_factory=dict)
     moved: bool = False
+
+    @property
+    def expected(self) -> bool:
+        """Whether LCE has a binary kernel for the layer: one or two constants in -1 and +1, and binary input."""
+        return (
+            bool(self.kernels) and isinstance(self.layer, BINARY_KINDS) and graph.has_binary_input(self.layer)
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,6 @@ which fuses as LCE does: that shows how much of a difference is rounding.
 """
 
 import json
-import os
 
 import click
 import numpy as np
@@ -17,13 +16,15 @@ from larq_equalbits.cli import run_command
 BITS = ("1/1", "1/32")
 
 
-def measure(network: str, bits: str, quantizer: str, width: float, steps: int, images: int) -> dict[str, int]:
+def measure(
+    network: str, bits: str, data_dir: str | None, quantizer: str, width: float, steps: int, images: int
+) -> dict[str, int]:
     """How many of the images get another class from the file, and from Keras compiled by XLA."""
     import tensorflow as tf
 
     from larq_equalbits import data, export, zoo
 
-    cifar = data.load("cifar10", batch_size=64)
+    cifar = data.load("cifar10", batch_size=64, data_dir=data_dir)
     tests = np.concatenate([batch for batch, _ in cifar.test.take(-(-images // 64))])[:images]
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(0)
@@ -65,8 +66,6 @@ def main(
     larq_equalbits.register()
     from larq_equalbits import zoo
 
-    if data_dir is not None:
-        os.environ["LARQ_EQUALBITS_DATA"] = data_dir
     if not as_json:
         click.echo(
             "| network | bits | images | other class in the file | in Keras by XLA |\n|---|---|---|---|---|"
@@ -76,7 +75,7 @@ def main(
             row = {
                 "network": network,
                 "bits": bits,
-                **measure(network, bits, quantizer, width, steps, images),
+                **measure(network, bits, data_dir, quantizer, width, steps, images),
             }
             click.echo(json.dumps(row) if as_json else f"| {' | '.join(map(str, row.values()))} |")
 

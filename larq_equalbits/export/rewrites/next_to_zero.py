@@ -10,11 +10,10 @@ of exact arithmetic, whichever way LCE rounds.
 from collections.abc import Iterator
 from typing import Any
 
-import larq
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits.export.graph import as_written, has_binary_input
+from larq_equalbits.export.graph import as_written
 from larq_equalbits.export.kernels import split
 from larq_equalbits.export.lowering import Leaf, Lowering
 from larq_equalbits.export.rewrites.batch_norm import affine, over_channels
@@ -22,13 +21,6 @@ from larq_equalbits.export.rewrites.before_sign import reads_sign
 from larq_equalbits.export.rewrites.convolution import whole_kernel
 
 _KERAS = tf.keras.layers
-# Each sum is of the weights that share the kernel's last index.
-_BINARY = (
-    larq.layers.QuantConv2D,
-    larq.layers.QuantConv1D,
-    larq.layers.QuantDense,
-    larq.layers.QuantSeparableConv2D,
-)
 # Behind these a value has the sign that it had before them.
 _KEEPS_SIGN = (
     _KERAS.Activation,
@@ -76,9 +68,7 @@ def _convolution_before(lowering: Lowering, norm: Leaf) -> Leaf | None:
     leaf = lowering.producer(norm)
     while leaf is not None and type(leaf.layer) is _KERAS.MaxPooling2D:
         leaf = lowering.producer(leaf)
-    if leaf is None or not (isinstance(leaf.layer, _BINARY) and leaf.kernels and as_written(leaf.layer)):
-        return None
-    if not has_binary_input(leaf.layer):
+    if leaf is None or not (leaf.expected and as_written(leaf.layer)):
         return None
     linear = leaf.layer.activation in (None, tf.keras.activations.linear)
     return leaf if linear else None
@@ -122,10 +112,10 @@ def _answers(lowering: Lowering, norm: Leaf, values: np.ndarray) -> np.ndarray:
 
 def _norms(lowering: Lowering) -> Iterator[tuple[Leaf, Leaf, set[int]]]:
     for norm in lowering.leaves.values():
-        if type(norm.layer) is _KERAS.BatchNormalization and lowering.producer(norm) is not None:
-            leaf = _convolution_before(lowering, norm)
+        leaf = _convolution_before(lowering, norm)
+        if leaf is not None and over_channels(lowering, norm):
             summed = _summed(lowering, norm)
-            if leaf is not None and summed and over_channels(lowering, norm):
+            if summed:
                 yield leaf, norm, summed
 
 
