@@ -18,10 +18,14 @@ from larq_equalbits.orders import ByValue, Order, at_places, places
 
 _SAMPLE_ROWS = 512
 _FIRST_REACH = 0.2
+# How many deviations of a rank the pivots' range reaches to either side.
+_SPREAD = 1.5
 # Passes over all columns; those that cannot be settled by them, because their pivots are denormal, are gathered.
-_MOST_PASSES = 24
-# So few columns that are not settled yet are gathered, and the passes over them cost little.
-_STRAGGLERS = 32
+_MOST_PASSES = 14
+# So few columns that are not settled yet are gathered: then passes over them cost little, but to gather more would not.
+_STRAGGLERS = 8
+# So few columns are gathered to find the rows from which on equal weights belong to the highest.
+_FEW = 32
 
 
 class Cut(NamedTuple):
@@ -106,9 +110,9 @@ class _Search:
         self.values, self.order, self.count = values, order, count
         rows = values.shape[0]
         sample = values[:: max(rows // _SAMPLE_ROWS, 1)]
-        guides = order.guides(sample)
-        mean = tf.reduce_mean(guides, axis=0)
-        deviation = tf.sqrt(tf.reduce_mean((guides - mean) ** 2, axis=0))
+        mean = fold((sample,), order.guides) / sample.shape[0]
+        squares = fold((sample,), lambda part: (order.guides(part) - mean) ** 2)
+        deviation = tf.sqrt(squares / sample.shape[0])
         self.floor, self.ceiling = mean - 6 * deviation, mean + 6 * deviation
         share = tf.cast(count, tf.float64) / rows
         start = order.estimate(mean, deviation, tf.clip_by_value(share, 1e-3, 1 - 1e-3))
@@ -156,20 +160,21 @@ class _Search:
     def pivots(self, step: tf.Tensor, bracket: _Bracket, count: tf.Tensor) -> tf.Tensor:
         """Two keys inside the bracket that enclose where the k-th highest is estimated to lie."""
         low, high = self.limits(bracket)
-        inside = tf.cast(bracket.count_low - bracket.count_high, tf.float64)
-        part = (tf.cast(bracket.count_low - count, tf.float64) + 0.5) / inside
-        # Ranks scatter about the interpolated one like a binomial count. Among many, to miss costs more than
-        # to keep a few too many.
-        scatter = tf.sqrt(part * (1 - part) / inside)
-        reach = tf.where(inside > 32, 1.5 * scatter, 0.5 * scatter) * (high - low)
-        centre = low + part * (high - low)
-        centre, reach = tf.where(step == 0, self.start, centre), tf.where(step == 0, self.reach, reach)
-        estimated = self.order.key(tf.stack([centre - reach, centre + reach]))
+        gaps = tf.cast(bracket.count_low - bracket.count_high + 1, tf.float64)
+        part = (tf.cast(bracket.count_low - count, tf.float64) + 0.5) / gaps
+        # Ranks scatter about the interpolated one like a binomial count.
+        scatter = _SPREAD * tf.sqrt(part * (1 - part) / gaps)
+        least, most = tf.maximum(part - scatter, 0), tf.minimum(part + scatter, 1)
+        # Among many weights, to miss costs more than to keep a few too many.
+        inner = tf.where(gaps > 32, tf.zeros_like(gaps), 0.25) * (most - least)
+        estimates = low + tf.stack([least + inner, most - inner]) * (high - low)
+        sampled = tf.stack([self.start - self.reach, self.start + self.reach])
+        estimates = tf.where(step == 0, sampled, estimates)
         third = bracket.high // 3 - bracket.low // 3
         thirds = tf.stack([bracket.low + third, bracket.high - third])
-        pivots = tf.where((step % 4 == 3) | ~tf.math.is_finite(centre + reach), thirds, estimated)
-        first = tf.clip_by_value(pivots[0], bracket.low + 1, bracket.high - 1)
-        return tf.stack([first, tf.clip_by_value(pivots[1], first, bracket.high - 1)])
+        usable = tf.reduce_all(tf.math.is_finite(estimates), axis=0) & (step % 4 < 3)
+        pivots = tf.where(usable, self.order.key(estimates), thirds)
+        return computed_once((tf.clip_by_value(pivots, bracket.low + 1, bracket.high - 1),))[0]
 
     def unsettled(self, bracket: _Bracket) -> tf.Tensor:
         """Which columns are not settled."""
@@ -211,7 +216,7 @@ class _Search:
     def settle(self) -> _Bracket:
         """The brackets, all settled."""
         rows, columns = self.values.shape
-        leave = _STRAGGLERS if columns > 2 * _STRAGGLERS else 0
+        leave = _STRAGGLERS if columns > 2 * _FEW else 0
         return self.among_stragglers(self.passes(self.whole(rows), _quick_counts, 0, _MOST_PASSES, leave))
 
 
@@ -235,11 +240,11 @@ def _last_rows(values: tf.Tensor, order: Order, cut: Cut, wanted: tf.Tensor, amo
 
 def _positions(values: tf.Tensor, order: Order, cut: Cut, wanted: tf.Tensor, among: tf.Tensor) -> tf.Tensor:
     """`_last_rows`, of the columns that need it alone where they are few."""
-    if values.shape[1] <= 2 * _STRAGGLERS:
+    if values.shape[1] <= 2 * _FEW:
         return _last_rows(values, order, cut, wanted, among)
 
     def of_few() -> tf.Tensor:
-        indices = tf.math.top_k(tf.cast(among, tf.int32), _STRAGGLERS).indices
+        indices = tf.math.top_k(tf.cast(among, tf.int32), _FEW).indices
         above, tied, position = (tf.gather(part, indices) for part in (cut.above, cut.tied, cut.position))
         few = Cut(above, tied, position, cut.clean)
         columns = (tf.gather(values, indices, axis=1), order, few)
@@ -250,7 +255,7 @@ def _positions(values: tf.Tensor, order: Order, cut: Cut, wanted: tf.Tensor, amo
     return tf.cond(
         tf.equal(number, 0),
         lambda: tf.zeros_like(wanted),
-        lambda: tf.cond(number <= _STRAGGLERS, of_few, lambda: _last_rows(values, order, cut, wanted, among)),
+        lambda: tf.cond(number <= _FEW, of_few, lambda: _last_rows(values, order, cut, wanted, among)),
     )
 
 
