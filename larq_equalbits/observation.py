@@ -208,7 +208,7 @@ class CodeMemory:
 
     def _observe_all(self, memories: list[tf.Tensor], slot: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         stored = [
-            _stored(kernel.quantized(), memory, slot)
+            _stored(kernel.signs(), memory, slot)
             for kernel, memory in zip(self.kernels, memories, strict=True)
         ]
         return [_counted(memory, slot) for memory in stored], stored

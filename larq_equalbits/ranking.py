@@ -73,7 +73,11 @@ def _highest_by_bisection(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
 
 @compiled
 def _select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """`chosen` at the `count` highest ranks of every column of `values`, `others` elsewhere."""
+    """`chosen` at the `count` highest ranks of every column of `values`, `others` elsewhere.
+
+    Codes are chosen as int8 and cast by who asks for them: so one function, which takes seconds to compile, serves
+    layers and observations, and costs a layer no more.
+    """
     order = ByValue(values.dtype)
     return chosen_among(values, cut_of(values, count, order), order, chosen, others)
 
@@ -92,7 +96,7 @@ _magnitude_keys = compiled(magnitude_keys)
 
 @compiled
 def _select_by_magnitude(values: tf.Tensor, mean: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    one = tf.ones([], values.dtype)
+    one = tf.ones([], tf.int8)
     keys = magnitude_keys(values, mean)
     if values.shape.num_elements() <= SMALL_WEIGHTS:
         return tf.where(bisection.highest(keys, count), one, -one)
@@ -108,7 +112,7 @@ def centred_magnitudes(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
 
 
 def top_magnitude_codes(filters: tf.Tensor, mean: tf.Tensor, count: Any) -> tf.Tensor:
-    """+1 for the `count` largest ``|w - mean|`` of every filter, -1 for the others, in the type of `filters`.
+    """+1 for the `count` largest ``|w - mean|`` of every filter, -1 for the others, as int8.
 
     The differences are rounded to the 24 bits of float32 in kernels of up to 32 bits, as the authors'
     arithmetic rounds; equal ones rank by position.
@@ -121,7 +125,7 @@ def top_magnitude_codes(filters: tf.Tensor, mean: tf.Tensor, count: Any) -> tf.T
     values, counts = _columns(filters, count, "filter")
     if filters.shape.num_elements() > FEW_WEIGHTS:
         return _select_by_magnitude(values, mean, counts)
-    one = tf.ones([], filters.dtype)
+    one = tf.ones([], tf.int8)
     return tf.where(_highest_by_sort(_magnitude_keys(values, mean), counts), one, -one)
 
 
@@ -151,13 +155,13 @@ def top_mask(x: Any, count: Any, granularity: str = "filter") -> tf.Tensor:
     )
 
 
-def top_codes(x: Any, count: Any, granularity: str = "filter", dtype: tf.DType | None = None) -> tf.Tensor:
-    """+1 for the `count` highest ranks of every filter, -1 for the others, in the type of `x` or `dtype`.
+def top_codes(x: Any, count: Any, granularity: str = "filter") -> tf.Tensor:
+    """+1 for the `count` highest ranks of every filter, -1 for the others, as int8 in the shape of `x`.
 
-    Other arguments and errors are those of `top_mask`.
+    The arguments and errors are those of `top_mask`.
     """
     x = tf.convert_to_tensor(x)
-    one = tf.ones([], dtype or x.dtype)
+    one = tf.ones([], tf.int8)
     return tf.reshape(_choose(*_columns(x, count, granularity), one, -one), x.shape)
 
 

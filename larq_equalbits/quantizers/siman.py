@@ -100,23 +100,29 @@ class SiMaN(BinaryQuantizer):
         filters = tf.reshape(kernel, [-1, kernel.shape[-1]])
         mean = _mean(filters) if self.standardize else None
         if self.gradient == "identity":
-            return tf.reshape(straight_through(filters, self._encode(filters, mean)), kernel.shape)
+            codes = tf.cast(self._encode(filters, mean), kernel.dtype)
+            return tf.reshape(straight_through(filters, codes), kernel.shape)
 
         @tf.custom_gradient
         def encode(weights: tf.Tensor) -> Any:
             def through_magnitude(upstream: tf.Tensor) -> tf.Tensor:
                 return upstream * tf.sign(weights) if mean is None else _gradient(weights, upstream, mean)
 
-            return self._encode(weights, mean), through_magnitude
+            return tf.cast(self._encode(weights, mean), weights.dtype), through_magnitude
 
         return tf.reshape(encode(filters), kernel.shape)
+
+    def signs(self, kernel: tf.Tensor) -> tf.Tensor:
+        """The codes as int8, without a gradient."""
+        filters = tf.reshape(kernel, [-1, kernel.shape[-1]])
+        return tf.reshape(self._encode(filters, _mean(filters) if self.standardize else None), kernel.shape)
 
     def _encode(self, filters: tf.Tensor, mean: tf.Tensor | None) -> tf.Tensor:
         count = filters.shape[0] // 2
         if mean is None:
             if self.encoding == "optimal":
                 count = optimal_counts(ranking.magnitude(filters))
-            return ranking.top_codes(ranking.magnitude(filters), count, dtype=filters.dtype)
+            return ranking.top_codes(ranking.magnitude(filters), count)
         if self.encoding == "optimal":
             count = optimal_counts(ranking.centred_magnitudes(filters, mean))
         return ranking.top_magnitude_codes(filters, mean, count)
