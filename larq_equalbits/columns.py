@@ -14,7 +14,7 @@ SMALL_WEIGHTS = 1 << 16
 
 # Rows of so many slices are added elementwise before columns are: XLA vectorizes that, but no column sum
 # whose terms it computes.
-_SLICES = 8
+SLICES = 8
 
 
 def computed_once(bounds: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
@@ -41,15 +41,15 @@ def fold(
         return term(*(value[start:end] for value in values))
 
     rows = values[0].shape[0]
-    height = rows // _SLICES
+    height = rows // SLICES
     if height == 0 or values[0].shape.num_elements() <= SMALL_WEIGHTS:
         return reduce(term(*values), axis=0)
     partial = term_of(0, height)
-    for start in range(height, _SLICES * height, height):
+    for start in range(height, SLICES * height, height):
         partial = combine(partial, term_of(start, start + height))
     total = reduce(partial, axis=0)
-    if rows % _SLICES:
-        total = combine(total, reduce(term_of(_SLICES * height, rows), axis=0))
+    if rows % SLICES:
+        total = combine(total, reduce(term_of(SLICES * height, rows), axis=0))
     return total
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from larq_equalbits.columns import SLICES, fold
 from larq_equalbits.kernels import QuantizedKernel
 from larq_equalbits.quantizers.siman import optimal_counts
 
@@ -20,7 +21,6 @@ _CODE_MASK = 3
 # The place of the codes that the last observation replaced, behind those of the two slots.
 _FORMER = 2
 _MOST_PACKED = 1023
-_SLICES = 8
 
 
 def entropy(*counts: float) -> float:
@@ -123,24 +123,16 @@ def _symbols(values: tf.Tensor) -> tf.Tensor:
     return tf.constant(1, tf.uint8) + positive - negative
 
 
-def _largest_divisor(number: int, most: int) -> int:
-    return max(size for size in range(1, most + 1) if number % size == 0)
+def _unpacked_sums(packed: tf.Tensor, axis: int) -> tf.Tensor:
+    """The sums over the rows of three fields of ten bits, none above SLICES: int32 of shape (3, columns).
 
-
-def _sum_per_filter(marks: list[tf.Tensor]) -> tf.Tensor:
-    """How often each of three marks is set in every filter: int32 of shape (3, filters).
-
-    An integer holds a count of ten bits for each mark, so the rows are first summed in groups that cannot overflow
-    it. Before that, slices of all rows are added elementwise: XLA vectorizes that, but no sum of what it computes.
+    The rows are first summed in groups that cannot overflow the fields.
     """
-    rows, columns = math.prod(marks[0].shape[:-1]), marks[0].shape[-1]
-    slices = _largest_divisor(rows, _SLICES)
-    group = _largest_divisor(rows // slices, _MOST_PACKED // slices)
-    packed = sum(tf.cast(mark, tf.int32) * (1 << 10 * field) for field, mark in enumerate(marks))
-    parts = tf.unstack(tf.reshape(packed, [slices, rows // slices, columns]))
-    sums = tf.reduce_sum(tf.reshape(functools.reduce(tf.add, parts), [-1, group, columns]), axis=1)
+    rows, columns = packed.shape
+    group = max(size for size in range(1, _MOST_PACKED // SLICES + 1) if rows % size == 0)
+    sums = tf.reduce_sum(tf.reshape(packed, [rows // group, group, columns]), axis=1)
     fields = [tf.bitwise.bitwise_and(tf.bitwise.right_shift(sums, 10 * i), _MOST_PACKED) for i in range(3)]
-    return tf.stack([tf.reduce_sum(field, axis=0) for field in fields])
+    return tf.stack([tf.reduce_sum(field, axis=axis) for field in fields])
 
 
 def _shift(place: int) -> tf.Tensor:
@@ -173,8 +165,13 @@ def _counted(memory: tf.Tensor, slot: int) -> tf.Tensor:
 
     A function of its own, so that it reads bytes: XLA would read the values once more for every result.
     """
-    symbols, former = _at(memory, slot), _at(memory, _FORMER)
-    return _sum_per_filter([symbols > 1, tf.equal(symbols, 1), tf.not_equal(symbols, former)])
+
+    def packed(rows: tf.Tensor) -> tf.Tensor:
+        symbols, former = _at(rows, slot), _at(rows, _FORMER)
+        marks = (symbols > 1, tf.equal(symbols, 1), tf.not_equal(symbols, former))
+        return sum(tf.cast(mark, tf.int32) * (1 << 10 * field) for field, mark in enumerate(marks))
+
+    return fold((tf.reshape(memory, [-1, memory.shape[-1]]),), packed, reduce=_unpacked_sums)
 
 
 def count_codes(values: tf.Tensor) -> BitCounts:

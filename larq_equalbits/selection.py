@@ -130,7 +130,7 @@ class _Search:
         low, high = self.limits(bracket)
         inside = tf.cast(bracket.count_low - bracket.count_high, tf.float64)
         part = (tf.cast(bracket.count_low - count, tf.float64) + 0.5) / inside
-        scatter = 1.5 * tf.sqrt(rows * share * (1 - share)) + 1
+        scatter = _SPREAD * tf.sqrt(rows * share * (1 - share)) + 1
         self.start, self.reach = low + part * (high - low), scatter / inside * (high - low)
 
     def at(self, indices: tf.Tensor, values: tf.Tensor) -> "_Search":

@@ -97,11 +97,9 @@ class SiMaN(BinaryQuantizer):
 
     def codes(self, kernel: tf.Tensor) -> tf.Tensor:
         """+1 for the largest magnitudes, -1 for the rest."""
-        filters = tf.reshape(kernel, [-1, kernel.shape[-1]])
-        mean = _mean(filters) if self.standardize else None
         if self.gradient == "identity":
-            codes = tf.cast(self._encode(filters, mean), kernel.dtype)
-            return tf.reshape(straight_through(filters, codes), kernel.shape)
+            return straight_through(kernel, tf.cast(self.signs(kernel), kernel.dtype))
+        filters, mean = self._centred(kernel)
 
         @tf.custom_gradient
         def encode(weights: tf.Tensor) -> Any:
@@ -114,8 +112,12 @@ class SiMaN(BinaryQuantizer):
 
     def signs(self, kernel: tf.Tensor) -> tf.Tensor:
         """The codes as int8, without a gradient."""
+        return tf.reshape(self._encode(*self._centred(kernel)), kernel.shape)
+
+    def _centred(self, kernel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The filters (n, filters), and their means where they are standardized."""
         filters = tf.reshape(kernel, [-1, kernel.shape[-1]])
-        return tf.reshape(self._encode(filters, _mean(filters) if self.standardize else None), kernel.shape)
+        return filters, _mean(filters) if self.standardize else None
 
     def _encode(self, filters: tf.Tensor, mean: tf.Tensor | None) -> tf.Tensor:
         count = filters.shape[0] // 2
