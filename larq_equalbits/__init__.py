@@ -16,7 +16,15 @@ __version__ = VERSION
 
 select_keras_2()
 
-_REGISTERING: tuple[str, ...] = ("quantizers", "constraints", "metrics", "pruning", "decay", "learning_rates")
+_REGISTERING: tuple[str, ...] = (
+    "quantizers",
+    "constraints",
+    "metrics",
+    "pruning",
+    "decay",
+    "learning_rates",
+    "zoo",
+)
 _SUBMODULES = (
     *_REGISTERING,
     "binarization",

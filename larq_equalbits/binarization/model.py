@@ -13,7 +13,7 @@ from larq_equalbits.binarization.report import BinarizationReport, LayerChange
 from larq_equalbits.errors import InputError, invalid
 from larq_equalbits.export.graph import leaves
 from larq_equalbits.pruning.wrapper import is_pruned
-from larq_equalbits.zoo.blocks import is_clipped, resolve_quantizer
+from larq_equalbits.zoo.arguments import is_clipped, resolve_quantizer
 
 Choice = Iterable[str] | Callable[[tf.keras.layers.Layer], bool] | None
 
