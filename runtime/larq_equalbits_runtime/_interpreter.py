@@ -152,7 +152,7 @@ class Interpreter(litert.Interpreter):
         if isinstance(inputs, Mapping):
             if set(inputs) != set(names):
                 raise invalid("inputs", sorted(map(str, inputs)), f"a mapping from {', '.join(names)}")
-            given = [inputs[name] for name in names]
+            given: list[Any] = [inputs[name] for name in names]
         elif isinstance(inputs, np.ndarray) or len(details) == 1:
             given = [inputs]
         else:
