@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import assembly, recipes, training
-from larq_equalbits.errors import InputError
-from larq_equalbits.kernels import quantized_kernels
-from larq_equalbits.learning_rates import ConstantRate, CosineDecay, StepDecay
+from larq_equalbits import training
+from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._errors import InputError
+from larq_equalbits.optimizers import ConstantRate, CosineDecay, StepDecay
+from larq_equalbits.training import building, recipes
 
 
 def test_equal_bits_is_as_published():
@@ -48,7 +49,7 @@ def test_mpt_depends_on_the_activations():
 def built(**fields):
     images = types.SimpleNamespace(name="digits", input_shape=(8, 8, 1), num_classes=10)
     settings = training.Settings(model_options={"width": 0.1, **fields.pop("options", {})}, **fields)
-    return assembly.build(settings, settings.plan(), images, None)
+    return building.build(settings, settings.plan(), images, None)
 
 
 def test_simans_activations_have_its_authors_gradient():

@@ -8,8 +8,8 @@ from typing import Any
 import larq
 import tensorflow as tf
 
-from larq_equalbits.errors import invalid, is_number, is_whole
-from larq_equalbits.quantizers._base import copied
+from larq_equalbits._errors import invalid, is_number, is_whole
+from larq_equalbits.quantizers.base import copied
 
 Builder = Callable[..., tf.keras.Model]
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import tensorflow as tf
-
 from larq_equalbits.zoo.blocks import Style, network
 
 _STAGES = (64, 128, 256, 512)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import tensorflow as tf
-
 from larq_equalbits.zoo.blocks import Style, network
 
 _LARGE = 75

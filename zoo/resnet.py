@@ -3,7 +3,6 @@
 from typing import Any
 
 import tensorflow as tf
-
 from larq_equalbits.zoo.blocks import Style, network
 
 # Images of this size and more are first reduced four times, as ImageNet's are.
