@@ -6,46 +6,35 @@ Importing the package selects Keras 2, and registers the quantizers and constrai
 
 import importlib
 import sys
-from pathlib import Path
 from typing import Any
 
-from larq_equalbits._keras import select_keras_2
-from larq_equalbits.version import VERSION
+from larq_equalbits._keras.keras_2 import select_keras_2
+from larq_equalbits._version import VERSION
 
 __version__ = VERSION
 
-select_keras_2()
-
-_REGISTERING: tuple[str, ...] = (
-    "quantizers",
-    "constraints",
-    "metrics",
-    "pruning",
-    "decay",
-    "learning_rates",
-    "zoo",
-)
-_SUBMODULES = (
-    *_REGISTERING,
-    "binarization",
+_REGISTERING = ("quantizers", "constraints", "metrics", "pruning", "optimizers", "zoo")
+_NAMESPACES = (
     "callbacks",
+    "constraints",
     "data",
     "device",
     "export",
-    "kernels",
+    "metrics",
+    "optimizers",
     "plots",
-    "ranking",
-    "recipes",
-    "report",
-    "schedules",
+    "pruning",
+    "quantizers",
     "theory",
     "training",
     "tuning",
     "zoo",
 )
 
+__all__ = ["binarize", *_NAMESPACES]
 
-def register() -> None:
+
+def _register() -> None:
     """Imports the modules that register names with Keras and Larq."""
     for name in _REGISTERING:
         importlib.import_module(f"{__name__}.{name}")
@@ -54,15 +43,16 @@ def register() -> None:
 def __getattr__(name: str) -> Any:
     if name == "binarize":
         return importlib.import_module(f"{__name__}.binarization").binarize
-    if name in _SUBMODULES:
+    if name in _NAMESPACES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*_SUBMODULES, "__version__", "binarize"]
+    return __all__
 
 
-# The command line registers when a command needs it: its help then needs no TensorFlow.
-if Path(sys.argv[0]).name != "larq-equalbits":
-    register()
+select_keras_2()
+# The program shows its help before it loads TensorFlow, which takes seconds, and registers after that.
+if "larq_equalbits_program" not in sys.modules:
+    _register()

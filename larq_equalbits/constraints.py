@@ -4,10 +4,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits import ranking
-from larq_equalbits.compiled import compiled
-from larq_equalbits.errors import invalid, is_number
-from larq_equalbits.quantizers._base import register
+from larq_equalbits._errors import invalid, is_number
+from larq_equalbits._ranking import ranking
+from larq_equalbits._ranking.compiled import compiled
+from larq_equalbits.quantizers.base import register
+
+__all__ = ["EqualBits", "MagnitudeClip"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 @register("equal_bits")

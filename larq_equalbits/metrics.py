@@ -5,7 +5,13 @@ from typing import Any
 import tensorflow as tf
 from larq.utils import register_alias
 
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits._errors import InputError, invalid
+
+__all__ = ["BitEntropy", "BitFlips"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def _symbols(values: Any) -> tf.Tensor:

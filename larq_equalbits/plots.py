@@ -12,7 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from larq_equalbits.errors import InputError, invalid, require
+from larq_equalbits._errors import InputError, invalid, require
+
+__all__ = [
+    "bits",
+    "filter_ratios",
+    "latent_weights",
+    "layer_names",
+    "learning",
+    "load_model",
+    "read_history",
+    "threshold",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 _CODE_COLOURS = {-1: "#4477aa", 0: "#bbbbbb", 1: "#ee6677"}
 
@@ -195,7 +211,7 @@ def learning(run: Any, *, width: float = 5.5) -> Any:
 
 
 def _observed(run: Any, layers: Sequence[str] | None) -> list[Any]:
-    from larq_equalbits.kernels import quantized_kernels
+    from larq_equalbits._bits.kernels import quantized_kernels
 
     kernels = quantized_kernels(load_model(run))
     names = [kernel.name for kernel in kernels]

@@ -5,7 +5,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from larq_equalbits.errors import invalid, is_number
+from larq_equalbits._errors import invalid, is_number
+
+__all__ = [
+    "GAUSS_SHARE",
+    "LAPLACE_SHARE",
+    "Fit",
+    "angle_bounds",
+    "entropy",
+    "fit",
+    "gauss_threshold",
+    "optimal_share",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 LAPLACE_SHARE = math.exp(-1.0)
 """Share of +1 at the optimum for Laplacian weights: exp(-t / b) at t = b (SiMaN, Eq. 16), about 0.37."""

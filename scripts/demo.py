@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from larq_equalbits import files
+from larq_equalbits import _files
 from larq_equalbits.cli import run_command, start
 from larq_equalbits.cli.quiet import quiet
 
@@ -108,8 +108,8 @@ def main(
         "layers": [layer.to_dict() for layer in converted.layers],
         "bits": _bits(run),
     }
-    files.write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
-    with files.replacing(out / "bits.png") as picture:
+    _files.write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
+    with _files.replacing(out / "bits.png") as picture:
         plots.bits({quantizer: run.history, _BASELINE: baseline.history}).savefig(picture, dpi=150)
     _print(report)
     click.echo(f"Written to {out}{os.sep}")

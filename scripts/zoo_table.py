@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from larq_equalbits import files
+from larq_equalbits import _files
+from larq_equalbits._errors import InputError
 from larq_equalbits.cli import run_command
-from larq_equalbits.errors import InputError
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "guides" / "zoo.md"
 START, END = "<!-- zoo table -->", "<!-- end of zoo table -->"
@@ -50,7 +50,7 @@ def measure(name: str, images: tuple[int, int, int], classes: int) -> Row:
     from larq.models import ModelProfile
 
     from larq_equalbits import zoo
-    from larq_equalbits.kernels import quantized_kernels
+    from larq_equalbits._bits.kernels import quantized_kernels
 
     # Which quantizer makes no difference here, and Larq's builds fastest.
     model = zoo.get(name)(input_shape=images, num_classes=classes, quantizer="ste_sign")
@@ -120,7 +120,7 @@ def main(write: bool, page: Path, models: tuple[str, ...]) -> None:
     text = page.read_text(encoding="utf-8") if write else ""
     table = HEADER + "\n".join(map(str, rows(models)))
     if write:
-        files.write_text(page, written(text, table))
+        _files.write_text(page, written(text, table))
     else:
         click.echo(table)
 

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import assembly, training
+from larq_equalbits import training
+from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._errors import InputError
 from larq_equalbits.constraints import MagnitudeClip
-from larq_equalbits.errors import InputError
-from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits.training import building
 
 IMAGES = types.SimpleNamespace(name="digits", input_shape=(8, 8, 1), num_classes=10)
 SIMAN = training.Settings(recipe="siman")
@@ -61,7 +62,7 @@ def trained(model):
 def test_a_constraint_keeps_the_weights_of_a_trained_network(tmp_path, make):
     model = trained(make())
     weights = model.get_weights()
-    built = assembly.build(SIMAN, SIMAN.plan(), IMAGES, lambda **_: model)
+    built = building.build(SIMAN, SIMAN.plan(), IMAGES, lambda **_: model)
     for value, expected in zip(built.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(value, expected)
     [kernel] = quantized_kernels(built)
@@ -69,7 +70,7 @@ def test_a_constraint_keeps_the_weights_of_a_trained_network(tmp_path, make):
     assert kernel.name.endswith("binary")
     inputs = np.random.default_rng(1).normal(size=(4, 8, 8, 1)).astype(np.float32)
     np.testing.assert_array_equal(built(inputs), model(inputs))
-    assembly.compile_model(built, SIMAN.plan(), 0.1)
+    building.compile_model(built, SIMAN.plan(), 0.1)
     built.fit(inputs, np.arange(4), verbose=0)
     sizes = np.abs(kernel.latent())
     # 15 percent are clamped from below.
@@ -83,7 +84,7 @@ def test_a_constraint_keeps_the_weights_of_a_trained_network(tmp_path, make):
 
 def test_a_model_that_cannot_be_made_anew_cannot_be_constrained():
     with pytest.raises(InputError, match="model 'closed' of class Closed must be one that from_config"):
-        assembly.build(SIMAN, SIMAN.plan(), IMAGES, lambda **_: called(Closed))
+        building.build(SIMAN, SIMAN.plan(), IMAGES, lambda **_: called(Closed))
 
 
 def softmax(x):
@@ -96,5 +97,5 @@ def softmax(x):
 )
 def test_probabilities_are_not_taken_for_logits(activation, logits):
     model = tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(3, activation=activation)])
-    assembly.compile_model(model, training.Settings().plan(), 0.1)
+    building.compile_model(model, training.Settings().plan(), 0.1)
     assert model.loss.get_config()["from_logits"] is logits

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 import larq_equalbits as lqe
 from larq_equalbits import data, export, pruning
+from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._errors import InputError
 from larq_equalbits.binarization import BinarizationReport
-from larq_equalbits.errors import InputError
-from larq_equalbits.kernels import quantized_kernels
 from larq_equalbits.quantizers import BiHalf
 
 L = tf.keras.layers

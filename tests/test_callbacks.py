@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import observation, pruning
+from larq_equalbits import pruning
+from larq_equalbits._bits import counting
+from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._errors import InputError
 from larq_equalbits.callbacks import BitLogger
-from larq_equalbits.errors import InputError
-from larq_equalbits.kernels import quantized_kernels
-from larq_equalbits.probe import ActivationProbe
+from larq_equalbits.callbacks.activations import ActivationProbe
 
 X = np.random.default_rng(0).normal(size=(48, 6, 6, 2)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 48)
@@ -195,7 +196,7 @@ import larq_equalbits, larq as lq, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from larq_equalbits.callbacks import BitLogger
-from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits._bits.kernels import quantized_kernels
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 x = np.random.default_rng(0).normal(size=(32, 6)).astype("float32")
 y = np.random.default_rng(1).integers(0, 3, 32)
@@ -484,7 +485,7 @@ def test_activations_of_pruned_layers():
 
 def test_activations_without_a_value_have_no_sign():
     values = tf.constant([[1.0, -2.0], [float("nan"), 0.0], [-0.5, float("nan")]])
-    counts = observation.count_codes(values)
+    counts = counting.count_codes(values)
     assert (counts.positive.tolist(), counts.zero.tolist()) == ([1, 0], [1, 2])
     assert counts.positive_ratio == pytest.approx(1 / 3)
 

@@ -10,7 +10,7 @@ from larq_equalbits import cli
 def test_the_help_needs_no_tensorflow(run_python):
     code = (
         "import sys\nsys.argv = ['larq-equalbits', '--help']\n"
-        "from larq_equalbits.cli import main\n"
+        "from larq_equalbits_program import main\n"
         "try:\n    main()\nexcept SystemExit as done:\n    assert not done.code\n"
         "assert 'tensorflow' not in sys.modules"
     )
@@ -24,7 +24,7 @@ def test_the_help_needs_no_tensorflow(run_python):
 def test_the_help_of_a_command_teaches_and_needs_no_tensorflow(run_python, name):
     code = (
         f"import sys\nsys.argv = ['larq-equalbits', {name!r}, '--help']\n"
-        "from larq_equalbits.cli import main\n"
+        "from larq_equalbits_program import main\n"
         "try:\n    main()\nexcept SystemExit as done:\n    assert not done.code\n"
         "assert 'tensorflow' not in sys.modules"
     )

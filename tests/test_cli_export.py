@@ -7,12 +7,12 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import training, zoo
+from larq_equalbits._errors import InputError
 from larq_equalbits.cli import convert as convert_command
 from larq_equalbits.cli import device as device_command
 from larq_equalbits.cli import verify as verify_command
-from larq_equalbits.errors import InputError
-from larq_equalbits.export import convert, save, sidecar
-from larq_equalbits.settings import Settings
+from larq_equalbits.export import convert, model_json, save
+from larq_equalbits.training.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def test_a_run_converts_is_inspected_and_verified(command, run, tmp_path):
     assert beside["labels"] == [str(label) for label in range(10)]
     assert (beside["mean"], beside["std"], beside["input_shape"]) == ([0.3053], [0.3763], [8, 8, 1])
     assert beside["report"]["verification"]["argmax_agreement"] == 1
-    assert sidecar.check(run / "model.json", tflite) == beside
+    assert model_json.check(run / "model.json", tflite) == beside
     with pytest.raises(InputError, match="another file"):
-        sidecar.check(run / "model.json", tflite + b"\0")
+        model_json.check(run / "model.json", tflite + b"\0")
 
     inspected = command("inspect", run / "model.tflite", "--json")
     assert json.loads(inspected.stdout)["operators"]["LceBconv2d"] == 3
@@ -91,13 +91,13 @@ def test_the_recorded_source_counts_for_its_own_file_alone(tmp_path):
     report = convert(tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,))]))
     path = tmp_path / "model.tflite"
     save(report, path, source="best.keras")
-    assert sidecar.source_of(path) == "best.keras"
+    assert model_json.source_of(path) == "best.keras"
     path.write_bytes(report.tflite + b"\0")
-    assert sidecar.source_of(path) is None
+    assert model_json.source_of(path) is None
     save(report, path)
-    assert sidecar.source_of(path) is None
+    assert model_json.source_of(path) is None
     (tmp_path / "model.json").write_text("[]")
-    assert sidecar.source_of(path) is None
+    assert model_json.source_of(path) is None
     with pytest.raises(InputError, match=r"another suffix than \.json"):
         save(report, tmp_path / "x.json")
     assert not (tmp_path / "x.json").exists()
@@ -155,5 +155,5 @@ def test_bad_input_is_one_line_and_status_2(command, run, arguments, word):
 
 
 def test_a_sidecar_of_a_bare_model_has_no_data():
-    content = sidecar.describe(convert(tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,))])))
+    content = model_json.describe(convert(tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,))])))
     assert set(content) == {"sha256", "bytes", "inputs", "outputs", "versions", "report"}

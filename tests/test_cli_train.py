@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._errors import InputError
 from larq_equalbits.cli import program
-from larq_equalbits.errors import InputError
-from larq_equalbits.kernels import quantized_kernels
 from larq_equalbits.training import Run, Settings
 
 PROGRAM = Path(sys.executable).parent / "larq-equalbits"

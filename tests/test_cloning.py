@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import kernels, pruning
-from larq_equalbits.errors import InputError
+from larq_equalbits import pruning
+from larq_equalbits._bits import kernels
+from larq_equalbits._errors import InputError
 
 L = tf.keras.layers
 X = np.random.default_rng(0).normal(size=(4, 5, 6)).astype("float32")

@@ -5,8 +5,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from larq_equalbits._errors import InputError
 from larq_equalbits.constraints import EqualBits, MagnitudeClip
-from larq_equalbits.errors import InputError
 from larq_equalbits.quantizers import BiHalf
 
 DRAWS = [

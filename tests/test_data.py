@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import augmentation, data, digits, prepared
-from larq_equalbits.errors import InputError
+from larq_equalbits import data
+from larq_equalbits._errors import InputError
+from larq_equalbits.data import augmentation, digits, tfds_folder
 
 BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
 REAL = Path(os.environ.get("LARQ_EQUALBITS_DATA") or BESIDE)
@@ -164,20 +165,20 @@ def test_a_damaged_folder_is_refused(tmp_path, damage):
 def test_images_are_decoded_once_while_their_files_are_the_same(folder, tmp_path):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     builder = digits.prepared_builder(tmp_path)
-    images, labels = prepared.read_all(builder, "test")
-    again = prepared.read_all(digits.prepared_builder(tmp_path), "test")
+    images, labels = tfds_folder.read_all(builder, "test")
+    again = tfds_folder.read_all(digits.prepared_builder(tmp_path), "test")
     assert again[0] is images
     assert again[1] is labels
     with pytest.raises(ValueError, match="read-only"):
         images[0] = 0
     # Other data sets take its place; files that were written anew are read anew.
     for split in ("train", "test"):
-        prepared.read_all(digits.prepared_builder(folder), split)
-    assert prepared.read_all(builder, "test")[0] is not images
-    images, _ = prepared.read_all(builder, "test")
+        tfds_folder.read_all(digits.prepared_builder(folder), split)
+    assert tfds_folder.read_all(builder, "test")[0] is not images
+    images, _ = tfds_folder.read_all(builder, "test")
     shard = next(tmp_path.rglob("digits-test.tfrecord*"))
     shard.write_bytes(shard.read_bytes())
-    anew, _ = prepared.read_all(builder, "test")
+    anew, _ = tfds_folder.read_all(builder, "test")
     assert anew is not images
     np.testing.assert_array_equal(anew, images)
 

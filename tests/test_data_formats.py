@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from larq_equalbits import data, prepared, training
-from larq_equalbits.errors import InputError
+from larq_equalbits import data, training
+from larq_equalbits._errors import InputError
+from larq_equalbits.data import tfds_folder
 
 
 class Cifar100(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -78,7 +79,7 @@ def test_of_several_versions_the_newest_is_read(folder, tmp_path):
         shutil.copytree(folder / "cifar100" / "3.0.2", target)
         info = json.loads((target / "dataset_info.json").read_text())
         (target / "dataset_info.json").write_text(json.dumps({**info, "version": version}))
-    assert str(prepared.open_builder("cifar100", tmp_path, download=False).version) == "3.0.10"
+    assert str(tfds_folder.open_builder("cifar100", tmp_path, download=False).version) == "3.0.10"
 
 
 def test_mock_data_of_the_real_cifar100_goes_through_the_pipeline(tmp_path):

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import decay
-from larq_equalbits.errors import InputError
+from larq_equalbits import optimizers
+from larq_equalbits._errors import InputError
 
 L2 = 0.01
 
@@ -36,11 +36,11 @@ def reaching(model, optimizer):
 BINARY = {"binary/kernel:0", "learned/kernel:0"}
 
 
-@pytest.mark.parametrize("policy", decay.POLICIES)
+@pytest.mark.parametrize("policy", optimizers.POLICIES)
 def test_the_gradient_that_reaches_each_variable(model, policy):
-    names = [variable.name for variable in decay.spared(model, policy)]
+    names = [variable.name for variable in optimizers.spared(model, policy)]
     # A rate of 1 without momentum moves each variable by what reaches it.
-    reached = reaching(model, decay.SGD(1.0, l2=L2, spared=names))
+    reached = reaching(model, optimizers.SGD(1.0, l2=L2, spared=names))
     assert set(reached) >= BINARY
     for name, (value, gradient) in reached.items():
         spared = policy == "none" or (policy == "siman" and (name in BINARY or "rbnn" in name))
@@ -51,7 +51,7 @@ def test_the_gradient_that_reaches_each_variable(model, policy):
 def test_siman_spares_what_a_quantizer_learns(model):
     learned = {variable.name for variable in model.get_layer("learned").kernel_quantizer.trainable_variables}
     assert learned
-    spared = {variable.name for variable in decay.spared(model, "siman")}
+    spared = {variable.name for variable in optimizers.spared(model, "siman")}
     assert spared == BINARY | learned
 
 
@@ -67,10 +67,10 @@ def submodels(quantizer):
 def test_a_name_that_does_not_tell_what_decays_is_refused():
     model = submodels("bi_half")
     with pytest.raises(InputError, match="must have another name for one of its variables conv/kernel:0"):
-        decay.spared(model, "siman")
-    assert len(decay.spared(model, "none")) == 3
-    assert decay.spared(model, "equal_bits") == []
-    assert decay.spared(submodels(None), "siman") == []
+        optimizers.spared(model, "siman")
+    assert len(optimizers.spared(model, "none")) == 3
+    assert optimizers.spared(model, "equal_bits") == []
+    assert optimizers.spared(submodels(None), "siman") == []
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
@@ -81,12 +81,12 @@ def test_wrapped_variables_are_known(policy):
             model = submodels("rbnn").layers[1]
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
-    assert len(decay.spared(model, "siman")) == len(model.trainable_variables) > 1
+    assert len(optimizers.spared(model, "siman")) == len(model.trainable_variables) > 1
 
 
 def test_momentum_sees_the_decayed_gradient():
     variable = tf.Variable([2.0])
-    optimizer = decay.SGD(0.1, momentum=0.9, l2=0.5)
+    optimizer = optimizers.SGD(0.1, momentum=0.9, l2=0.5)
     velocity, expected = 0.0, 2.0
     for _ in range(3):
         optimizer.apply_gradients([(tf.constant([1.0]), variable)])
@@ -97,14 +97,14 @@ def test_momentum_sees_the_decayed_gradient():
 
 def test_adam_sees_the_decayed_gradient():
     plain, decayed = tf.Variable([1.0, -2.0]), tf.Variable([1.0, -2.0])
-    one, other = tf.keras.optimizers.Adam(0.1), decay.Adam(0.1, l2=0.5)
+    one, other = tf.keras.optimizers.Adam(0.1), optimizers.Adam(0.1, l2=0.5)
     for _ in range(3):
         one.apply_gradients([(0.3 + 0.5 * plain, plain)])
         other.apply_gradients([(tf.constant([0.3, 0.3]), decayed)])
     np.testing.assert_allclose(plain.numpy(), decayed.numpy(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [decay.SGD, decay.Adam])
+@pytest.mark.parametrize("kind", [optimizers.SGD, optimizers.Adam])
 def test_optimizers_survive_their_configuration(kind):
     optimizer = kind(0.1, l2=0.25, spared=["a:0"])
     again = tf.keras.optimizers.deserialize(tf.keras.optimizers.serialize(optimizer))
@@ -115,9 +115,9 @@ def test_optimizers_survive_their_configuration(kind):
 @pytest.mark.parametrize("l2", [-1, float("nan"), float("inf"), "1", True])
 def test_bad_decay_is_named(l2):
     with pytest.raises(InputError, match="l2"):
-        decay.SGD(0.1, l2=l2)
+        optimizers.SGD(0.1, l2=l2)
 
 
 def test_an_unknown_policy_is_named(model):
     with pytest.raises(InputError, match="decay must be one of equal_bits, siman, none"):
-        decay.spared(model, "most")
+        optimizers.spared(model, "most")

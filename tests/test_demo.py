@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "demo.py"
 

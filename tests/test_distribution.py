@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from programs.train_small import build, settings
 
-from larq_equalbits import checkpoint, distribution, training
-from larq_equalbits.errors import InputError
+from larq_equalbits import training
+from larq_equalbits._errors import InputError
+from larq_equalbits.training import checkpoint, distribution
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "tests" / "programs" / "train_small.py"

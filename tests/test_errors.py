@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from larq_equalbits import device, learning_rates, schedules, zoo
-from larq_equalbits.callbacks import BitLogger
-from larq_equalbits.decay import SGD
-from larq_equalbits.errors import InputError, is_number, is_whole
+from larq_equalbits import device, optimizers, zoo
+from larq_equalbits._errors import InputError, is_number, is_whole
+from larq_equalbits.callbacks import BitLogger, schedules
+from larq_equalbits.optimizers import SGD
 from larq_equalbits.training import Settings
 from larq_equalbits.tuning import HyperModel
 
@@ -34,7 +34,7 @@ def test_numpys_numbers_are_taken_everywhere():
     settings = Settings(epochs=five, batch_size=np.int32(64), seed=five, learning_rate=np.float32(0.5))
     assert json.loads(settings.to_json())["learning_rate"] == 0.5
     assert SGD(np.float64(0.1), l2=np.float32(0.5)).l2 == 0.5
-    assert learning_rates.ConstantRate(np.float32(0.5), five).warmup_steps == 5
+    assert optimizers.ConstantRate(np.float32(0.5), five).warmup_steps == 5
     assert json.dumps(HyperModel(seeds=[five]).describe()["seeds"]) == "[5]"
     model = zoo.conv2(input_shape=(8, 8, 1), num_classes=five, width=np.float32(0.125))
     assert model.output_shape == (None, 5)
@@ -50,7 +50,7 @@ def test_numpys_numbers_are_taken_everywhere():
             "repeats must be",
         ),
         (lambda: Settings(momentum="much").plan(), "momentum must be"),
-        (lambda: learning_rates.StepDecay(0.1, [3], float("inf")), "factor must be"),
+        (lambda: optimizers.StepDecay(0.1, [3], float("inf")), "factor must be"),
         (lambda: zoo.conv2(input_shape=(8, 8, 1), num_classes=True), "num_classes must be"),
     ],
 )

@@ -2,11 +2,11 @@ import os
 
 import pytest
 
-from larq_equalbits import errors, files
+from larq_equalbits import _errors, _files
 
 
 def test_a_file_appears_whole(tmp_path):
-    files.write_text(tmp_path / "new" / "a.json", "{}")
+    _files.write_text(tmp_path / "new" / "a.json", "{}")
     assert (tmp_path / "new" / "a.json").read_text() == "{}"
     assert os.listdir(tmp_path / "new") == ["a.json"]
 
@@ -14,7 +14,7 @@ def test_a_file_appears_whole(tmp_path):
 def test_a_failure_leaves_what_was_there(tmp_path):
     target = tmp_path / "a.json"
     target.write_text("old")
-    with pytest.raises(RuntimeError, match="half way"), files.replacing(target) as temporary:
+    with pytest.raises(RuntimeError, match="half way"), _files.replacing(target) as temporary:
         temporary.write_text("ha")
         raise RuntimeError("half way")
     assert target.read_text() == "old"
@@ -23,10 +23,10 @@ def test_a_failure_leaves_what_was_there(tmp_path):
 
 def test_a_missing_extra_is_named():
     with pytest.raises(ImportError, match=r"larq-equalbits\[plots\]"):
-        errors.require("plots", "a_package_that_does_not_exist")
+        _errors.require("plots", "a_package_that_does_not_exist")
 
 
 def test_bad_input_names_argument_value_and_what_is_right():
-    error = errors.invalid("positive_ratio", 1.5, "between 0 and 1")
+    error = _errors.invalid("positive_ratio", 1.5, "between 0 and 1")
     assert isinstance(error, ValueError)
     assert str(error) == "positive_ratio must be between 0 and 1, but got 1.5."

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits.quantizers import BiHalf, SiMaN
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import pruning, schedules
-from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits import pruning
+from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits.callbacks import schedules
 from larq_equalbits.quantizers import BiHalf
 
 ROOT = Path(__file__).resolve().parents[1]

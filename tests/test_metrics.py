@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 from larq_equalbits.metrics import BitEntropy, BitFlips
 
 

@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import plots
+from larq_equalbits._errors import InputError
 from larq_equalbits.callbacks import BitLogger
-from larq_equalbits.errors import InputError
 
 
 @pytest.fixture(scope="module")

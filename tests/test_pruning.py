@@ -10,8 +10,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from larq_equalbits import kernels, pruning, quantizers
-from larq_equalbits.errors import InputError
+from larq_equalbits import pruning, quantizers
+from larq_equalbits._bits import kernels
+from larq_equalbits._errors import InputError
 
 GOLDEN = np.load("tests/golden/official.npz")
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import callbacks, data, export, pruning, zoo
-from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits._bits.kernels import quantized_kernels
 
 pytest.importorskip("larq_compute_engine")
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import data, kernels, pruning
-from larq_equalbits.errors import InputError
+from larq_equalbits import data, pruning
+from larq_equalbits._bits import kernels
+from larq_equalbits._errors import InputError
 
 layers = larq.layers
 BH = {"kernel_quantizer": "bi_half"}

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import kernels, pruning
+from larq_equalbits import pruning
+from larq_equalbits._bits import kernels
 
 
 def three_layers():

@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 from larq_equalbits.quantizers import RBNN, BiHalf, IRNet, SiMaN
 from larq_equalbits.quantizers.rbnn import factors, fit_rotations
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from larq_equalbits import ranking
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
+from larq_equalbits._ranking import ranking
 
 SHAPES = [(1, 2), (5, 3), (3, 3, 2, 4)]
 TYPES = [np.float16, tf.bfloat16.as_numpy_dtype, np.float32, np.float64]

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import assembly, recipes, training
-from larq_equalbits.errors import InputError
-from larq_equalbits.kernels import quantized_kernels
-from larq_equalbits.learning_rates import ConstantRate, CosineDecay, StepDecay
+from larq_equalbits import training
+from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._errors import InputError
+from larq_equalbits.optimizers import ConstantRate, CosineDecay, StepDecay
+from larq_equalbits.training import building, recipes
 
 
 def test_equal_bits_is_as_published():
@@ -48,7 +49,7 @@ def test_mpt_depends_on_the_activations():
 def built(**fields):
     images = types.SimpleNamespace(name="digits", input_shape=(8, 8, 1), num_classes=10)
     settings = training.Settings(model_options={"width": 0.1, **fields.pop("options", {})}, **fields)
-    return assembly.build(settings, settings.plan(), images, None)
+    return building.build(settings, settings.plan(), images, None)
 
 
 def test_simans_activations_have_its_authors_gradient():
@@ -60,6 +61,22 @@ def test_simans_activations_have_its_authors_gradient():
     assert inputs(recipe="siman", options={"input_quantizer": "ste_sign"}) == {"SteSign"}
     assert inputs(recipe="siman", binarize_activations=False) == {"NoneType"}
     assert inputs(recipe="ir-net") == {"SteSign"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "layer"),
+    [
+        ("equal-bits", "conv1_2_prelu"),
+        ("siman", "conv1_2_standardization"),
+        ("ir-net", "conv1_2_hard_tanh"),
+    ],
+)
+def test_each_recipes_network_has_the_form_of_its_paper(recipe, layer):
+    def names(**options):
+        return {each.name for each in built(recipe=recipe, model="vgg_small", options=options).layers}
+
+    assert layer in names()
+    assert layer not in names(form="fused")
 
 
 def test_mpts_networks_are_binary_throughout_and_normalize_without_learning():

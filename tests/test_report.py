@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from larq_equalbits import report
+from larq_equalbits._errors import InputError
 from larq_equalbits.callbacks import BitLogger
 from larq_equalbits.cli import program
-from larq_equalbits.errors import InputError
+from larq_equalbits.training import page as run_page
 
 REPORT = {
     "verification": {"keras_accuracy": 0.9722},
@@ -68,7 +68,7 @@ def cells(page, layer):
 
 
 def test_the_page_holds_layers_plots_and_settings(run):
-    page = report.write(run).read_text()
+    page = run_page.write(run).read_text()
     assert cells(page, "conv")[:5] == ["LceBconv2d", "64", "1.0000", "1.0000", "0.5000"]
     assert cells(page, "head")[-1] == "&lt;last&gt; layer"
     assert "0.9722" in page
@@ -80,7 +80,7 @@ def test_the_page_holds_layers_plots_and_settings(run):
 
 
 def test_the_page_needs_nothing_from_outside(run):
-    page = report.render(run)
+    page = run_page.render(run)
     assert not re.findall(r"(?:src|href)=[\"'](?!data:)", page)
     assert "@import" not in page
     assert "<script" not in page
@@ -90,28 +90,28 @@ def test_the_page_needs_nothing_from_outside(run):
 @pytest.mark.parametrize("missing", ["settings.json", "history.csv", "model.keras", "model.json"])
 def test_what_is_missing_is_said(run, missing):
     (run / missing).unlink()
-    page = report.render(run)
+    page = run_page.render(run)
     assert re.search(rf"Not in this run.*<b>{missing}</b>", page)
 
 
 def test_nothing_to_report(tmp_path):
     with pytest.raises(InputError, match="nothing to report"):
-        report.render(tmp_path)
+        run_page.render(tmp_path)
     with pytest.raises(InputError, match="a run folder"):
-        report.render(tmp_path / "absent")
+        run_page.render(tmp_path / "absent")
 
 
 def test_a_damaged_file(run):
     (run / "settings.json").write_text("{")
     with pytest.raises(InputError, match=r"settings\.json is not JSON"):
-        report.write(run)
+        run_page.write(run)
     assert not (run / "report.html").exists()
 
 
 def test_a_json_file_of_another_kind(run):
     (run / "model.json").write_text("{}")
     with pytest.raises(InputError, match=r"model\.json must be what `convert` wrote"):
-        report.render(run)
+        run_page.render(run)
 
 
 def test_command(run, tmp_path):

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import pruning, schedules
-from larq_equalbits.errors import InputError
+from larq_equalbits import pruning
+from larq_equalbits._errors import InputError
+from larq_equalbits.callbacks import schedules
 
 
 def test_error_decay_is_eq_9_of_ir_net():

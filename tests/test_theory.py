@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from larq_equalbits import theory
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 
 
 def test_shares_of_corollary_2():

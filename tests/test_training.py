@@ -12,9 +12,10 @@ import tensorflow as tf
 from programs.train_small import build, settings
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
-from larq_equalbits import assembly, checkpoint, training
-from larq_equalbits.errors import InputError, WorkError
-from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits import training
+from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._errors import InputError, WorkError
+from larq_equalbits.training import building, checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = Path(__file__).parent / "programs" / "train_small.py"
@@ -117,7 +118,7 @@ def test_the_results_are_those_of_the_files(tmp_path):
                 weight.assign(tf.zeros_like(weight))
 
     run = training.train(settings(), tmp_path, build=build, verbose=0, callbacks=[Forgetful()])
-    images = assembly.images(settings())
+    images = building.images(settings())
     for which, prefix in (("last", ""), ("best", "best_")):
         values = run.load_model(which).evaluate(images.test, verbose=0)
         assert values == [run.results[f"{prefix}test_loss"], run.results[f"{prefix}test_accuracy"]]

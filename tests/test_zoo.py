@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import export, zoo
-from larq_equalbits.errors import InputError
-from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._errors import InputError
 from larq_equalbits.quantizers import BiHalf
 
 # Kernel weights without those of normalizations, by the papers' code; the small networks in full.

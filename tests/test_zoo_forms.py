@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-
-from larq_equalbits import zoo
-from larq_equalbits.errors import InputError
 from larq_equalbits.zoo import forms
 from larq_equalbits.zoo.standardization import SampleStandardization
+
+from larq_equalbits import zoo
+from larq_equalbits._errors import InputError
 
 ORDERS = {
     ("vgg_small", "equal-bits"): "conv2_2 pool2 conv2_2_norm conv2_2_prelu",

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from larq_equalbits import zoo
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 FAST = ("conv2", "vgg_small", "resnet20")

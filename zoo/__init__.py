@@ -1,12 +1,13 @@
 """The papers' networks, built from plain Larq layers: every builder takes the same keyword arguments."""
 
-from larq_equalbits.errors import invalid
 from larq_equalbits.zoo.blocks import Builder
 from larq_equalbits.zoo.conv import conv2, conv4, conv6, conv8
 from larq_equalbits.zoo.inception import inception_v3
 from larq_equalbits.zoo.resnet import resnet18, resnet20, resnet34
 from larq_equalbits.zoo.shufflenet import shufflenet
 from larq_equalbits.zoo.vgg import vgg16, vgg_small
+
+from larq_equalbits._errors import invalid
 
 _BUILDERS: dict[str, Builder] = {
     builder.__name__: builder
@@ -40,6 +41,10 @@ __all__ = [
     "vgg16",
     "vgg_small",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def list_models() -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import larq
 import tensorflow as tf
 
-from larq_equalbits.errors import invalid, is_number, is_whole
+from larq_equalbits._errors import invalid, is_number, is_whole
 
 _CLIPPED = (
     larq.quantizers.SteSign,

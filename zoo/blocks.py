@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-
 from larq_equalbits.zoo import forms
 from larq_equalbits.zoo.arguments import check_arguments, checked_initializer, resolve_quantizer
 from larq_equalbits.zoo.style import Style

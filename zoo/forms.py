@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from larq_equalbits.errors import invalid
+from larq_equalbits._errors import invalid
 
 # Uniform within 1/sqrt(fan_in), which is what PyTorch gives a layer that nobody initializes (Kaiming, a = sqrt(5)).
 _PYTORCH = {

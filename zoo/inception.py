@@ -3,7 +3,6 @@
 from typing import Any
 
 import tensorflow as tf
-
 from larq_equalbits.zoo.blocks import network
 from larq_equalbits.zoo.style import Style
 

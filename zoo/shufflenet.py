@@ -7,7 +7,6 @@ them, and they hold less than 1 % of the weights.
 from typing import Any
 
 import tensorflow as tf
-
 from larq_equalbits.zoo.blocks import network
 from larq_equalbits.zoo.style import Style
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import larq
 import tensorflow as tf
-
-from larq_equalbits.quantizers._base import copied
 from larq_equalbits.zoo.arguments import is_clipped
 from larq_equalbits.zoo.forms import Form
 from larq_equalbits.zoo.standardization import SampleStandardization
+
+from larq_equalbits.quantizers.base import copied
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from larq.layers_base import QuantizerBaseConv, QuantizerDepthwiseBase, Quantize
 from larq.quantized_variable import QuantizedVariable
 
 from larq_equalbits.pruning.layers import quantizer_arguments
-from larq_equalbits.quantizers._base import copied
+from larq_equalbits.quantizers.base import copied
 
 _KINDS = (
     "Conv1D",

@@ -7,10 +7,10 @@ from typing import Any
 import tensorflow as tf
 from larq.quantized_variable import QuantizedVariable
 
-from larq_equalbits import cloning, symbolic
+from larq_equalbits._errors import InputError, invalid
+from larq_equalbits._keras import building, cloning
 from larq_equalbits.binarization import layers, tracing
-from larq_equalbits.binarization.report import BinarizationReport, LayerChange
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits.binarization.changes import BinarizationReport, LayerChange
 from larq_equalbits.export.graph import leaves
 from larq_equalbits.pruning.wrapper import is_pruned
 from larq_equalbits.zoo.arguments import is_clipped, resolve_quantizer
@@ -103,7 +103,7 @@ def binarize(
     changed = {identity for identity, one in decisions.items() if one.binary or one.linear}
     copy, pairs = cloning.clone(model, replace, inside=lambda layer: _reaches(layer, changed))
     if not copy.built or any(not made.built for _, made in replaced):
-        symbolic.build(copy, model)
+        building.build(copy, model)
     cloning.copy_weights(pairs)
     for layer, made in replaced:
         _copy_weights(layer, made)

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits import symbolic
+from larq_equalbits._keras import building
 
 # Operations whose outputs are nowhere negative where their first input is not.
 _KEEP = frozenset(
@@ -158,7 +158,7 @@ def trace(model: tf.keras.Model, layers: Iterable[tf.keras.layers.Layer]) -> Tra
     """
     calls: list[_Call] = []
     with _recording(layers, calls):
-        graph = symbolic.run(model, symbolic.specification(model))
+        graph = building.run(model, building.specification(model))
     return Trace(calls, graph)
 
 

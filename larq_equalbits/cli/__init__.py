@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 import larq_equalbits
+from larq_equalbits._errors import InputError, WorkError
+from larq_equalbits._version import VERSION
 from larq_equalbits.cli.quiet import be_verbose, quiet
-from larq_equalbits.errors import InputError, WorkError
-from larq_equalbits.version import VERSION
 
 COMMANDS: dict[str, str] = {
     "train": "Train a binary network by a paper's recipe.",
@@ -34,7 +34,7 @@ _NO_INPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 def start() -> None:
     """Loads TensorFlow and registers the package's names, without TensorFlow's start-up messages."""
     with quiet():
-        larq_equalbits.register()
+        larq_equalbits._register()
         import tensorflow as tf
 
         # What is said about devices is said when they are first looked at; one machine of many must not look yet.

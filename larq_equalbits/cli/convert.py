@@ -66,10 +66,10 @@ def command(
     from rich.console import Console
 
     from larq_equalbits import export
+    from larq_equalbits._errors import InputError, invalid
     from larq_equalbits.cli.quiet import quiet
     from larq_equalbits.cli.sources import open_source
-    from larq_equalbits.errors import InputError, invalid
-    from larq_equalbits.export import sidecar
+    from larq_equalbits.export import model_json
 
     for name in without:
         if name not in export.REWRITES:
@@ -103,7 +103,7 @@ def command(
             report = export.verified(opened.model, report, images.test, tolerance)
     export.save(report, target, images, opened.file)
     if as_json:
-        described = sidecar.describe(report, images, opened.file)
+        described = model_json.describe(report, images, opened.file)
         click.echo(json.dumps({"tflite": str(target), **described}))
         return
     Console().print(report)

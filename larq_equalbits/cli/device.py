@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
@@ -73,9 +73,9 @@ def _keras_model(path: Path) -> Any:
     """The model in a run folder of which its file was made, where it is known and there."""
     import tensorflow as tf
 
-    from larq_equalbits.export import sidecar
+    from larq_equalbits.export import model_json
 
-    file = path / (sidecar.source_of(path / "model.tflite") or "model.keras")
+    file = path / (model_json.source_of(path / "model.tflite") or "model.keras")
     if not (path.is_dir() and file.is_file()):
         return None
     try:

@@ -21,7 +21,7 @@ def command(run: Path, out: Path | None, as_json: bool) -> None:
       larq-equalbits report runs/demo
       larq-equalbits report runs/demo --out /tmp/demo.html
     """
-    from larq_equalbits import report
+    from larq_equalbits.training import page
 
-    path = report.write(run, out)
+    path = page.write(run, out)
     click.echo(json.dumps({"report": str(path)}) if as_json else f"Written to {path}")

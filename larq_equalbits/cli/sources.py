@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 
 
 def compared_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -70,13 +70,12 @@ def open_source(path: Path, *, best: bool = False) -> Source:
     """
     import tensorflow as tf
 
-    from larq_equalbits import recording
-    from larq_equalbits.training import Run
+    from larq_equalbits.training import Run, run_folder
 
     if (path / "settings.json").is_file():
         run = Run.load(path)
         model = run.load_model("best" if best else "last")
-        return Source(model, recording.BEST if best else recording.LAST, path, run.settings)
+        return Source(model, run_folder.BEST if best else run_folder.LAST, path, run.settings)
     if not path.exists():
         raise InputError(f"SOURCE must be a run folder or a saved Keras model, but there is no {path}.")
     try:

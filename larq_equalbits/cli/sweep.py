@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from larq_equalbits._errors import InputError
 from larq_equalbits.cli import train
-from larq_equalbits.errors import InputError
 
 _NOT_TRAINING = (
     "download",

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 
 _RECOVERIES = "LARQ_EQUALBITS_RECOVERIES"
 _MOST_RECOVERIES = 20
@@ -158,19 +158,20 @@ def command(
     if strategy is not None:
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
-    from larq_equalbits import distribution
+    from larq_equalbits.training import distribution
 
     chosen = distribution.strategy(strategy)
     chief = distribution.is_chief(chosen)
 
-    from larq_equalbits import recording, training
+    from larq_equalbits import training
+    from larq_equalbits.training import run_folder
 
     folder = _folder(training.Settings(), fields, name, out)
     if resume:
-        settings = training.Settings.load(folder / recording.SETTINGS).replace(**fields)
+        settings = training.Settings.load(folder / run_folder.SETTINGS).replace(**fields)
     else:
         settings = training.Settings(**fields)
-        if chief and not overwrite and (folder / recording.SETTINGS).exists():
+        if chief and not overwrite and (folder / run_folder.SETTINGS).exists():
             raise InputError(
                 f"--out must be a new folder, but {folder} holds a run: add --resume to go on with it, or "
                 "--overwrite to replace it."
@@ -184,7 +185,7 @@ def command(
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError):
         if strategy != "multiworker":
             raise
-        _start_again(folder / recording.SETTINGS)
+        _start_again(folder / run_folder.SETTINGS)
         raise
     if chief:
         _print(run, as_json)

@@ -34,19 +34,20 @@ def command(
     Example:
       larq-equalbits verify runs/first
     """
-    from larq_equalbits import export, recording
+    from larq_equalbits import export
+    from larq_equalbits._errors import InputError
     from larq_equalbits.cli.quiet import quiet
     from larq_equalbits.cli.sources import open_source
-    from larq_equalbits.errors import InputError
-    from larq_equalbits.export import sidecar
-    from larq_equalbits.export.report import describe
+    from larq_equalbits.export import model_json
+    from larq_equalbits.export.results import describe
+    from larq_equalbits.training import run_folder
 
     path = tflite or (source if source.is_dir() else source.parent) / "model.tflite"
     beside = path.with_suffix(".json")
     recorded = None
     if path.is_file() and beside.is_file():
-        recorded = sidecar.check(beside, path.read_bytes()).get("source")
-    opened = open_source(source, best=best or recorded == recording.BEST)
+        recorded = model_json.check(beside, path.read_bytes()).get("source")
+    opened = open_source(source, best=best or recorded == run_folder.BEST)
     images = opened.images(dataset, data_dir)
     if images is None:
         raise InputError("--dataset must name a data set to compare on, where SOURCE is no run folder.")

@@ -15,16 +15,20 @@ from typing import Any
 
 import numpy as np
 
+from larq_equalbits._errors import DeviceError, DeviceLostError, InputError, invalid, is_whole, require
 from larq_equalbits.device import host, remote
 from larq_equalbits.device.adb import Adb
-from larq_equalbits.device.failure import DeviceError, DeviceLostError
 from larq_equalbits.device.models import Arrays, Model, Source, load
-from larq_equalbits.device.report import Agreement, Latency, Operator, Report, Result
+from larq_equalbits.device.results import Agreement, Latency, Operator, Report, Result
 from larq_equalbits.device.shells import Shell
 from larq_equalbits.device.ssh import Ssh
-from larq_equalbits.errors import InputError, invalid, is_whole, require
 
 __all__ = ["Agreement", "DeviceError", "DeviceLostError", "Latency", "Operator", "Report", "Result", "run"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 _FORMS = '"local", "program", "ssh:USER@HOST[:PORT]" or "adb[:SERIAL]"'
 

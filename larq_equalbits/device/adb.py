@@ -6,9 +6,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from larq_equalbits.device.failure import DeviceError, DeviceLostError
+from larq_equalbits._errors import DeviceError, DeviceLostError, invalid
 from larq_equalbits.device.shells import Finished, Shell, call
-from larq_equalbits.errors import invalid
 
 _SERIAL = re.compile(r"[A-Za-z0-9][\w.:\[\]-]*", re.ASCII)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from larq_equalbits import errors, files
-from larq_equalbits.errors import InputError
+from larq_equalbits import _errors, _files
+from larq_equalbits._errors import InputError
 
 if TYPE_CHECKING:
-    from larq_equalbits.device.report import Report
+    from larq_equalbits.device.results import Report
 
 
 def draw(report: Report, path: str | os.PathLike[str]) -> None:
@@ -25,7 +25,7 @@ def draw(report: Report, path: str | os.PathLike[str]) -> None:
     measured = [result for result in report.results if result.latency]
     if not measured:
         raise InputError("report must hold at least one measured latency to be drawn, but got none.")
-    errors.require("plots", "matplotlib")
+    _errors.require("plots", "matplotlib")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -52,5 +52,5 @@ def draw(report: Report, path: str | os.PathLike[str]) -> None:
     for number, device in enumerate(devices):
         axes.plot([], [], "o", color=f"C{number}", label=device)
     axes.legend(title="device", fontsize=8)
-    with files.replacing(path) as temporary:
+    with _files.replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)

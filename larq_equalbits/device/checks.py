@@ -6,8 +6,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from larq_equalbits._errors import DeviceError
 from larq_equalbits.device.adb import Adb
-from larq_equalbits.device.failure import DeviceError
 from larq_equalbits.device.shells import Shell
 
 _FACTS = r"""

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from larq_equalbits._errors import InputError
 from larq_equalbits.device.models import Model
-from larq_equalbits.device.report import Latency, Result
-from larq_equalbits.errors import InputError
+from larq_equalbits.device.results import Latency, Result
 from larq_equalbits.export.interpreter import opened
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits._errors import InputError, invalid
 from larq_equalbits.export.flatbuffer import Tensor, read_model
 
 Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]

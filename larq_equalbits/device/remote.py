@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from larq_equalbits._errors import DeviceError, DeviceLostError
 from larq_equalbits.device import benchmark_model, checks, host
 from larq_equalbits.device.adb import Adb
 from larq_equalbits.device.benchmark_model import complaint
-from larq_equalbits.device.failure import DeviceError, DeviceLostError
 from larq_equalbits.device.models import Model, value_bytes
-from larq_equalbits.device.report import Latency, Result
+from larq_equalbits.device.results import Latency, Result
 from larq_equalbits.device.shells import Finished, Shell
 
 #: What loading the model may take beyond the time for the inferences.

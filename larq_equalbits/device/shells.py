@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from larq_equalbits.device.failure import DeviceError
-from larq_equalbits.errors import invalid
+from larq_equalbits._errors import DeviceError, invalid
 
 FOLDER_PREFIX = "larq-equalbits."
 _FOLDER = re.compile(r"/(?:.*/)?" + re.escape(FOLDER_PREFIX) + r"[A-Za-z0-9_]{6,}")

@@ -11,9 +11,8 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 
-from larq_equalbits.device.failure import DeviceError, DeviceLostError
+from larq_equalbits._errors import DeviceError, DeviceLostError, invalid
 from larq_equalbits.device.shells import Finished, Shell, call
-from larq_equalbits.errors import invalid
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._][\w.-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\])", re.ASCII)
 _MARK = b"larq-equalbits-files"

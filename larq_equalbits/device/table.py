@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from larq_equalbits.device.report import Agreement, Report, Result
+from larq_equalbits.device.results import Agreement, Report, Result
 
 
 def _agreement(agreement: Agreement | None) -> str:

@@ -1,10 +1,11 @@
 """From a trained model to a verified .tflite file: freeze, rewrite, convert, audit, verify."""
 
+from larq_equalbits._errors import ConversionError
 from larq_equalbits.export.auditing import Audit, audit
 from larq_equalbits.export.conversion import convert, float_size, save, verified
 from larq_equalbits.export.freezing import freeze
-from larq_equalbits.export.localization import LayerDifference, compare_layers
-from larq_equalbits.export.report import ConversionError, ConversionReport, LayerReport, Verification
+from larq_equalbits.export.layer_outputs import LayerDifference, compare_layers
+from larq_equalbits.export.results import ConversionReport, LayerReport, Verification
 from larq_equalbits.export.rewrites import REWRITES
 from larq_equalbits.export.verification import verify
 
@@ -25,3 +26,7 @@ __all__ = [
     "verified",
     "verify",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -12,7 +12,7 @@ import numpy as np
 from larq_equalbits.export import kernels
 from larq_equalbits.export.flatbuffer import Model, Operator, Tensor, read_model
 from larq_equalbits.export.interpreter import Source, read_bytes
-from larq_equalbits.export.report import LayerReport, render, table
+from larq_equalbits.export.results import LayerReport, render, table
 
 BINARY_OPERATOR = "LceBconv2d"
 _WEIGHTED = {

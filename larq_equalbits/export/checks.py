@@ -5,7 +5,7 @@ from typing import Any
 import larq
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 from larq_equalbits.export import graph
 
 # LCE's own bit-packing: a group that is no multiple of this is not a group of whole words.

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits import files
-from larq_equalbits.errors import InputError, invalid
-from larq_equalbits.export import auditing, checks, integers, kernels, sidecar
+from larq_equalbits import _files
+from larq_equalbits._errors import ConversionError, InputError, invalid
+from larq_equalbits.export import auditing, checks, integers, kernels, model_json
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
+from larq_equalbits.export.functions import Served, to_bytes
 from larq_equalbits.export.graph import as_written, has_binary_input
 from larq_equalbits.export.lowering import BINARY_KINDS, Leaf, lower
-from larq_equalbits.export.report import ConversionError, ConversionReport, LayerReport
+from larq_equalbits.export.results import ConversionReport, LayerReport
 from larq_equalbits.export.rewrites import select
-from larq_equalbits.export.serving import Served, to_bytes
 from larq_equalbits.export.verification import Inputs, named_batches, verify
 
 TYPES = ("float32", "int8")
@@ -246,7 +246,7 @@ def convert(
     if verify_on is not None:
         report = verified(model, report, verify_on, tolerance)
     if path is not None:
-        with files.replacing(path) as temporary:
+        with _files.replacing(path) as temporary:
             temporary.write_bytes(content)
     return report
 
@@ -291,9 +291,9 @@ def save(
     """
     if Path(path).suffix == ".json":
         raise invalid("path", str(path), "of another suffix than .json, which is that of the file beside it")
-    with files.replacing(path) as temporary:
+    with _files.replacing(path) as temporary:
         temporary.write_bytes(report.tflite)
-    sidecar.write(Path(path).with_suffix(".json"), report, images, source)
+    model_json.write(Path(path).with_suffix(".json"), report, images, source)
 
 
 def float_size(model: tf.keras.Model) -> int:

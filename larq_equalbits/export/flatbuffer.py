@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 
 _IDENTIFIER = b"TFL3"
 _NOTHING = np.zeros(0, np.uint8)

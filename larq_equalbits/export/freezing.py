@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from larq.quantized_variable import QuantizedVariable
 
-from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits._bits.kernels import quantized_kernels
 
 # Where a Keras model keeps what it traced.
 _TRACED = ("predict_function", "test_function", "train_function")

@@ -17,11 +17,11 @@ import larq
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits.errors import invalid
+from larq_equalbits._errors import invalid
+from larq_equalbits.export.functions import Range, arrange, bounded, eagerly, output_names
 from larq_equalbits.export.lowering import Leaf, Lowering, identity
 from larq_equalbits.export.rewrites.batch_norm import affine, over_channels
 from larq_equalbits.export.rewrites.before_sign import only_signs
-from larq_equalbits.export.serving import Range, arrange, bounded, eagerly, output_names
 
 _KERAS = tf.keras.layers
 _KERNELS = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from larq_equalbits.errors import InputError, invalid, require
+from larq_equalbits._errors import InputError, invalid, require
 from larq_equalbits.export.flatbuffer import Tensor, read_model
 
 Source = str | os.PathLike[str] | bytes

@@ -17,9 +17,9 @@ import larq
 import numpy as np
 import tensorflow as tf
 
+from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits.export import freezing, graph
 from larq_equalbits.export.kernels import Parts
-from larq_equalbits.kernels import quantized_kernels
 
 Call = Callable[..., tf.Tensor]
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError, invalid
-from larq_equalbits.export import localization
+from larq_equalbits._errors import ConversionError, InputError, invalid
+from larq_equalbits.export import layer_outputs
+from larq_equalbits.export.functions import arrange, input_names, output_names
 from larq_equalbits.export.interpreter import Source, batched, load
-from larq_equalbits.export.report import ConversionError, Verification
-from larq_equalbits.export.serving import arrange, input_names, output_names
+from larq_equalbits.export.results import Verification
 
 Inputs = np.ndarray | Mapping[str, np.ndarray]
 
@@ -169,7 +169,7 @@ def verify(
     first = ""
     if parted and not integers:
         some = {key: np.stack([one[key] for one in parted[:_LOCATED]]) for key in parted[0]}
-        first = localization.first_difference(model, some)
+        first = layer_outputs.first_difference(model, some)
     return Verification(
         images=images,
         max_abs_diff=largest,

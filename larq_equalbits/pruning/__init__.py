@@ -22,4 +22,9 @@ __all__ = [
     "strip",
 ]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 profile.register()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 
 
 def check(owner: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -6,8 +6,8 @@ from typing import Any
 import larq
 import tensorflow as tf
 
-from larq_equalbits import cloning
-from larq_equalbits.errors import InputError, invalid
+from larq_equalbits._errors import InputError, invalid
+from larq_equalbits._keras import cloning
 from larq_equalbits.pruning import selection
 from larq_equalbits.pruning.layers import quantizer_arguments
 from larq_equalbits.pruning.wrapper import PrunedBinary, is_pruned

@@ -7,12 +7,12 @@ import larq
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits import ranking
-from larq_equalbits.errors import invalid
+from larq_equalbits._errors import invalid
+from larq_equalbits._ranking import ranking
 from larq_equalbits.pruning import masks, selection
 from larq_equalbits.pruning.schedules import check_sparsity
 from larq_equalbits.quantizers import BiHalf
-from larq_equalbits.quantizers._base import straight_through
+from larq_equalbits.quantizers.base import straight_through
 
 CRITERIA = ("rank", "magnitude", "score", "mask")
 GRANULARITIES = ("weight", "filter")

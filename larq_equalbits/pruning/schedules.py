@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError, invalid, is_number
+from larq_equalbits._errors import InputError, invalid, is_number
 
 
 def check_sparsity(argument: str, value: Any) -> float:

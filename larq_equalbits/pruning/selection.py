@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits import ranking
+from larq_equalbits._ranking import ranking
 
 # Products such as 0.29 * 100 fall short of their integer by rounding.
 _ROUNDING = 1e-6

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 from larq_equalbits.pruning import schedules
 from larq_equalbits.pruning.layers import KERNELS, AfterUpdate, quantizer_arguments
 

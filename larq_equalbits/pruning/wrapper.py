@@ -5,8 +5,8 @@ from typing import Any
 import larq
 import tensorflow as tf
 
-from larq_equalbits.cloning import input_shape_of
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
+from larq_equalbits._keras.cloning import input_shape_of
 from larq_equalbits.pruning import masks, schedules
 from larq_equalbits.pruning.layers import (
     KERNELS,

@@ -4,9 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits import ranking
-from larq_equalbits.errors import invalid, is_number
-from larq_equalbits.quantizers._base import BinaryQuantizer, Scale, register, straight_through
+from larq_equalbits._errors import invalid, is_number
+from larq_equalbits._ranking import ranking
+from larq_equalbits.quantizers.base import BinaryQuantizer, Scale, register, straight_through
 
 
 @register("bi_half")

@@ -5,12 +5,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits import standardization
-from larq_equalbits.columns import computed_once, fold
-from larq_equalbits.compiled import compiled
-from larq_equalbits.errors import invalid
-from larq_equalbits.orders import widen
-from larq_equalbits.quantizers._base import EstimatorQuantizer, register
+from larq_equalbits._errors import invalid
+from larq_equalbits._ranking import standardization
+from larq_equalbits._ranking.columns import computed_once, fold
+from larq_equalbits._ranking.compiled import compiled
+from larq_equalbits._ranking.orders import widen
+from larq_equalbits.quantizers.base import EstimatorQuantizer, register
 
 
 @compiled

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits import standardization
-from larq_equalbits.compiled import compiled
-from larq_equalbits.quantizers._base import EstimatorQuantizer, Scale, register
-from larq_equalbits.ranking import filter_size
+from larq_equalbits._ranking import standardization
+from larq_equalbits._ranking.compiled import compiled
+from larq_equalbits._ranking.ranking import filter_size
+from larq_equalbits.quantizers.base import EstimatorQuantizer, Scale, register
 
 _UPDATES = 3
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits import ranking, standardization
-from larq_equalbits.compiled import compiled
-from larq_equalbits.errors import invalid
-from larq_equalbits.orders import widen
-from larq_equalbits.quantizers._base import BinaryQuantizer, Scale, register, straight_through
+from larq_equalbits._errors import invalid
+from larq_equalbits._ranking import ranking, standardization
+from larq_equalbits._ranking.compiled import compiled
+from larq_equalbits._ranking.orders import widen
+from larq_equalbits.quantizers.base import BinaryQuantizer, Scale, register, straight_through
 
 ENCODINGS = ("half", "optimal")
 GRADIENTS = ("magnitude", "identity")

@@ -22,3 +22,7 @@ __all__ = [
     "keras_tuner",
     "objective",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -8,8 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError, invalid, is_whole
-from larq_equalbits.settings import Settings
+from larq_equalbits._errors import InputError, invalid, is_whole
+from larq_equalbits.training.settings import Settings
 from larq_equalbits.tuning import hypermodel, oracles, trials
 from larq_equalbits.tuning.folder import DESCRIPTION
 from larq_equalbits.tuning.hypermodel import HyperModel

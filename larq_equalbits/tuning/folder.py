@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from larq_equalbits import files
-from larq_equalbits.errors import InputError
+from larq_equalbits import _files
+from larq_equalbits._errors import InputError
 from larq_equalbits.tuning import distributed, trials
 
 DESCRIPTION = "sweep.json"
@@ -44,7 +44,7 @@ def claim(folder: Path, description: dict[str, Any], overwrite: bool) -> None:
         raise InputError(f"out must be a new folder or that of a sweep, but {folder} holds other things.")
     elif folder.exists() and not folder.is_dir():
         raise InputError(f"out must be a folder, but {folder} is a file.")
-    files.write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+    _files.write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
 
 
 def clear(folder: Path) -> None:

@@ -10,18 +10,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits import assembly, data, recipes
-from larq_equalbits.errors import InputError, invalid, is_whole
-from larq_equalbits.quantizers._base import EstimatorQuantizer
-from larq_equalbits.settings import Settings
+from larq_equalbits import data
+from larq_equalbits._errors import BuildError, InputError, invalid, is_whole
+from larq_equalbits.quantizers.base import EstimatorQuantizer
+from larq_equalbits.training import building, recipes
+from larq_equalbits.training.settings import Settings
 from larq_equalbits.tuning import ratios as bit_ratios
 from larq_equalbits.tuning.keras_2 import keras_tuner
 
 SEED = "seed"
-
-
-class BuildError(RuntimeError):
-    """A trial's model could not be built; the cause says why."""
 
 
 class HyperModel(keras_tuner.HyperModel):
@@ -92,7 +89,7 @@ class HyperModel(keras_tuner.HyperModel):
                     f"{self._settings.quantizer_options}."
                 )
             options = {**self._settings.quantizer_options, bit_ratios.NAME: 0.5}
-            made = assembly.quantizer(plan.quantizer, options)
+            made = building.quantizer(plan.quantizer, options)
             if plan.estimator is not None and not isinstance(made, EstimatorQuantizer):
                 raise invalid("estimator", plan.estimator, f'"none" for the quantizer {plan.quantizer}')
 
@@ -177,7 +174,7 @@ class HyperModel(keras_tuner.HyperModel):
         settings.plan()
         return settings
 
-    def builder(self, hp: Any) -> assembly.Builder | None:
+    def builder(self, hp: Any) -> building.Builder | None:
         """What builds the trial's network in place of the zoo; None where the settings say all of it.
 
         What it builds raises `BuildError` where that fails.
@@ -223,7 +220,7 @@ class HyperModel(keras_tuner.HyperModel):
         Raises:
             InputError: it is not there, or not such.
         """
-        return assembly.images(settings, download=download)
+        return building.images(settings, download=download)
 
     def check_data(self, download: bool = False) -> None:
         """Opens the data, so that what is missing is said before the first trial.
@@ -245,8 +242,8 @@ class HyperModel(keras_tuner.HyperModel):
         plan = settings.plan()
         images = self.images(settings)
         tf.keras.utils.set_random_seed(settings.seed)
-        model = assembly.build(settings, plan, images, self.builder(hp))
-        assembly.compile_model(model, plan, assembly.schedule(plan, images.steps_per_epoch))
+        model = building.build(settings, plan, images, self.builder(hp))
+        building.compile_model(model, plan, building.schedule(plan, images.steps_per_epoch))
         return model
 
     def fit(self, hp: Any, model: tf.keras.Model, *args: Any, **kwargs: Any) -> Any:
@@ -261,7 +258,7 @@ class HyperModel(keras_tuner.HyperModel):
             images = self.images(settings)
             kwargs = {"x": images.train, "validation_data": images.validation, **kwargs}
         kwargs.setdefault("epochs", plan.epochs)
-        own = assembly.own_callbacks(plan, model, Path(), chief=False)
+        own = building.own_callbacks(plan, model, Path(), chief=False)
         given = kwargs.pop("callbacks", None) or []
         kinds = {type(callback) for callback in given}
         own = [callback for callback in own if type(callback) not in kinds]

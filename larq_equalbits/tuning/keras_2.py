@@ -5,7 +5,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from larq_equalbits.errors import require
+from larq_equalbits._errors import require
 
 
 def load() -> ModuleType:

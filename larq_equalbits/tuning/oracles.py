@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from larq_equalbits import files
-from larq_equalbits.errors import InputError
+from larq_equalbits import _files
+from larq_equalbits._errors import InputError
 from larq_equalbits.tuning.hypermodel import SEED
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.ratios import NAME
@@ -48,7 +48,7 @@ class Resilient(keras_tuner.Oracle):
 
     def _write(self, path: str | Path, state: Any) -> None:
         try:
-            files.write_text(path, json.dumps(state))
+            _files.write_text(path, json.dumps(state))
         except OSError as error:
             # Raised out of a call from a worker it would leave keras-tuner's lock closed for good.
             self.failure = error

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError, invalid
-from larq_equalbits.kernels import QuantizedKernel, quantized_kernels
+from larq_equalbits._bits.kernels import QuantizedKernel, quantized_kernels
+from larq_equalbits._errors import InputError, invalid
 
 NAME = "positive_ratio"
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits import files, recording, training
-from larq_equalbits.errors import InputError, WorkError
-from larq_equalbits.settings import Settings
-from larq_equalbits.tuning.hypermodel import BuildError, HyperModel
+from larq_equalbits import _files, training
+from larq_equalbits._errors import InputError, WorkError
+from larq_equalbits.training import run_folder
+from larq_equalbits.training.settings import Settings
+from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.oracles import FAILURE
 from larq_equalbits.tuning.trials import RESULT
@@ -90,9 +91,9 @@ def run(
     except OSError as error:
         raise UnwritableError(error.errno, f"the search stops, to be resumed: {error}") from error
     except Exception as error:
-        known = isinstance(error, InputError | WorkError | BuildError)
+        known = isinstance(error, InputError | WorkError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
-        files.write_text(folder / FAILURE, json.dumps({"reason": reason.strip()}) + "\n")
+        _files.write_text(folder / FAILURE, json.dumps({"reason": reason.strip()}) + "\n")
         raise keras_tuner.errors.FailedTrialError(reason) from error
 
 
@@ -122,15 +123,15 @@ def _run(
             (folder / name).unlink(missing_ok=True)
         if former is not None:
             for file in (
-                recording.SETTINGS,
-                recording.STATE,
-                recording.BEST,
-                recording.LAST,
-                recording.HISTORY,
+                run_folder.SETTINGS,
+                run_folder.STATE,
+                run_folder.BEST,
+                run_folder.LAST,
+                run_folder.HISTORY,
             ):
                 (folder / file).parent.mkdir(exist_ok=True)
                 shutil.copyfile(former / file, folder / file)
-        files.write_text(folder / VALUES, json.dumps(values))
+        _files.write_text(folder / VALUES, json.dumps(values))
     result = training.train(
         settings,
         folder,
@@ -155,7 +156,7 @@ def _run(
         "seconds": round(time.perf_counter() - started, 3),
         "worker": os.environ.get("KERASTUNER_TUNER_ID", ""),
     }
-    files.write_text(folder / RESULT, json.dumps(content) + "\n")
+    _files.write_text(folder / RESULT, json.dumps(content) + "\n")
     return metrics
 
 
@@ -163,6 +164,6 @@ def _same(folder: Path, values: dict[str, Any], settings: Settings) -> bool:
     """Whether `folder` holds a beginning of this very trial."""
     try:
         known = json.loads((folder / VALUES).read_text(encoding="utf-8"))
-        return known == values and not Settings.load(folder / recording.SETTINGS).differences(settings)
+        return known == values and not Settings.load(folder / run_folder.SETTINGS).differences(settings)
     except (OSError, ValueError):
         return False

@@ -12,8 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits import files, training
-from larq_equalbits.errors import InputError, WorkError, invalid, is_whole
+from larq_equalbits import _files, training
+from larq_equalbits._errors import InputError, WorkError, invalid, is_whole
 from larq_equalbits.tuning import distributed, folder, oracles, running, trials
 from larq_equalbits.tuning.hypermodel import HyperModel, describe_objective
 from larq_equalbits.tuning.keras_2 import keras_tuner
@@ -94,7 +94,7 @@ class Search(keras_tuner.Tuner):
         """Writes the state, unless this is a worker."""
         if self.role != "worker":
             self.oracle.save()
-            files.write_text(self._get_tuner_fname(), "{}\n")
+            _files.write_text(self._get_tuner_fname(), "{}\n")
 
     def reload(self) -> None:
         """Takes up the oracle's state, unless this is a worker."""
@@ -203,7 +203,7 @@ class Search(keras_tuner.Tuner):
                 super().search()
         except running.UnknownMetricError as error:
             # The chief cannot know what trials log.
-            files.write_text(self.out / folder.STOP, json.dumps(str(error)))
+            _files.write_text(self.out / folder.STOP, json.dumps(str(error)))
             raise
 
     def _check_stop(self) -> None:
@@ -293,7 +293,7 @@ class Search(keras_tuner.Tuner):
                 figure = trials.plot(found, self.shown())
             except ImportError:
                 return
-            with files.replacing(self.out / trials.PLOT) as temporary:
+            with _files.replacing(self.out / trials.PLOT) as temporary:
                 figure.savefig(temporary, dpi=150)
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from larq_equalbits import files
-from larq_equalbits.errors import require
+from larq_equalbits import _files
+from larq_equalbits._errors import require
 from larq_equalbits.tuning.ratios import NAME
 
 RESULT = "trial_results.json"
@@ -155,13 +155,13 @@ def write(folder: Path, trials: Sequence[Trial], description: dict[str, Any]) ->
     )
     writer.writeheader()
     writer.writerows(rows)
-    files.write_text(folder / CSV, text.getvalue())
+    _files.write_text(folder / CSV, text.getvalue())
     content = {
         "search": description,
         "ratios": [each.to_dict() for each in by_ratio(trials)],
         "trials": [trial.to_dict() for trial in trials],
     }
-    files.write_text(folder / JSON, json.dumps(content, indent=2) + "\n")
+    _files.write_text(folder / JSON, json.dumps(content, indent=2) + "\n")
 
 
 def table(trials: Sequence[Trial], metrics: Sequence[str]) -> Any:

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 import larq_equalbits
-from larq_equalbits import files
+from larq_equalbits import _files
 from larq_equalbits.cli import run_command
 
 ALLOWED_RATIO, ALLOWED_BYTES = 1.05, 20_000
@@ -121,7 +121,7 @@ def main(networks: tuple[str, ...], out: Path | None, one: str | None) -> None:
         rows.append(_in_a_process(*case))
         click.echo(_line(rows[-1]))
     if out is not None:
-        with files.replacing(out) as temporary, temporary.open("w", newline="") as file:
+        with _files.replacing(out) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)])
             writer.writeheader()
             writer.writerows(map(dataclasses.asdict, rows))

@@ -28,7 +28,7 @@ def _overhead(settings: Any, ratios: list[float], folder: Path) -> dict[str, lis
 
     from larq_equalbits import data, training, tuning, zoo
     from larq_equalbits.callbacks import BitLogger
-    from larq_equalbits.decay import SGD
+    from larq_equalbits.optimizers import SGD
     from larq_equalbits.quantizers import BiHalf
 
     plan = settings.plan()

@@ -27,12 +27,13 @@ PROBE = 512
 
 def activation_entropy(run) -> float:
     """Entropy of all binary activations of the run's last network on test images."""
-    from larq_equalbits import observation, probe
+    from larq_equalbits._bits import counting
+    from larq_equalbits.callbacks import activations
 
     images = data.load(run.settings.dataset, data_dir=run.settings.data_dir, batch_size=PROBE)
     batch = next(iter(images.test))[0]
-    counts = probe.ActivationProbe(run.load_model(), batch).observe()
-    return observation.total(list(counts.values())).filter_entropy
+    counts = activations.ActivationProbe(run.load_model(), batch).observe()
+    return counting.total(list(counts.values())).filter_entropy
 
 
 @figure_program

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from program import Claim, figure_program, write_csv, write_plot, write_verdicts
 
-from larq_equalbits.errors import require
+from larq_equalbits._errors import require
 
 WEIGHTS = 12
 PAPER_ALL = 76

@@ -17,9 +17,9 @@ import click
 import numpy as np
 
 import larq_equalbits
-from larq_equalbits import files, training
+from larq_equalbits import _files, training
+from larq_equalbits._errors import require
 from larq_equalbits.cli import run_command
-from larq_equalbits.errors import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,7 +273,7 @@ def plot_points(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str)
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes `rows` with the keys of the first as the header."""
-    with files.replacing(path) as temporary, temporary.open("w", newline="") as file:
+    with _files.replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
@@ -281,13 +281,13 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def write_plot(figure: Any, path: Path) -> None:
     """Writes a matplotlib figure."""
-    with files.replacing(path) as temporary:
+    with _files.replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
 
 def write_verdicts(out: Path, claims: Sequence[Claim]) -> None:
     """Writes `verdicts.json` and prints a line for each claim."""
-    files.write_text(
+    _files.write_text(
         out / "verdicts.json", json.dumps([dataclasses.asdict(claim) for claim in claims], indent=2) + "\n"
     )
     words = {True: "holds", False: "does not hold", None: "cannot be told"}

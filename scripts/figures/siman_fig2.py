@@ -6,7 +6,7 @@ import numpy as np
 from program import Claim, Experiment, figure_program, write_csv, write_plot, write_verdicts
 
 from larq_equalbits import theory
-from larq_equalbits.errors import require
+from larq_equalbits._errors import require
 
 # The paper does not name the clamp to percentiles of its authors' code, which cuts off the tails of the theory.
 VARIANTS = {
@@ -20,7 +20,7 @@ PAPER = {"with l2": 0.36, "without l2": 0.51, "with l2, clamped": 0.36, "without
 
 def shares(run) -> list[float]:
     """The optimal share of +1 of every filter of every quantized kernel."""
-    from larq_equalbits.kernels import quantized_kernels
+    from larq_equalbits._bits.kernels import quantized_kernels
 
     found = []
     for kernel in quantized_kernels(run.load_model()):

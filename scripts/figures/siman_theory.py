@@ -13,7 +13,7 @@ from program import Claim, figure_program, write_csv, write_plot, write_verdicts
 import tensorflow as tf  # isort: skip
 
 from larq_equalbits import theory
-from larq_equalbits.errors import require
+from larq_equalbits._errors import require
 from larq_equalbits.quantizers import SiMaN
 
 WEIGHTS = 2_000_000

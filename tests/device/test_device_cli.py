@@ -10,10 +10,10 @@ import click.testing
 import numpy as np
 import pytest
 
+from larq_equalbits._errors import InputError
 from larq_equalbits.cli import device
-from larq_equalbits.errors import InputError
 
-MAIN = "import sys; sys.argv[0] = 'larq-equalbits'; from larq_equalbits.cli import main; main()"
+MAIN = "import sys; sys.argv[0] = 'larq-equalbits'; from larq_equalbits_program import main; main()"
 # Before 8.2 the runner mixes both streams unless it is told not to.
 OLD_CLICK = "mix_stderr" in inspect.signature(click.testing.CliRunner).parameters
 QUICK = ["--repeats", "3", "--warmup", "1", "--rounds", "1", "--images", "2"]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from larq_equalbits import device
+from larq_equalbits._errors import DeviceError, DeviceLostError
 from larq_equalbits.device.adb import Adb
-from larq_equalbits.device.failure import DeviceError, DeviceLostError
 from larq_equalbits.device.ssh import Ssh
 
 QUICK = {"repeats": 5, "warmup": 1, "rounds": 1, "images": 2}

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import export, zoo
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import data, export, zoo
-from larq_equalbits.errors import InputError
-from larq_equalbits.export import sidecar
+from larq_equalbits._errors import InputError
+from larq_equalbits.export import model_json
 from larq_equalbits.export.interpreter import load
 
 layers = tf.keras.layers
@@ -56,7 +56,7 @@ def test_a_trained_network_keeps_its_accuracy(trained, digits, io):
     assert [tensor["dtype"] for tensor in audited.inputs + audited.outputs] == [io, io]
     assert audited.operators["LceBconv2d"] == 3
     assert ("QUANTIZE" in audited.operators) or io == "int8"
-    described = sidecar.describe(report)
+    described = model_json.describe(report)
     assert set(described["inputs"][0]) == {"name", "shape", "dtype"} | (
         {"scale", "zero_point"} if io == "int8" else set()
     )
@@ -68,7 +68,7 @@ def test_integer_input_is_what_the_sidecar_says(trained, digits):
     report = export.convert(
         trained, calibrate_on=digits.train.take(4), input_type="int8", output_type="int8", **INT8
     )
-    described = json.loads(json.dumps(sidecar.describe(report)))["inputs"][0]
+    described = json.loads(json.dumps(model_json.describe(report)))["inputs"][0]
     images = next(iter(digits.test))[0].numpy()[:8]
     stored = np.clip(np.round(images / described["scale"]) + described["zero_point"], -128, 127)
     runner = load(report.tflite)

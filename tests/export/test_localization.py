@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import export
-from larq_equalbits.export import localization
+from larq_equalbits.export import layer_outputs
 from larq_equalbits.export.interpreter import load
 
 layers = tf.keras.layers
@@ -99,7 +99,7 @@ def test_the_layer_where_outputs_part_is_named(convolution, images):
     )
     snapped.build((None, 8, 8, 32))
     report = export.convert(snapped)
-    found = localization.first_difference(snapped, {snapped.input_names[0]: images})
+    found = layer_outputs.first_difference(snapped, {snapped.input_names[0]: images})
     assert found.startswith("they part at layer 'snapped', whose outputs differ by up to")
     # Between what Keras and what the file answers for the first image, a second class wins in one of them alone.
     last = snapped.layers[-1]

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import export, pruning, zoo
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 
 
 @tf.keras.utils.register_keras_serializable("tests")

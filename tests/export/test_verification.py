@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import export
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 from larq_equalbits.export.interpreter import load
 
 layers = tf.keras.layers

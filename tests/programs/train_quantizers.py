@@ -7,7 +7,7 @@ import larq as lq
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits.schedules import ErrorDecay, PercentileDecay
+from larq_equalbits.callbacks.schedules import ErrorDecay, PercentileDecay
 
 
 def strategy_of(name):

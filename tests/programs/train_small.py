@@ -12,7 +12,8 @@ import larq as lq
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits import distribution, training
+from larq_equalbits import training
+from larq_equalbits.training import distribution
 
 
 def build(*, input_shape, num_classes, quantizer, binarize_activations, units=16, dropout=0.2):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from larq_equalbits.errors import InputError
+from larq_equalbits._errors import InputError
 from larq_equalbits.tuning import keras_tuner, oracles
 
 OBJECTIVE = keras_tuner.Objective("score", "max")

@@ -4,8 +4,8 @@ import larq as lq
 import pytest
 import tensorflow as tf
 
-from larq_equalbits.errors import InputError
-from larq_equalbits.kernels import quantized_kernels
+from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._errors import InputError
 from larq_equalbits.tuning import HyperModel, keras_tuner, objective, ratios
 
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import callbacks, training, tuning
-from larq_equalbits.errors import InputError, WorkError
+from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits.tuning import distributed, trials
 
 SETTINGS = training.Settings(epochs=1, train_images=256, learning_rate=0.01)

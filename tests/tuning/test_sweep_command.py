@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from larq_equalbits._errors import InputError
 from larq_equalbits.cli import program
-from larq_equalbits.errors import InputError
 
 PROGRAM = Path(sys.executable).parent / "larq-equalbits"
 SHORT = ("--epochs", "1", "--train-images", "256", "--model-option", "width=0.1", "--learning-rate", "0.01")
@@ -26,7 +26,8 @@ def sweep(*arguments):
 
 def test_help_needs_no_tensorflow_and_shows_the_options_of_training(run_python):
     code = (
-        "import sys; sys.argv = ['larq-equalbits', 'sweep', '--help']; import larq_equalbits.cli as c\n"
+        "import sys; sys.argv = ['larq-equalbits', 'sweep', '--help']\n"
+        "import larq_equalbits_program; import larq_equalbits.cli as c\n"
         "try: c.main()\nexcept SystemExit: pass\nassert 'tensorflow' not in sys.modules"
     )
     done = run_python("-c", code)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from larq_equalbits.errors import invalid
+from larq_equalbits._errors import invalid
 from larq_equalbits.export.lowering import Rewrite
 from larq_equalbits.export.rewrites import (
     batch_norm,

@@ -1,0 +1,1 @@
+"""The quantized kernels of a model, and counts of their codes."""

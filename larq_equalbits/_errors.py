@@ -1,0 +1,62 @@
+"""What the package raises: answers to bad input, and a missing optional package; and what it takes for a number."""
+
+import importlib
+import math
+from numbers import Integral, Real
+from types import ModuleType
+from typing import Any
+
+
+class InputError(ValueError):
+    """Bad input: the message names the argument, what was received and what would be right."""
+
+
+class WorkError(RuntimeError):
+    """Work that failed although its input was fine: the message says what failed, and what can be done."""
+
+
+class BuildError(WorkError):
+    """A trial's model could not be built; the cause says why."""
+
+
+class ConversionError(WorkError):
+    """A model that was converted, but not to what was asked for: a float layer, or outputs that differ."""
+
+
+class DeviceError(WorkError):
+    """The device, or the program on it, did not do what was asked; the message says what and what to do."""
+
+
+class DeviceLostError(DeviceError):
+    """The device cannot be reached, or disappeared while it was in use."""
+
+
+def invalid(argument: str, received: Any, expected: str) -> InputError:
+    """The error for an `argument` that is not as `expected`, ready to be raised."""
+    return InputError(f"{argument} must be {expected}, but got {received!r}.")
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite real number, numpy's among them; a truth value is none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: Any, least: int) -> bool:
+    """Whether `value` is a whole number of at least `least`, of the type int or one of numpy's."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def require(extra: str, module: str) -> ModuleType:
+    """Imports the optional `module`, which the package's `extra` installs.
+
+    Raises:
+        ImportError: names the extra to install where the module is missing.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise
+        raise ImportError(
+            f"This needs {module}, which is not installed: pip install 'larq-equalbits[{extra}]'."
+        ) from error

@@ -1,0 +1,52 @@
+"""Models run on symbols: what a model takes, and a call that makes its variables and computes nothing."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from larq_equalbits._errors import InputError
+
+
+def build(model: tf.keras.Model, like: tf.keras.Model) -> None:
+    """Builds `model` by a symbolic run on what `like` takes."""
+    run(model, specification(like))
+
+
+def run(model: tf.keras.Model, given: tuple[tuple[Any, ...], dict[str, Any]]) -> tf.Graph:
+    """The graph of a call of `model` with the arguments `given`, without training."""
+
+    def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return model(*args, **{**kwargs, "training": False})
+
+    function = tf.function(call, autograph=False)
+    return function.get_concrete_function(*given).graph
+
+
+def specification(model: tf.keras.Model) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments, as tensor specifications, with which the built `model` can be called.
+
+    Raises:
+        InputError: a model that was never built or called.
+    """
+    if getattr(model, "inputs", None) is not None:
+        return (
+            tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), model.input),
+        ), {}
+    args, kwargs = getattr(model, "_saved_model_arg_spec", None) or ((), {})
+    if args:
+        wanted = {name: value for name, value in kwargs.items() if name != "training"}
+        return tuple(args), wanted
+    shape = getattr(model, "_build_input_shape", None)
+    if model.built and shape is not None:
+        return (_specified(shape),), {}
+    raise InputError(
+        f"model {model.name!r} must be built: call it once on an input, or give its input shape."
+    )
+
+
+def _specified(shape: Any) -> Any:
+    if isinstance(shape, dict):
+        return {name: _specified(one) for name, one in shape.items()}
+    if isinstance(shape, tf.TensorShape) or all(size is None or isinstance(size, int) for size in shape):
+        return tf.TensorSpec(shape, tf.keras.backend.floatx())
+    return [_specified(one) for one in shape]

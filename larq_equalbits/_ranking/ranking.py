@@ -1,0 +1,215 @@
+"""Which weights are among the largest of their filter, exact with ties: by a sort, bisection or counting passes.
+
+A filter is all weights that share the last index, flattened row by row; with ``granularity="layer"`` the
+whole kernel is one filter. Weights rank as in ``numpy.argsort(kind="stable")``: ascending, equal values
+by position with the earlier one lower, -0.0 equal to +0.0, NaN last. Everything here is a pure function
+of tensors of type float16, bfloat16, float32 or float64, and never rounds or flushes a weight, because
+it compares bit patterns.
+"""
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import tensorflow as tf
+
+from larq_equalbits._errors import InputError, invalid
+from larq_equalbits._ranking import bisection
+from larq_equalbits._ranking.columns import SMALL_WEIGHTS
+from larq_equalbits._ranking.compiled import FEW_WEIGHTS, compiled
+from larq_equalbits._ranking.orders import PLACE_TYPES, ByKey, ByValue, magnitude_keys, rank_keys
+from larq_equalbits._ranking.selection import chosen_among, cut_of, kth_highest
+
+GRANULARITIES = ("filter", "layer")
+
+
+def exact_count(ratio: float, size: int) -> int:
+    """ceil(ratio * size), the product taken exactly in decimal: 0.3 of 10 is 3, although 0.3 is not a double.
+
+    Args:
+        ratio: share in [0, 1], understood as its shortest decimal notation.
+        size: how many there are.
+    """
+    return -int(-Fraction(Decimal(repr(float(ratio)))) * size // 1)
+
+
+def filter_size(shape: tf.TensorShape | tuple[int, ...], granularity: str = "filter") -> int:
+    """How many weights are ranked together in a kernel of `shape`.
+
+    Raises:
+        InputError: for rank 0 or 1, unknown dimensions, a filter without weights, an unknown granularity.
+    """
+    if granularity not in GRANULARITIES:
+        raise invalid("granularity", granularity, f"one of {GRANULARITIES}")
+    dimensions = tf.TensorShape(shape)
+    if not dimensions.is_fully_defined():
+        raise invalid("kernel", str(dimensions), "of a fully known shape")
+    if dimensions.rank < 2:
+        raise InputError(
+            f"kernel must have rank 2 or more, (..., inputs, outputs), but got shape {dimensions.as_list()}."
+        )
+    size = (dimensions[:-1] if granularity == "filter" else dimensions).num_elements()
+    if size == 0:
+        raise InputError(f"kernel must have weights in every filter, but got shape {dimensions.as_list()}.")
+    return size
+
+
+def magnitude(x: tf.Tensor) -> tf.Tensor:
+    """|x| by its bit pattern, so that denormal values stay what they are."""
+    integer = PLACE_TYPES[x.dtype.size]
+    return tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(x, integer), integer.max), x.dtype)
+
+
+def _highest_by_sort(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    # `argsort` puts the earlier of equal keys first, so the rows are reversed.
+    descending = tf.argsort(tf.transpose(keys[::-1]), axis=1, direction="DESCENDING", stable=True)
+    return tf.transpose(tf.argsort(descending, axis=1, stable=True))[::-1] < count
+
+
+@compiled
+def _highest_by_bisection(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    return bisection.highest(rank_keys(values), count)
+
+
+@compiled
+def _select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """`chosen` at the `count` highest ranks of every column of `values`, `others` elsewhere.
+
+    Codes are chosen as int8 and cast by who asks for them: so one function, which takes seconds to compile, serves
+    layers and observations, and costs a layer no more.
+    """
+    order = ByValue(values.dtype)
+    return chosen_among(values, cut_of(values, count, order), order, chosen, others)
+
+
+def _choose(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    size = values.shape.num_elements()
+    if size > SMALL_WEIGHTS:
+        return _select(values, count, chosen, others)
+    if size > FEW_WEIGHTS:
+        return tf.where(_highest_by_bisection(values, count), chosen, others)
+    return tf.where(_highest_by_sort(rank_keys(values), count), chosen, others)
+
+
+_magnitude_keys = compiled(magnitude_keys)
+
+
+@compiled
+def _select_by_magnitude(values: tf.Tensor, mean: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    one = tf.ones([], tf.int8)
+    keys = magnitude_keys(values, mean)
+    if values.shape.num_elements() <= SMALL_WEIGHTS:
+        return tf.where(bisection.highest(keys, count), one, -one)
+    order = ByKey(keys.dtype)
+    return chosen_among(keys, cut_of(keys, count, order), order, one, -one)
+
+
+@compiled
+def centred_magnitudes(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+    """``|w - mean|`` of filters (n, filters), in float64 and rounded as `top_magnitude_codes` says."""
+    keys = magnitude_keys(filters, mean)
+    return ByKey(keys.dtype).guide(keys)
+
+
+def top_magnitude_codes(filters: tf.Tensor, mean: tf.Tensor, count: Any) -> tf.Tensor:
+    """+1 for the `count` largest ``|w - mean|`` of every filter, -1 for the others, as int8.
+
+    The differences are rounded to the 24 bits of float32 in kernels of up to 32 bits, as the authors'
+    arithmetic rounds; equal ones rank by position.
+
+    Args:
+        filters: floating-point (n, filters).
+        mean: float64 (filters), as of `standardization.mean`.
+        count: an integer from 0 to n, or an int32 tensor with one for every filter.
+    """
+    values, counts = _columns(filters, count, "filter")
+    if filters.shape.num_elements() > FEW_WEIGHTS:
+        return _select_by_magnitude(values, mean, counts)
+    one = tf.ones([], tf.int8)
+    return tf.where(_highest_by_sort(_magnitude_keys(values, mean), counts), one, -one)
+
+
+def _columns(x: tf.Tensor, count: Any, granularity: str) -> tuple[tf.Tensor, tf.Tensor]:
+    size = filter_size(x.shape, granularity)
+    columns = x.shape[-1] if granularity == "filter" else 1
+    return tf.reshape(x, [size, columns]), tf.broadcast_to(tf.cast(count, tf.int32), [columns])
+
+
+def top_mask(x: Any, count: Any, granularity: str = "filter") -> tf.Tensor:
+    """True for the `count` highest ranks of every filter, exactly that many.
+
+    Args:
+        x: floating-point kernel, its filters along the last axis.
+        count: an integer from 0 to the size of a filter, or an int32 tensor with one for every filter.
+        granularity: "filter", or "layer" to rank over the whole kernel.
+
+    Returns:
+        A boolean tensor of the shape of `x`.
+
+    Raises:
+        InputError: for rank 0 or 1, a filter without weights, an unknown granularity.
+    """
+    x = tf.convert_to_tensor(x)
+    return tf.reshape(
+        _choose(*_columns(x, count, granularity), tf.constant(True), tf.constant(False)), x.shape
+    )
+
+
+def top_codes(x: Any, count: Any, granularity: str = "filter") -> tf.Tensor:
+    """+1 for the `count` highest ranks of every filter, -1 for the others, as int8 in the shape of `x`.
+
+    The arguments and errors are those of `top_mask`.
+    """
+    x = tf.convert_to_tensor(x)
+    one = tf.ones([], tf.int8)
+    return tf.reshape(_choose(*_columns(x, count, granularity), one, -one), x.shape)
+
+
+def split_codes(x: Any, low: Any, high: Any, granularity: str = "filter") -> tf.Tensor:
+    """-1 for the `low` lowest ranks of every filter, +1 for the `high` highest, 0 between; type of `x`.
+
+    Equal Bits prunes with ``low = int((1 - s) / 2 * n)`` and ``high = n - int((1 + s) / 2 * n)``.
+
+    Args:
+        x: floating-point kernel, its filters along the last axis.
+        low: how many get -1; an integer or an int32 tensor with one for every filter.
+        high: how many get +1; ``low + high`` at most the size of a filter.
+        granularity: "filter", or "layer" to rank over the whole kernel.
+
+    Raises:
+        InputError: for rank 0 or 1, a filter without weights, an unknown granularity.
+    """
+    x = tf.convert_to_tensor(x)
+    size = filter_size(x.shape, granularity)
+    one = tf.ones([], x.dtype)
+    above_low = tf.where(top_mask(x, size - tf.cast(low, tf.int32), granularity), tf.zeros_like(one), -one)
+    return tf.where(top_mask(x, high, granularity), one, above_low)
+
+
+@compiled
+def _compiled_order_statistics(values: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    return tf.map_fn(
+        lambda count: kth_highest(values, count), counts[:, tf.newaxis], fn_output_signature=values.dtype
+    )[:, 0]
+
+
+def quantiles(x: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+    """Values of `x`, all of it together, below which the given shares lie, interpolated linearly.
+
+    Args:
+        x: floating-point tensor of any shape, not empty.
+        shares: float64 tensor of rank 1, each share in [0, 1].
+
+    Returns:
+        A tensor of rank 1 and the type of `x`, one value for every share.
+    """
+    size = x.shape.num_elements()
+    place = shares * (size - 1)
+    below = tf.floor(place)
+    ranks = tf.cast(tf.concat([below, tf.minimum(below + 1, size - 1)], 0), tf.int32)
+    if size <= SMALL_WEIGHTS:
+        both = tf.gather(tf.sort(tf.reshape(x, [size])), ranks)
+    else:
+        both = _compiled_order_statistics(tf.reshape(x, [size, 1]), size - ranks)
+    lower, upper = tf.split(both, 2)
+    return lower + (upper - lower) * tf.cast(place - below, x.dtype)

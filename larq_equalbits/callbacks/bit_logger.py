@@ -1,0 +1,316 @@
+"""The Keras callback that shows what the bits of a model do while it trains."""
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from larq_equalbits._bits.counting import BitCounts, CodeMemory, optimal_ratio, total
+from larq_equalbits._bits.kernels import QuantizedKernel, quantized_kernels
+from larq_equalbits._errors import InputError, invalid, is_whole
+from larq_equalbits.callbacks.activations import ActivationProbe
+from larq_equalbits.callbacks.tensorboard import BitSummaries
+
+_EPOCHS, _STEPS = 0, 1
+
+
+def _callback_list() -> Any:
+    """The `CallbackList` that is calling, or None: Keras gives a callback no other way to its neighbours."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, tf.keras.callbacks.CallbackList):
+            return owner
+        frame = frame.f_back
+    return None
+
+
+def _when_built(model: tf.keras.Model, action: Callable[[], None]) -> None:
+    """Calls `action` when the first step is due, with `model` built for the batches it is about to get."""
+    attributes = vars(model)
+    train = model.train_function
+
+    def train_function(iterator: Any) -> Any:
+        attributes["train_function"] = train
+        inputs = tf.keras.utils.unpack_x_y_sample_weight(iterator.element_spec)[0]
+        # A batch of several replicas has a spec for each.
+        inputs = tf.nest.map_structure(lambda spec: getattr(spec, "_value_specs", [spec])[0], inputs)
+        # Tracing the model makes its variables, and takes nothing from the iterator.
+        tf.function(model).get_concrete_function(inputs, training=False)
+        action()
+        return train(iterator)
+
+    attributes["train_function"] = train_function
+
+
+class _TidyProgress(tf.keras.callbacks.Callback):
+    """Runs just before Keras' progress line and keeps the keys of single layers out of it."""
+
+    def __init__(self, hidden: set[str]):
+        super().__init__()
+        self._hidden = hidden
+        self._supports_tf_logs = True
+
+    def _hide(self, logs: dict[str, Any] | None, everything: bool) -> None:
+        for key in self._hidden.intersection(logs or {}):
+            if logs is not None and (everything or "/" in key):
+                del logs[key]
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # Keras' line would average the values of single steps into that of the epoch.
+        self._hide(logs, everything=True)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._hide(logs, everything=False)
+
+
+class BitLogger(tf.keras.callbacks.Callback):
+    r"""Puts entropy, share of +1 and flips of the bits of every quantized kernel into Keras' `logs`.
+
+    A code is the sign of what a layer computes with (-1, +1, or 0 where a weight is pruned), so a scale
+    plays no part. For every quantized kernel, as ``<layer>/<key>``, and for the network as if it were one
+    kernel, as ``<key>``:
+
+    - ``positive_ratio``: \(p = n_+ / (n_+ + n_-)\), the share of +1 among the codes that are not 0.
+    - ``bit_entropy``: \(-p \log_2 p - (1-p) \log_2 (1-p)\), in bits, 0 to 1; exactly 1.0 for equal counts.
+      With `bi_half` and an odd number n of weights in a filter, p is (n+1)/2n and the entropy is below 1.
+    - ``filter_entropy``: the mean over the filters (the last index of (height, width, in, out)) of each
+      filter's own bit entropy, which is what Equal Bits maximises: two opposite constant filters have a
+      bit entropy of 1 and a filter entropy of 0.
+    - ``bit_flips``: the share of codes that changed since the last observation: in an epoch's `logs` since
+      the end of the epoch before (in the first epoch of a `fit`, since the epoch began, so that weights
+      which were loaded or restored by then count as the start), in a step's `logs` since the last
+      observed step.
+    - ``sparsity`` and ``symbol_entropy``: the share of 0, and the entropy in bits (0 to log2(3)) of -1, 0
+      and +1 as three symbols; for kernels whose quantizer has a `sparsity` or that have zeros at the start.
+    - ``activation_entropy`` and ``activation_positive_ratio``, with a `probe`, at the end of an epoch: the
+      same of what the `input_quantizer` of every layer answers (Equal Bits, Fig. 1b).
+    - ``optimal_ratio``, with `optimal_ratio=True`, at the end of an epoch: the mean over the filters of the
+      share of +1 that would lose least of the latent weights (SiMaN, Corollary 1).
+
+    Order: Keras calls callbacks one after the other with the same `logs`, so only those behind this one see
+    its keys. It therefore moves itself to the front of the list when the model is set; History, CSVLogger,
+    TensorBoard, EarlyStopping, ModelCheckpoint and a keras-tuner objective see its keys wherever it was
+    given. Keras forbids that in a loop of your own that calls callbacks without a `CallbackList`: put this
+    one first there. Keras' progress line shows the network's keys only, not those of every layer.
+
+    Cost: one byte per observed weight on the weights' device. An observation quantizes every kernel once
+    more and counts on the device; only counts per filter are copied. Every epoch adds nothing to a step.
+
+    Args:
+        every: "epoch", or a positive number of steps: then every such step's `logs` get the keys of the
+            kernels too, and `records` keeps them. With `steps_per_execution` an observation waits for the
+            execution to end.
+        layers: names of the kernels to observe; all of them by default.
+        probe: a batch of inputs for the activations, or None. It runs once at the end of every epoch.
+        optimal_ratio: whether to log SiMaN's share of +1 at the optimum, which sorts every kernel.
+        log_dir: where to write scalars and histograms for TensorBoard, as run "bits" of that folder. By
+            default the folder of the `TensorBoard` callback of the same `fit`, and nothing without one.
+        histogram_freq: after how many epochs histograms are written; 0 for none.
+
+    Attributes:
+        records: a dict for each observed step: the keys, and "step", counted from 1 over all `fit` calls.
+
+    Raises:
+        InputError: for arguments out of range; before training starts, for a model without a quantized
+            kernel, an unknown layer, a probe the model does not accept, a log folder that cannot be written.
+
+    >>> model.fit(x, y, callbacks=[BitLogger()])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        every: str | int = "epoch",
+        *,
+        layers: Sequence[str] | None = None,
+        probe: Any = None,
+        optimal_ratio: bool = False,
+        log_dir: str | os.PathLike[str] | None = None,
+        histogram_freq: int = 1,
+    ):
+        super().__init__()
+        if every != "epoch" and not is_whole(every, 1):
+            raise invalid("every", every, '"epoch" or a positive number of steps')
+        if not is_whole(histogram_freq, 0):
+            raise invalid("histogram_freq", histogram_freq, "a number of epochs, or 0 for none")
+        if isinstance(layers, str):
+            raise invalid("layers", layers, "a list of names")
+        self.every = every if every == "epoch" else int(every)
+        self.layers = None if layers is None else list(layers)
+        self.probe = probe
+        self.optimal_ratio = optimal_ratio
+        self.log_dir = log_dir
+        self.histogram_freq = histogram_freq
+        self.records: list[dict[str, float]] = []
+        self._supports_tf_logs = True
+        self._steps = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._memory: CodeMemory | None = None
+        self._activations: ActivationProbe | None = None
+        self._summaries: BitSummaries | None = None
+        self._neighbours: list[tf.keras.callbacks.Callback] = []
+        self._hidden: set[str] = set()
+        self._sparse: set[str] = set()
+        self._first_batch = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy starts with: the settings and the records, without anything of a running training."""
+        copy = BitLogger(self.every)
+        settings = ("layers", "probe", "optimal_ratio", "log_dir", "histogram_freq", "records", "_steps")
+        return {**vars(copy), **{name: getattr(self, name) for name in settings}}
+
+    def get_state(self) -> dict[str, Any]:
+        """What a resumed training needs beyond the model's weights, ready for JSON."""
+        return {"steps": self._steps, "records": self.records}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues where `get_state` was called."""
+        self._steps = int(state["steps"])
+        self.records = [dict(record) for record in state["records"]]
+
+    def _implements_train_batch_hooks(self) -> bool:
+        return self.every != "epoch"
+
+    def set_model(self, model: tf.keras.Model) -> None:
+        """Takes the model, and the first place in the list of callbacks."""
+        super().set_model(model)
+        self._forget()
+        owner = _callback_list()
+        if owner is None or not any(callback is self for callback in owner.callbacks):
+            return
+        # Keras is looping over this list: what it has passed stays passed, as the entry moves to the front.
+        position = next(i for i, callback in enumerate(owner.callbacks) if callback is self)
+        owner.callbacks.insert(0, owner.callbacks.pop(position))
+        if isinstance(owner.callbacks[-1], tf.keras.callbacks.ProgbarLogger):
+            owner.callbacks.insert(len(owner.callbacks) - 1, _TidyProgress(self._hidden))
+        self._neighbours = owner.callbacks
+
+    def _kernels(self) -> list[QuantizedKernel]:
+        kernels = quantized_kernels(self.model)
+        if not kernels:
+            raise InputError(
+                f"model {self.model.name!r} has no quantized kernel to observe: "
+                "give a Larq layer a kernel_quantizer."
+            )
+        names = [kernel.name for kernel in kernels]
+        for name in self.layers or ():
+            if name not in names:
+                raise invalid("layers", name, f"among the quantized kernels {names}")
+        return [kernel for kernel in kernels if self.layers is None or kernel.name in self.layers]
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Checks everything that was asked for, before any weight changes."""
+        self._memory = None
+        log_dir = self.log_dir
+        for callback in self._neighbours:
+            if log_dir is None and isinstance(callback, tf.keras.callbacks.TensorBoard):
+                log_dir = callback.log_dir
+        if log_dir is not None:
+            self._summaries = BitSummaries(log_dir)
+        if self.model.built:
+            self._check()
+        else:
+            _when_built(self.model, self._start)
+
+    def _check(self) -> None:
+        self._kernels()
+        if self.probe is not None:
+            self._activations = ActivationProbe(self.model, self.probe)
+
+    def _start(self) -> None:
+        self._check()
+        kernels = self._kernels()
+        self._memory = CodeMemory(kernels, slots=1 if self.every == "epoch" else 2)
+        self._sparse = {
+            kernel.name
+            for kernel, counts in zip(kernels, self._memory.observe(_EPOCHS), strict=True)
+            if counts.sparsity or getattr(kernel.quantizer, "sparsity", None) is not None
+        }
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Remembers the codes that the first flips count against.
+
+        Not earlier: `BackupAndRestore` restores weights when training begins.
+        """
+        if self._memory is None and self.model.built:
+            self._start()
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Notes where an execution of one or more steps begins."""
+        self._first_batch = batch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Observes, when a multiple of `every` steps is reached."""
+        before = self._steps
+        self._steps += batch - self._first_batch + 1
+        if not isinstance(self.every, int) or self._steps // self.every == before // self.every:
+            return
+        values = self._observe(_STEPS)
+        self.records.append({"step": self._steps, **values})
+        if self._summaries is not None:
+            self._summaries.scalars(values, self._steps, "_by_step")
+        if logs is not None:
+            logs.update(values)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Observes, and adds the keys to `logs`."""
+        if self._memory is None:
+            self._start()
+        assert self._memory is not None
+        values = self._observe(_EPOCHS)
+        if self._activations is not None:
+            values.update(_named(self._activations.observe(), _activation_measures))
+        if self.optimal_ratio:
+            for kernel in self._memory.kernels:
+                values[f"{kernel.name}/optimal_ratio"] = optimal_ratio(kernel.variable.latent_variable)
+        self._hidden.update(values)
+        if self._summaries is not None:
+            self._summaries.scalars(values, epoch)
+            if self.histogram_freq and epoch % self.histogram_freq == 0:
+                self._summaries.histograms(self._memory.kernels, epoch)
+        if logs is not None:
+            logs.update(values)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Closes the event file."""
+        if self._summaries is not None:
+            self._summaries.close()
+
+    def _observe(self, slot: int) -> dict[str, float]:
+        assert self._memory is not None
+        kernels, counts = self._memory.kernels, self._memory.observe(slot)
+        values = _named(dict(zip([kernel.name for kernel in kernels], counts, strict=True)), _measures)
+        if self._sparse:
+            pruned = {
+                kernel.name: own
+                for kernel, own in zip(kernels, counts, strict=True)
+                if kernel.name in self._sparse
+            }
+            values.update(_named(pruned, _sparse_measures))
+            values.update(_sparse_measures(total(counts)))
+        self._hidden.update(values)
+        return values
+
+
+def _named(
+    counts: dict[str, BitCounts], measures: Callable[[BitCounts], dict[str, float]]
+) -> dict[str, float]:
+    own = {f"{name}/{key}": value for name, each in counts.items() for key, value in measures(each).items()}
+    return {**own, **measures(total(list(counts.values())))}
+
+
+def _measures(counts: BitCounts) -> dict[str, float]:
+    names = ("bit_entropy", "positive_ratio", "bit_flips", "filter_entropy")
+    return {name: getattr(counts, name) for name in names}
+
+
+def _sparse_measures(counts: BitCounts) -> dict[str, float]:
+    return {"sparsity": counts.sparsity, "symbol_entropy": counts.symbol_entropy}
+
+
+def _activation_measures(counts: BitCounts) -> dict[str, float]:
+    return {"activation_entropy": counts.bit_entropy, "activation_positive_ratio": counts.positive_ratio}

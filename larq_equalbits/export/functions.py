@@ -1,0 +1,105 @@
+"""A model as one function of named inputs, and that function through LCE's converter."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+from larq.quantized_variable import QuantizedVariable
+
+from larq_equalbits._errors import require
+
+Range = tuple[float, float]
+
+
+def input_names(model: tf.keras.Model, count: int) -> list[str]:
+    """The names of the inputs of `model`, in its order."""
+    return list(getattr(model, "input_names", None) or [f"input_{i + 1}" for i in range(count)])
+
+
+def output_names(model: tf.keras.Model, count: int) -> list[str]:
+    """The names of the outputs of `model`, in its order."""
+    names = list(getattr(model, "output_names", None) or [])
+    return names if len(names) == count else [f"output_{i + 1}" for i in range(count)]
+
+
+def arrange(model: tf.keras.Model, named: Mapping[str, Any]) -> Any:
+    """Inputs by name in the structure in which `model` takes them."""
+    (structure, *_), _ = model.save_spec(dynamic_batch=False)
+    names = input_names(model, len(tf.nest.flatten(structure)))
+    return tf.nest.pack_sequence_as(structure, [named[name] for name in names])
+
+
+@contextlib.contextmanager
+def eagerly() -> Iterator[None]:
+    """Within the block, a model that calls its layers inside a `tf.function` of its own calls them directly.
+
+    Such a function would keep what it traced of a lowered model, constants and all, after the model is itself again;
+    and what it computes could not be seen from outside.
+    """
+    former = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(former)
+
+
+def bounded(values: tf.Tensor, limits: Range) -> tf.Tensor:
+    """`values` through a fake-quant operator, which tells the converter that they lie between `limits`."""
+    return tf.quantization.fake_quant_with_min_max_args(values, *limits)
+
+
+class Served(tf.Module):
+    """A model as one function of named inputs, with a batch of one.
+
+    Larq's variables stay out of the module: it holds the plain ones inside them.
+
+    Args:
+        model: a model that is lowered.
+        inputs: the ranges of the inputs by name, where they are to be integers.
+        outputs: the ranges of the outputs by name, where they are to be integers.
+        watched: filled while the model is traced with further tensors to yield, by name.
+    """
+
+    def __init__(
+        self,
+        model: tf.keras.Model,
+        inputs: Mapping[str, Range] | None = None,
+        outputs: Mapping[str, Range] | None = None,
+        watched: Mapping[str, tf.Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.held = [
+            variable.latent_variable if isinstance(variable, QuantizedVariable) else variable
+            for variable in model.variables
+        ]
+        (structure, *_), _ = model.save_spec(dynamic_batch=False)
+        flat = tf.nest.flatten(structure)
+        specs = [tf.TensorSpec([1, *spec.shape[1:]], spec.dtype) for spec in flat]
+
+        def serve(**named: tf.Tensor) -> dict[str, tf.Tensor]:
+            given = {name: bounded(value, inputs[name]) if inputs else value for name, value in named.items()}
+            answers = tf.nest.flatten(model(arrange(model, given), training=False))
+            by_name = dict(zip(output_names(model, len(answers)), answers, strict=True))
+            graph = tf.compat.v1.get_default_graph()
+            # What the branch of a condition or the body of a loop computed cannot leave it.
+            seen = {name: value for name, value in (watched or {}).items() if value.graph is graph}
+            return seen | {
+                name: bounded(value, outputs[name]) if outputs else value for name, value in by_name.items()
+            }
+
+        names = input_names(model, len(flat))
+        with eagerly():
+            self.serve = tf.function(serve).get_concrete_function(**dict(zip(names, specs, strict=True)))
+
+
+def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> bytes:
+    """The .tflite file that LCE makes of `served`, with inputs and outputs of these types."""
+    converter = require("deploy", "larq_compute_engine")
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(served, folder, signatures={"serving_default": served.serve})
+        return converter.convert_saved_model(
+            folder, inference_input_type=input_type, inference_output_type=output_type, target="arm"
+        )

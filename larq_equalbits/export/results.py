@@ -1,0 +1,175 @@
+"""What a conversion says about itself: a row per layer, the verification, and the bytes."""
+
+import dataclasses
+import json
+from typing import Any
+
+from larq_equalbits._errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerReport:
+    """What became of one layer that has weights.
+
+    Attributes:
+        name: the layer's name, with those of the models around it; of a bare file, its tensor's name.
+        operator: the operators that it became, joined by " + ".
+        binary: whether all of its multiplications run on binary kernels.
+        bytes: the constants of its operators in the file, in bytes.
+        weights: the type of its weights: "1 bit", "int8" or "float32"; "" where it has none in the file.
+        reason: why it is not binary where it is not.
+        rewrite: what was done to the layer before conversion; "" for nothing.
+        expected: whether the layer should be binary: it has a binary kernel and a binary input.
+    """
+
+    name: str
+    operator: str
+    binary: bool
+    bytes: int
+    weights: str = ""
+    reason: str = ""
+    rewrite: str = ""
+    expected: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as plain values."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """How a file's outputs compare with Keras'.
+
+    Attributes:
+        images: how many inputs were compared.
+        max_abs_diff: largest absolute difference between any two outputs.
+        argmax_agreement: share of the inputs with the same largest output, of the first output of the model.
+        keras_accuracy: share of right classes in Keras; None without labels.
+        tflite_accuracy: the same of the file.
+        first_difference: where a file without integers gives another class: a clause on the first layer whose outputs
+            part, found by converting once more; "" elsewhere.
+    """
+
+    images: int
+    max_abs_diff: float
+    argmax_agreement: float
+    keras_accuracy: float | None = None
+    tflite_accuracy: float | None = None
+    first_difference: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as plain values."""
+        return dataclasses.asdict(self)
+
+    @property
+    def differing(self) -> int:
+        """How many inputs get another class."""
+        return self.images - round(self.argmax_agreement * self.images)
+
+    def within(self, tolerance: float) -> bool:
+        """Whether at most the share `tolerance` (0 to 1) of the inputs gets another class."""
+        # Counts, as 1 - 0.0004 is a little more than 9996 / 10000 or a little less.
+        return self.differing <= tolerance * self.images + 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class ConversionReport:
+    """A converted model and what is known about it.
+
+    Attributes:
+        tflite: the file's bytes.
+        layers: a row for each layer with weights, in the order of the file.
+        verification: None where no inputs were given to verify on.
+        float_layers: "float32" or "int8": the type of the layers that are not binary.
+    """
+
+    tflite: bytes = dataclasses.field(repr=False)
+    layers: list[LayerReport]
+    verification: Verification | None = None
+    float_layers: str = "float32"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the bytes, as plain values."""
+        return {
+            "tflite_bytes": len(self.tflite),
+            "float_layers": self.float_layers,
+            "layers": [layer.to_dict() for layer in self.layers],
+            "verification": self.verification.to_dict() if self.verification else None,
+        }
+
+    def to_json(self) -> str:
+        """Everything but the bytes as JSON; `from_json` takes the bytes back beside it."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str, tflite: bytes) -> "ConversionReport":
+        """The report that `to_json` wrote about the file with these bytes.
+
+        Raises:
+            InputError: where the text is no such report, or tells of a file of another size.
+        """
+        try:
+            values = json.loads(text)
+            report = cls(
+                tflite,
+                [LayerReport(**layer) for layer in values["layers"]],
+                Verification(**values["verification"]) if values["verification"] else None,
+                values["float_layers"],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"text must be the JSON of a conversion report, but is not: {error}") from error
+        if values["tflite_bytes"] != len(tflite):
+            raise InputError(
+                f"tflite must be the file of the report, of {values['tflite_bytes']} bytes, but has {len(tflite)}."
+            )
+        return report
+
+    def __rich__(self) -> Any:
+        """A table of the layers, with the verification below it."""
+        from rich.console import Group
+        from rich.text import Text
+
+        lines: list[Any] = [table(self.layers), Text(f"{len(self.tflite):,} bytes")]
+        if self.verification is not None:
+            lines.append(Text(describe(self.verification)))
+        return Group(*lines)
+
+    def __str__(self) -> str:
+        """The same as plain text."""
+        return render(self)
+
+
+def table(layers: list[LayerReport]) -> Any:
+    """The rows as a rich table."""
+    from rich.table import Table
+
+    result = Table("layer", "operator", "binary", "weights", "bytes", "rewrite", "why not binary")
+    for layer in layers:
+        mark = "yes" if layer.binary else ("NO" if layer.expected else "no")
+        size = f"{layer.bytes:,}"
+        result.add_row(layer.name, layer.operator, mark, layer.weights, size, layer.rewrite, layer.reason)
+    return result
+
+
+def describe(verification: Verification) -> str:
+    """One sentence on a verification."""
+    sentence = (
+        f"{verification.images} inputs against Keras: same class on {verification.argmax_agreement:.2%}, "
+        f"largest difference {verification.max_abs_diff:.3g}"
+    )
+    if verification.keras_accuracy is not None:
+        sentence += (
+            f"; accuracy {verification.keras_accuracy:.4f} in Keras, {verification.tflite_accuracy:.4f} here"
+        )
+    return sentence + (f"; {verification.first_difference}" if verification.first_difference else "")
+
+
+def render(renderable: Any) -> str:
+    """What rich would print, as plain text."""
+    import io
+
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=140, color_system=None)
+    console.print(renderable)
+    return console.file.getvalue()  # type: ignore[attr-defined]

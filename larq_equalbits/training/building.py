@@ -1,0 +1,214 @@
+"""Puts a run together: its data, its network (quantizer, constraints, learned scores), its optimizer and callbacks."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import larq
+import tensorflow as tf
+
+from larq_equalbits import data, optimizers
+from larq_equalbits._errors import InputError, invalid
+from larq_equalbits._keras import cloning
+from larq_equalbits.callbacks import BitLogger
+from larq_equalbits.training import recipes, run_folder
+from larq_equalbits.training.settings import Settings
+
+Builder = Callable[..., tf.keras.Model]
+
+
+def images(settings: Settings, *, download: bool = False) -> data.Data:
+    """The data of a run.
+
+    Raises:
+        InputError: as `data.load`.
+    """
+    return data.load(
+        settings.dataset,
+        batch_size=settings.plan().batch_size,
+        seed=settings.seed,
+        data_dir=settings.data_dir,
+        augment=settings.augment,
+        validation_fraction=settings.validation_fraction,
+        train_images=settings.train_images,
+        download=download,
+    )
+
+
+def build(
+    settings: Settings, plan: recipes.Recipe, images: data.Data, builder: Builder | None
+) -> tf.keras.Model:
+    """The network of a run, not yet compiled.
+
+    Args:
+        settings: name the network and its options.
+        plan: of the recipe, the quantizer, the constraint of binary kernels and MPT's sparsity are used.
+        images: the network has to take these and to tell their classes apart.
+        builder: in place of the zoo's.
+
+    Raises:
+        InputError: an unknown network or quantizer, options that they do not have, or a network that does not
+            fit the images.
+    """
+    options = settings.model_options
+    if builder is None:
+        from larq_equalbits import zoo
+
+        builder = zoo.get(settings.model)
+        options = {**recipes.model_options(settings.recipe), **options}
+    try:
+        model = builder(
+            input_shape=images.input_shape,
+            num_classes=images.num_classes,
+            quantizer=quantizer(plan.quantizer, settings.quantizer_options),
+            binarize_activations=settings.binarize_activations,
+            **options,
+        )
+    except TypeError as error:
+        raise InputError(f"model_options must suit the network {settings.model!r}, but {error}.") from error
+    if tuple(model.output_shape[1:]) != (images.num_classes,):
+        raise InputError(
+            f"model must have {images.num_classes} outputs for the classes of {images.name}, but "
+            f"{model.name!r} has the output shape {model.output_shape}."
+        )
+    if tuple(model.input_shape[1:]) != images.input_shape:
+        raise InputError(
+            f"model must take images of shape {images.input_shape} as in {images.name}, but {model.name!r} "
+            f"takes {model.input_shape[1:]}."
+        )
+    if plan.constraint is not None:
+        model = constrained(model, plan.constraint)
+    if plan.score_sparsity is not None:
+        from larq_equalbits import pruning
+
+        model = pruning.prune(model, plan.score_sparsity, "score")
+    return model
+
+
+def quantizer(name: str, options: dict[str, Any]) -> Any:
+    """The kernel quantizer of an alias: the alias itself, or an object where there are `options`.
+
+    Raises:
+        InputError: an unknown alias, or options that it does not have.
+    """
+    try:
+        made = larq.quantizers.get({"class_name": name, "config": dict(options)})
+    except InputError:
+        raise
+    except (ValueError, TypeError, AttributeError) as error:
+        if options and _is_known(name):
+            raise InputError(f"quantizer_options must suit {name!r}, but {error}.") from error
+        raise invalid(
+            "quantizer", name, "the alias of a quantizer, such as bi_half, siman or ste_sign"
+        ) from error
+    return made if options else name
+
+
+def _is_known(name: str) -> bool:
+    try:
+        larq.quantizers.get(name)
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def constrained(model: tf.keras.Model, constraint: str) -> tf.keras.Model:
+    """A copy of `model` with its weights, and with a constraint on every quantized kernel.
+
+    A subclassed model, which makes its layers itself, is without the constraint once it is loaded from a file.
+
+    Args:
+        model: a network that knows its input shape, nested and subclassed ones too.
+        constraint: alias of a Keras constraint.
+
+    Raises:
+        InputError: an unknown constraint, or a subclassed model that its configuration cannot make anew.
+    """
+    try:
+        tf.keras.constraints.get(constraint)
+    except ValueError as error:
+        raise invalid(
+            "constraint", constraint, "the alias of a constraint, such as magnitude_clip"
+        ) from error
+    replaced: cloning.Pairs = []
+
+    def replace(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
+        config = layer.get_config()
+        kernels = [
+            kernel
+            for kernel in ("kernel", "depthwise", "pointwise")
+            if config.get(f"{kernel}_quantizer") is not None
+        ]
+        if not kernels:
+            return None
+        made = type(layer).from_config(
+            {**config, **{f"{kernel}_constraint": constraint for kernel in kernels}}
+        )
+        replaced.append((layer, made, False))
+        return made
+
+    copy, pairs = cloning.clone(model, replace)
+    if not copy.built:
+        copy(tf.keras.Input(model.input_shape[1:]))
+    cloning.copy_weights([*pairs, *replaced])
+    return copy
+
+
+def schedule(plan: recipes.Recipe, steps: int) -> tf.keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate as a function of the optimizer's step, `steps` of which are an epoch."""
+    warmup = round(plan.warmup_epochs * steps)
+    if plan.schedule == "cosine":
+        return optimizers.CosineDecay(plan.learning_rate, plan.epochs * steps, warmup)
+    if plan.schedule == "step":
+        milestones = [round(milestone * steps) for milestone in plan.milestones]
+        return optimizers.StepDecay(plan.learning_rate, milestones, plan.factor, warmup)
+    return optimizers.ConstantRate(plan.learning_rate, warmup)
+
+
+def compile_model(model: tf.keras.Model, plan: recipes.Recipe, rate: Any) -> None:
+    """Compiles `model` with the plan's optimizer, the learning rate `rate` and weight decay for what decays."""
+    spared = [variable.name for variable in optimizers.spared(model, plan.decay)]
+    if plan.optimizer == "adam":
+        optimizer: Any = optimizers.Adam(rate, l2=plan.weight_decay, spared=spared)
+    else:
+        optimizer = optimizers.SGD(rate, momentum=plan.momentum, l2=plan.weight_decay, spared=spared)
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=not _answers_probabilities(model))
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    # Built by the first step instead, its variables would have other names.
+    model.optimizer.build(model.trainable_variables)
+
+
+def _answers_probabilities(model: tf.keras.Model) -> bool:
+    layer = model.layers[-1]
+    while isinstance(layer, tf.keras.Model):
+        layer = layer.layers[-1]
+    # Keras' own, one's own by that name, or TensorFlow's.
+    activation = getattr(getattr(layer, "activation", None), "__name__", None)
+    return isinstance(layer, tf.keras.layers.Softmax) or activation in ("softmax", "softmax_v2")
+
+
+def own_callbacks(plan: recipes.Recipe, model: tf.keras.Model, folder: Path, chief: bool) -> list[Any]:
+    """The callbacks that the plan needs for `model`; with `chief`, TensorBoard's logs in `folder` too.
+
+    Raises:
+        InputError: an estimator or a percentile for a model that has nothing of the kind.
+    """
+    from larq_equalbits.callbacks import schedules
+
+    moving: list[Any] = []
+    if plan.estimator is not None:
+        t_min, t_max = plan.estimator
+        moving.append(schedules.ErrorDecay(t_min, t_max, epochs=plan.epochs))
+    if plan.percentile is not None:
+        moving.append(schedules.PercentileDecay(plan.percentile, epochs=plan.epochs))
+    for callback in moving:
+        callback.set_model(model)
+        # Now, and not when training begins: nothing is written yet.
+        callback.check()
+    chosen: list[Any] = [BitLogger(), *moving]
+    if chief and importlib.util.find_spec("tensorboard"):
+        logs = os.fspath(folder / run_folder.LOGS)
+        chosen.append(tf.keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=0))
+    return chosen

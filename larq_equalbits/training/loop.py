@@ -1,0 +1,169 @@
+"""Trains a network by a recipe: repeatable bit for bit, resumable after a kill at any moment."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import larq
+import tensorflow as tf
+from tensorflow.python.framework import config as framework_config
+
+from larq_equalbits import _files, data
+from larq_equalbits._errors import InputError
+from larq_equalbits.data import tfds_folder
+from larq_equalbits.training import building, distribution, run_folder
+from larq_equalbits.training.run_folder import Recorder, Run
+from larq_equalbits.training.settings import Settings
+
+__all__ = ["Run", "Settings", "train"]
+
+
+def train(
+    settings: Settings,
+    out: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    verbose: int = 1,
+    build: building.Builder | None = None,
+    callbacks: Sequence[tf.keras.callbacks.Callback] = (),
+    strategy: tf.distribute.Strategy | None = None,
+    download: bool = False,
+) -> Run:
+    """Trains as `settings` say, and saves everything in the folder `out` after each epoch.
+
+    The folder holds ``settings.json``, ``history.csv``, ``model.keras`` (the last), ``best.keras`` (highest
+    validation accuracy, the first of equals), ``checkpoint/``, ``logs/`` for TensorBoard and, at the end,
+    ``results.json``. Each file is replaced as a whole, so that a kill leaves the former one.
+
+    Random seeds of Python, numpy and TensorFlow are set; Keras' policy and TensorFlow's deterministic mode are
+    as before afterwards.
+
+    Args:
+        settings: what to train, on what and how.
+        out: the run's folder; a former run's files there are replaced.
+        resume: go on after the last saved epoch in `out` (from the start, where none was finished), with the
+            same result as an unbroken run; a run that is finished is only evaluated. `settings` must be those
+            of that run.
+        verbose: 1 for Keras' bar, 2 for a line an epoch, 0 for silence.
+        build: makes the network from ``(input_shape=, num_classes=, quantizer=, binarize_activations=,
+            **model_options)`` in place of the zoo's builder.
+        callbacks: further Keras callbacks. Those with ``get_state()`` and ``set_state(state)`` (JSON) are saved
+            and restored with the run.
+        strategy: a `tf.distribute` strategy; the batch is divided among its replicas, and batch normalization
+            takes its statistics over all of them.
+        download: whether to download a data set that is missing.
+
+    Returns:
+        The run, with its history and its accuracy on the test images.
+
+    Raises:
+        InputError: values out of range, unknown names, data that is missing or damaged, a model that does not
+            fit the data, and to resume: no run there, another model's, or other settings (names them).
+        WorkError: the loss became infinite or NaN; the epochs before are saved.
+        OSError: the folder cannot be written, or the disk is full; what was saved before is still there.
+    """
+    plan = settings.plan()
+    folder = Path(out)
+    if resume:
+        _check_same(settings, folder)
+    strategy = strategy or tf.distribute.get_strategy()
+    with _surroundings(settings), tempfile.TemporaryDirectory() as scratch:
+        images = building.images(settings, download=download)
+        distribution.check_batch(plan.batch_size, strategy)
+        # The data must not decide how the weights start.
+        tf.keras.utils.set_random_seed(settings.seed)
+        with strategy.scope():
+            distributed = tf.distribute.has_strategy()
+            model = building.build(settings, plan, images, build)
+            rate = building.schedule(plan, images.steps_per_epoch)
+            building.compile_model(model, plan, rate)
+        chief = distribution.is_chief(strategy)
+        own = building.own_callbacks(plan, model, folder, chief)
+        stateful = [callback for callback in (*own, *callbacks) if hasattr(callback, "get_state")]
+        monitor = "accuracy" if images.validation is None else "val_accuracy"
+        recorder = Recorder(folder, settings, monitor, stateful, rate, None if chief else Path(scratch))
+        if chief:
+            run_folder.clear(folder, everything=not resume)
+            if not resume:
+                settings.save(folder / run_folder.SETTINGS)
+        # The others must not look for the checkpoint while a former run's is being removed.
+        distribution.wait_for_all(strategy)
+        if resume and (folder / run_folder.STATE).is_file():
+            recorder.restore(model)
+        with (
+            tfds_folder.streaming(settings.dataset, settings.data_dir),
+            distribution.synchronized(model, strategy),
+        ):
+            if recorder.state.epoch < plan.epochs:
+                model.fit(
+                    images.epochs(recorder.state.epoch),
+                    initial_epoch=recorder.state.epoch,
+                    epochs=plan.epochs,
+                    steps_per_epoch=images.steps_per_epoch,
+                    validation_data=images.validation,
+                    callbacks=[*own, *callbacks, recorder],
+                    verbose=verbose if chief else 0,
+                )
+        if chief:
+            with tfds_folder.streaming(settings.dataset, settings.data_dir):
+                # Several machines would all have to take part in a test of their common model.
+                _evaluate(None if distributed else model, images, recorder)
+        distribution.wait_for_all(strategy)
+    return Run.load(folder)
+
+
+def _check_same(settings: Settings, folder: Path) -> None:
+    differences = Settings.load(folder / run_folder.SETTINGS).differences(settings)
+    if differences:
+        raise InputError(
+            f"resume needs the settings of the run in {folder}, but these differ: {'; '.join(differences)}."
+        )
+
+
+@contextlib.contextmanager
+def _surroundings(settings: Settings) -> Iterator[None]:
+    """Seeds, deterministic mode, precision and restorable random generators, put back at the end."""
+    policy = tf.keras.mixed_precision.global_policy()
+    deterministic = framework_config.is_op_determinism_enabled()
+    generators = tf.keras.backend.experimental.is_tf_random_generator_enabled()
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(settings.seed)
+    tf.keras.mixed_precision.set_global_policy(settings.precision)
+    tf.keras.backend.experimental.enable_tf_random_generator()
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    try:
+        # Larq leaves its scope open when a layer's call fails; an earlier failure must not change this run.
+        with larq.context.quantized_scope(False):
+            yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(policy)
+        if not generators:
+            tf.keras.backend.experimental.disable_tf_random_generator()
+        if settings.deterministic and not deterministic:
+            framework_config.disable_op_determinism()
+
+
+def _evaluate(model: tf.keras.Model | None, images: data.Data, recorder: Recorder) -> None:
+    """Tests what the files hold: the last in `model`, which is traced for it, or else in one of its own."""
+    epochs, best = recorder.state.epoch, recorder.state.best
+    results: dict[str, Any] = {"epochs": epochs, "best_epoch": best[1] if best else None}
+    if model is None:
+        model = tf.keras.models.load_model(recorder.folder / run_folder.LAST)
+    else:
+        # A callback may have changed the weights when the training ended.
+        model.load_weights(recorder.folder / run_folder.LAST)
+    last = model.evaluate(images.test, verbose=0)
+    best_is_last = best is not None and best[1] == epochs - 1
+    if not best_is_last:
+        model = tf.keras.models.load_model(recorder.folder / run_folder.BEST)
+    for prefix, values in (
+        ("", last),
+        ("best_", last if best_is_last else model.evaluate(images.test, verbose=0)),
+    ):
+        results.update(zip((f"{prefix}test_loss", f"{prefix}test_accuracy"), values, strict=True))
+    _files.write_text(recorder.folder / run_folder.RESULTS, json.dumps(results, indent=2) + "\n")

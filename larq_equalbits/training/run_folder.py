@@ -1,0 +1,208 @@
+"""What a run leaves in its folder, written epoch by epoch, and how it is read again."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from larq_equalbits import _files
+from larq_equalbits._errors import InputError, WorkError, invalid
+from larq_equalbits.training import checkpoint
+from larq_equalbits.training.settings import Settings
+
+SETTINGS, HISTORY, RESULTS = "settings.json", "history.csv", "results.json"
+LAST, BEST = "model.keras", "best.keras"
+STATE = Path("checkpoint", "state.npz")
+LOGS = "logs"
+# What `larq-equalbits convert` and `report` make of a run's model.
+_DERIVED = ("model.tflite", "model.json", "report.html")
+_FILES = (*map(Path, (SETTINGS, HISTORY, RESULTS, LAST, BEST)), STATE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A training run that is finished, or as far as it got.
+
+    Attributes:
+        folder: where its files are.
+        settings: what it was told.
+        history: by key of Keras' `logs`, the value of every epoch.
+        best_epoch: epoch (from 0) of `best.keras`; None before the first epoch ended.
+        results: what was measured at the end: `test_loss`, `test_accuracy` of the last model on all test
+            images, `best_test_loss`, `best_test_accuracy` of the best one, `epochs`, `best_epoch`; empty
+            before the end.
+    """
+
+    folder: Path
+    settings: Settings
+    history: dict[str, list[float]]
+    best_epoch: int | None
+    results: dict[str, float]
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> "Run":
+        """Reads the run in `folder`.
+
+        Raises:
+            InputError: no run there, or damaged files; names the file.
+        """
+        folder = Path(folder)
+        settings = Settings.load(folder / SETTINGS)
+        rows: list[dict[str, float]] = []
+        best = None
+        if (folder / STATE).is_file():
+            state = checkpoint.read_state(folder / STATE)
+            rows, best = state.history, state.best
+        results = {}
+        if (folder / RESULTS).is_file():
+            try:
+                results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise InputError(f"{folder / RESULTS} must be JSON, but {error}.") from error
+        return cls(folder, settings, columns(rows), best[1] if best else None, results)
+
+    def load_model(self, which: str = "last") -> tf.keras.Model:
+        """The trained model, compiled, from ``model.keras`` ("last") or ``best.keras`` ("best").
+
+        Raises:
+            InputError: another name, or the file is not there.
+        """
+        if which not in ("last", "best"):
+            raise invalid("which", which, '"last" or "best"')
+        path = self.folder / (LAST if which == "last" else BEST)
+        if not path.is_file():
+            raise InputError(f"the run must have saved a model, but there is no {path}.")
+        return tf.keras.models.load_model(path)
+
+
+def columns(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
+    """Rows of one epoch each as lists by key; NaN where an epoch lacks a key."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return {key: [row.get(key, math.nan) for row in rows] for key in keys}
+
+
+def clear(folder: Path, everything: bool) -> None:
+    """Removes what a killed process left half-written, and with `everything` the former run's files too, its .tflite
+    among them."""
+    for name in _FILES:
+        for scratch in (folder / name.parent).glob(f".{name.name}.*"):
+            shutil.rmtree(scratch, ignore_errors=True)
+        if everything:
+            (folder / name).unlink(missing_ok=True)
+    if everything:
+        for derived in _DERIVED:
+            (folder / derived).unlink(missing_ok=True)
+        shutil.rmtree(folder / LOGS, ignore_errors=True)
+
+
+def save_model(model: tf.keras.Model, path: Path) -> None:
+    """Writes `model` to `path`, whole or not at all."""
+    with _files.replacing(path) as temporary:
+        model.save(temporary)
+
+
+class Recorder(tf.keras.callbacks.Callback):
+    """Saves after every epoch, and knows how to go on after the last one that was saved.
+
+    The models and the history are written before the checkpoint: a kill between them repeats an epoch whose
+    files are there already and come out the same. Give it as the last callback.
+
+    Args:
+        folder: the run's folder.
+        settings: the run's settings.
+        monitor: key of `logs` whose highest value makes a model the best one.
+        stateful: callbacks with ``get_state()`` and ``set_state(state)``, whose states (JSON) are kept.
+        rate: the learning rate as a function of the optimizer's step, for the history.
+        scratch: where to write instead, for all but one of several machines: reading a variable that is
+            averaged over the machines takes all of them, so that they have to save too, and throw it away.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        monitor: str,
+        stateful: Sequence[Any] = (),
+        rate: Callable[[Any], Any] | None = None,
+        scratch: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self._supports_tf_logs = True
+        self.folder = folder
+        self.monitor = monitor
+        self.rate = rate
+        self._target = scratch or folder
+        self._stateful = list(stateful)
+        self.state = checkpoint.State(epoch=0, settings=settings.to_json())
+
+    def restore(self, model: tf.keras.Model) -> None:
+        """Takes up the checkpoint: values of the variables, states of the callbacks, history and best value.
+
+        Raises:
+            InputError: as `checkpoint.restore`.
+        """
+        self.state = checkpoint.restore(self.folder / STATE, model, len(self._stateful))
+        for callback, state in zip(self._stateful, self.state.callbacks, strict=True):
+            callback.set_state(state)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Saves everything.
+
+        Raises:
+            WorkError: the loss is no finite number; nothing of this epoch is saved.
+            OSError: what could not be written, and that the epochs before are safe.
+        """
+        row = {key: float(value) for key, value in (logs or {}).items()}
+        if not math.isfinite(row["loss"]):
+            raise WorkError(
+                f"the training diverged: the loss of epoch {epoch + 1} is {row['loss']}. Lower learning_rate or raise "
+                f"warmup_epochs; the {epoch} epochs before it are saved in {self._target}."
+            )
+        if self.rate is not None:
+            row["learning_rate"] = float(self.rate(int(self.model.optimizer.iterations.numpy()) - 1))
+        value = row[self.monitor]
+        better = self.state.best is None or value > self.state.best[0]
+        state = dataclasses.replace(
+            self.state,
+            epoch=epoch + 1,
+            history=[*self.state.history, row],
+            best=(value, epoch) if better else self.state.best,
+            callbacks=[callback.get_state() for callback in self._stateful],
+        )
+        try:
+            self._write(better, state)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"epoch {epoch + 1} could not be saved in {self._target}: {error.strerror or error}; {epoch} "
+                "finished epochs are safe there, to be resumed",
+            ) from error
+        self.state = state
+
+    def _write(self, better: bool, state: checkpoint.State) -> None:
+        save_model(self.model, self._target / LAST)
+        if better:
+            save_model(self.model, self._target / BEST)
+        _files.write_text(self._target / HISTORY, history_csv(state.history))
+        variables = checkpoint.variables(self.model)
+        values = [variable.numpy() for variable in variables]
+        checkpoint.save(self._target / STATE, values, [variable.name for variable in variables], state)
+
+
+def history_csv(rows: Sequence[dict[str, float]]) -> str:
+    """The history as CSV: the epoch (from 0), then one column for each key, exact to the last bit."""
+    table = columns(rows)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["epoch", *table])
+    for epoch, values in enumerate(zip(*table.values(), strict=True)):
+        writer.writerow([epoch, *map(repr, values)])
+    return text.getvalue()

@@ -1,0 +1,207 @@
+"""What a training run is told: a recipe, and everything in which this run differs from it."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from larq_equalbits import _files
+from larq_equalbits._errors import InputError, invalid, is_number, is_whole
+from larq_equalbits.training import recipes
+
+POLICIES = ("float32", "mixed_bfloat16")
+OPTIMIZERS = ("sgd", "adam")
+SCHEDULES = ("constant", "step", "cosine")
+# Where the data lies does not change what is learned from it.
+_LOCAL = ("data_dir",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """A training run, ready to be repeated.
+
+    The fields from `quantizer` on are those of `recipes.Recipe`; one that is None is taken from the recipe, and the
+    text "none" switches `constraint`, `estimator`, `percentile` or `score_sparsity` off. Where only `epochs` differs
+    from the recipe, milestones and warm-up keep their share of the training. With another `quantizer` than the
+    recipe's, the recipe's constraint, percentile and estimator do not apply; `ir_net` then gets the estimator
+    (1e-3, 10) and `rbnn` (1e-2, 10).
+
+    Attributes:
+        model: a network of the zoo.
+        dataset: one of `data.NAMES`.
+        data_dir: folder of the prepared data sets, None for the default of `data.load`.
+        recipe: one of `recipes.NAMES`.
+        seed: of the initial weights, the order of the images and their augmentation; an integer from 0.
+        binarize_activations: False for binary weights alone (1/32).
+        quantizer_options: arguments of the quantizer, e.g. ``{"positive_ratio": 0.3}``.
+        model_options: further arguments of the zoo's builder.
+        augment: as for `data.load`.
+        train_images: as for `data.load`; a smaller number makes a quick run.
+        validation_fraction: as for `data.load`; with 0 the best model is chosen by training accuracy.
+        precision: "float32" or "mixed_bfloat16", the Keras policy.
+        deterministic: whether the run repeats bit for bit on the same machine.
+    """
+
+    model: str = "conv2"
+    dataset: str = "digits"
+    data_dir: str | os.PathLike[str] | None = None
+    recipe: str = "equal-bits"
+    seed: int = 0
+    binarize_activations: bool = True
+    quantizer_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    model_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    augment: str | None = None
+    validation_fraction: float = 0.1
+    train_images: int | None = None
+    precision: str = "float32"
+    deterministic: bool = True
+    quantizer: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    decay: str | None = None
+    schedule: str | None = None
+    milestones: tuple[float, ...] | None = None
+    factor: float | None = None
+    warmup_epochs: float | None = None
+    constraint: str | None = None
+    estimator: tuple[float, float] | str | None = None
+    percentile: float | str | None = None
+    score_sparsity: float | str | None = None
+
+    def __post_init__(self) -> None:
+        """Takes numpy's numbers as Python's."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            # JSON knows nothing of numpy's, nor does Keras as a seed.
+            if isinstance(value, np.integer | np.floating):
+                object.__setattr__(self, field.name, value.item())
+
+    def replace(self, **changes: Any) -> "Settings":
+        """These settings with some fields changed."""
+        unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(self)})
+        if unknown:
+            raise invalid("settings", unknown, f"among {[field.name for field in dataclasses.fields(self)]}")
+        return dataclasses.replace(self, **changes)
+
+    def plan(self) -> recipes.Recipe:
+        """The recipe with this run's own values in it, checked.
+
+        Raises:
+            InputError: a value out of its range.
+        """
+        recipe = recipes.get(
+            self.recipe,
+            dataset=self.dataset,
+            model=self.model,
+            binarize_activations=self.binarize_activations,
+        )
+        names = [field.name for field in dataclasses.fields(recipes.Recipe)]
+        plan = recipes.overridden(recipe, **{name: getattr(self, name) for name in names})
+        self._check(plan)
+        return plan
+
+    def _check(self, plan: recipes.Recipe) -> None:
+        from larq_equalbits import optimizers
+
+        for name, value, choices in (
+            ("optimizer", plan.optimizer, OPTIMIZERS),
+            ("schedule", plan.schedule, SCHEDULES),
+            ("decay", plan.decay, optimizers.POLICIES),
+            ("precision", self.precision, POLICIES),
+        ):
+            if value not in choices:
+                raise invalid(name, value, f"one of {', '.join(choices)}")
+        for name, count, low in (
+            ("epochs", plan.epochs, 1),
+            ("batch_size", plan.batch_size, 1),
+            ("seed", self.seed, 0),
+        ):
+            if not is_whole(count, low):
+                raise invalid(name, count, f"an integer of at least {low}")
+        if self.seed >= 2**32:
+            raise invalid("seed", self.seed, "below 2**32")
+        for name in ("learning_rate", "weight_decay", "warmup_epochs"):
+            value = getattr(plan, name)
+            if not (is_number(value) and value >= 0):
+                raise invalid(name, value, "a finite number of at least 0")
+        if not (is_number(plan.momentum) and 0 <= plan.momentum < 1):
+            raise invalid("momentum", plan.momentum, "a number from 0 to below 1")
+        if plan.warmup_epochs >= plan.epochs:
+            raise invalid("warmup_epochs", plan.warmup_epochs, f"fewer than the {plan.epochs} epochs")
+        ends = plan.estimator
+        if ends is not None and not (
+            isinstance(ends, tuple | list) and len(ends) == 2 and all(is_number(t) and t > 0 for t in ends)
+        ):
+            raise invalid("estimator", ends, 'two positive numbers, t at the start and at the end, or "none"')
+        for name, limit in (("percentile", 50), ("score_sparsity", 1)):
+            share = getattr(plan, name)
+            if share is not None and not (is_number(share) and 0 <= share < limit):
+                raise invalid(name, share, f'a number from 0 to below {limit}, or "none"')
+
+    def to_json(self) -> str:
+        """All fields as JSON, those of the recipe with the values that this run uses."""
+        values = {**dataclasses.asdict(self), **dataclasses.asdict(self.plan())}
+        values.update({name: recipes.OFF for name in recipes.PARTS if getattr(self, name) == recipes.OFF})
+        return self._dumps(values) + "\n"
+
+    def as_given(self) -> dict[str, Any]:
+        """All fields as JSON values, None for what the recipe decides."""
+        return dict(json.loads(self._dumps(dataclasses.asdict(self))))
+
+    def _dumps(self, values: dict[str, Any]) -> str:
+        if self.data_dir is not None:
+            values["data_dir"] = os.fspath(self.data_dir)
+        try:
+            return json.dumps(values, indent=2)
+        except TypeError as error:
+            raise InputError(f"settings must be plain values that JSON can hold, but {error}.") from error
+
+    @classmethod
+    def from_json(cls, text: str) -> "Settings":
+        """The settings that `to_json` wrote.
+
+        Raises:
+            InputError: not JSON, or a field that settings do not have.
+        """
+        try:
+            values = json.loads(text)
+            for name in ("milestones", "estimator"):
+                if isinstance(values.get(name), list):
+                    values[name] = tuple(values[name])
+            return cls(**values)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"settings must be the JSON that a run wrote, but {error}.") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes `to_json` to `path`, whole or not at all."""
+        _files.write_text(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Settings":
+        """Reads what `save` wrote.
+
+        Raises:
+            InputError: no such file, or not settings; names the file.
+        """
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(f"folder must be that of a run, but there is no {os.fspath(path)}.") from error
+        except InputError as error:
+            raise InputError(f"{os.fspath(path)}: {error}") from error
+
+    def differences(self, other: "Settings") -> list[str]:
+        """What would make `other` learn something else, as "field: value against value"."""
+        mine, others = (json.loads(settings.to_json()) for settings in (self, other))
+        return [
+            f"{name}: {mine[name]!r} against {others[name]!r}"
+            for name in mine
+            if name not in _LOCAL and mine[name] != others[name]
+        ]
