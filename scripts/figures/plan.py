@@ -51,12 +51,14 @@ class Group:
         title: what is compared, in words.
         variants: by name, the fields in which a variant differs from `COMMON`; "pruning" is no field of settings.
         seeds: how many, from 0.
+        claims: of the papers, as (words, the variant that is more accurate, the other one).
     """
 
     name: str
     title: str
     variants: Mapping[str, Mapping[str, Any]]
     seeds: int
+    claims: tuple[tuple[str, str, str], ...] = ()
 
     def runs(self) -> Iterator[PlannedRun]:
         """The group's runs in their order: seed by seed, so that a break leaves whole comparisons."""
@@ -82,9 +84,15 @@ def _pruned() -> dict[str, dict[str, Any]]:
     return variants
 
 
+_RIVALS = (
+    ("SiMaN, Table 2: SiMaN is more accurate than IR-Net", "siman", "ir_net"),
+    ("SiMaN is more accurate than Equal Bits (neither paper says so)", "siman", "bi_half"),
+    ("Equal Bits: bi_half is more accurate than sign", "bi_half", "ste_sign"),
+)
+
 GROUPS = (
-    Group("short", "Four quantizers, one recipe, 10,000 images, 3 epochs", _one_recipe(3), 4),
-    Group("recipe", "Four quantizers, one recipe, 10,000 images, 20 epochs", _one_recipe(20), 4),
+    Group("short", "Four quantizers, one recipe, 10,000 images, 3 epochs", _one_recipe(3), 4, _RIVALS),
+    Group("recipe", "Four quantizers, one recipe, 10,000 images, 20 epochs", _one_recipe(20), 4, _RIVALS),
     Group(
         "ratio",
         "bi_half by share of +1, 10,000 images, 10 epochs",
@@ -93,6 +101,14 @@ GROUPS = (
             for ratio in (0.3, 0.4, 0.5, 0.6, 0.7)
         },
         3,
+        tuple(
+            (
+                f"Equal Bits, Fig. 5: a share of one half is more accurate than {ratio}",
+                "ratio_0.5",
+                f"ratio_{ratio}",
+            )
+            for ratio in (0.3, 0.4, 0.6, 0.7)
+        ),
     ),
     Group(
         "headline",
@@ -108,8 +124,23 @@ GROUPS = (
         "bi_half against ste_sign, Equal Bits' recipe, 10,000 images, 60 epochs",
         {name: {"quantizer": name, "epochs": 60} for name in ("bi_half", "ste_sign")},
         5,
+        (("Equal Bits, Fig. 4: bi_half is more accurate than sign", "bi_half", "ste_sign"),),
     ),
-    Group("pruned", "Pruned networks by share of zeros, 10,000 images, 10 epochs", _pruned(), 3),
+    Group(
+        "pruned",
+        "Pruned networks by share of zeros, 10,000 images, 10 epochs",
+        _pruned(),
+        3,
+        tuple(
+            (
+                f"Equal Bits, Fig. 8: at {sparsity} of zeros bi_half is more accurate than {rival}",
+                f"bi_half_{sparsity}",
+                f"{rival}_{sparsity}",
+            )
+            for sparsity in (0.3, 0.5, 0.8)
+            for rival in ("ste_sign", "mpt")
+        ),
+    ),
     Group(
         "encoding",
         "SiMaN with and without L2 and with both encodings, 10,000 images, 20 epochs",
@@ -124,12 +155,18 @@ GROUPS = (
             for encoding in ("half", "optimal")
         },
         4,
+        (
+            ("SiMaN, Table 1: half-half is more accurate than the optimal k", "half", "optimal"),
+            ("Table 1: half-half is more accurate without L2", "half", "half_l2"),
+            ("Table 1: the optimal k is more accurate without L2", "optimal", "optimal_l2"),
+        ),
     ),
     Group(
         "vgg",
         "Four quantizers, one recipe, VGG-small, 10,000 images, 5 epochs",
         _one_recipe(5, model="vgg_small"),
         4,
+        _RIVALS,
     ),
 )
 

@@ -87,8 +87,8 @@ def train(run: plan.PlannedRun, runs: Path, data_dir: Path | None) -> Any:
         criterion, sparsity = run.pruning
 
         def build(**arguments: Any) -> Any:
-            options = recipes.model_options(settings.recipe)
-            return pruning.prune(zoo.get(settings.model)(**options, **arguments), sparsity, criterion)
+            options = {**recipes.model_options(settings.recipe), **arguments}
+            return pruning.prune(zoo.get(settings.model)(**options), sparsity, criterion)
 
     folder = runs / run.name
     resume = (folder / "settings.json").is_file()
