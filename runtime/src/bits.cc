@@ -9,9 +9,9 @@ namespace {
 // Fastest first.
 const Kernel* const kKernels[] = {
 #if defined(__x86_64__)
-    &kPopcntKernel,
+    &kAvx512Kernel, &kAvx2Kernel, &kPopcntKernel,
 #elif defined(__aarch64__)
-    //NEON
+    &kNeonKernel,
 #endif
     &kPlainKernel,
 };

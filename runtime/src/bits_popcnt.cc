@@ -2,6 +2,7 @@
 #if defined(__x86_64__)
 #include "bits_scalar.h"
 #include "cpu_x86.h"
+#include "words_x86.h"
 
 namespace lqe {
 namespace {
@@ -26,8 +27,8 @@ __attribute__((target("popcnt"))) void count_masked(const uint8_t* pixels, const
 
 const Kernel kPopcntKernel = {
     "popcnt", scalar::kPixels, scalar::kFilters, scalar::kStepWords, 4, 4,
-    [] { return cpu().popcnt; }, scalar::pack_pixels, scalar::pack_filters, count, count_masked, scalar::signs,
-    scalar::greater,
+    [] { return cpu().popcnt; }, scalar::pack_pixels, scalar::pack_filters, count, count_masked, signs_sse2,
+    greater_sse2,
 };
 
 }  // namespace lqe
