@@ -8,7 +8,7 @@ import ai_edge_litert.interpreter as litert
 import larq_equalbits_runtime as runtime
 import numpy as np
 import pytest
-from larq_equalbits_runtime import InputError, Interpreter
+from larq_equalbits_runtime import InputError, Interpreter, library_path
 
 # Float layers are LiteRT's, with other rounding than in LCE's interpreter.
 CLOSE = {"rtol": 0, "atol": 2e-5}
@@ -115,7 +115,7 @@ def test_the_delegate_serves_other_interpreters(small):
     import tensorflow as tf
 
     delegate = runtime.load_delegate(ternary=False, kernel="plain")
-    library = runtime.library_path()
+    library = library_path()
     others = [
         litert.Interpreter(model_content=small.tflite, experimental_delegates=[delegate]),
         tf.lite.Interpreter(
@@ -148,7 +148,7 @@ def test_versions_agree():
 
 def test_public_names():
     assert dir(runtime) == sorted(runtime.__all__)
-    library = ctypes.CDLL(runtime.library_path())
+    library = ctypes.CDLL(library_path())
     assert library.tflite_plugin_create_delegate and library.tflite_plugin_destroy_delegate
 
 
