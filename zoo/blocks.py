@@ -9,7 +9,7 @@ import larq
 import tensorflow as tf
 
 from larq_equalbits._errors import invalid, is_number, is_whole
-from larq_equalbits.quantizers.base import copied
+from larq_equalbits._keras.quantizers import copied, resolve
 
 Builder = Callable[..., tf.keras.Model]
 
@@ -51,24 +51,6 @@ def check_arguments(input_shape: Any, num_classes: Any, width: Any, least: int) 
     if not (is_number(width) and width > 0):
         raise invalid("width", width, "a number above 0")
     return height, wide, channels
-
-
-def resolve_quantizer(quantizer: Any, argument: str = "quantizer") -> Any:
-    """The quantizer that a name or an object stands for; None stays None.
-
-    Raises:
-        InputError: an unknown name, listing the known ones.
-    """
-    try:
-        return larq.quantizers.get_kernel_quantizer(quantizer)
-    except (ValueError, TypeError):
-        objects = tf.keras.utils.get_custom_objects()
-        known = sorted(
-            name
-            for name, value in objects.items()
-            if name.islower() and isinstance(value, type) and issubclass(value, larq.quantizers.Quantizer)
-        )
-        raise invalid(argument, quantizer, f"a quantizer or one of {known}") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,10 +211,10 @@ def network(least: int) -> Callable[[Callable[[Any, Style], Any]], Builder]:
             affine: bool = True,
         ) -> tf.keras.Model:
             shape = check_arguments(input_shape, num_classes, width, least)
-            kernels = resolve_quantizer(quantizer)
+            kernels = resolve(quantizer)
             # Binary activations with float kernels have no fast kernel anywhere.
             binary_input = binarize_activations and kernels is not None
-            activations = resolve_quantizer(input_quantizer, "input_quantizer") if binary_input else None
+            activations = resolve(input_quantizer, "input_quantizer") if binary_input else None
             regularizer = tf.keras.regularizers.get(kernel_regularizer)
             style = Style(num_classes, kernels, activations, regularizer, width, binarize_first_last, affine)
             image = tf.keras.Input(shape, name="image")
