@@ -42,7 +42,7 @@ def programs():
 
 
 def write(folder, group, variant, seed, accuracy, says=None):
-    row = {"group": group, "variant": variant, "seed": seed, "epoch": 1, "loss": 1.5, "accuracy": 0.4}
+    row = {"group": group, "variant": says or variant, "seed": seed, "epoch": 1, "loss": 1.5, "accuracy": 0.4}
     row |= {
         "bit_entropy": 1,
         "positive_ratio": 0.5,
@@ -50,7 +50,6 @@ def write(folder, group, variant, seed, accuracy, says=None):
         "test_loss": 1.6,
         "test_accuracy": accuracy,
     }
-    row |= changes
     with (folder / f"{group}-{variant}-{seed}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(row))
         writer.writeheader()

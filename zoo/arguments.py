@@ -48,24 +48,6 @@ def check_arguments(input_shape: Any, num_classes: Any, width: Any, least: int) 
     return height, wide, channels
 
 
-def resolve_quantizer(quantizer: Any, argument: str = "quantizer") -> Any:
-    """The quantizer that a name or an object stands for; None stays None.
-
-    Raises:
-        InputError: an unknown name, listing the known ones.
-    """
-    try:
-        return larq.quantizers.get_kernel_quantizer(quantizer)
-    except (ValueError, TypeError):
-        objects = tf.keras.utils.get_custom_objects()
-        known = sorted(
-            name
-            for name, value in objects.items()
-            if name.islower() and isinstance(value, type) and issubclass(value, larq.quantizers.Quantizer)
-        )
-        raise invalid(argument, quantizer, f"a quantizer or one of {known}") from None
-
-
 def checked_initializer(initializer: Any) -> Any:
     """The configuration from which each layer makes its own initializer; None stays None.
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import tensorflow as tf
 from larq_equalbits.zoo import forms
-from larq_equalbits.zoo.arguments import check_arguments, checked_initializer, resolve_quantizer
+from larq_equalbits.zoo.arguments import check_arguments, checked_initializer
 from larq_equalbits.zoo.style import Style
+
+from larq_equalbits._keras.quantizers import resolve
 
 Builder = Callable[..., tf.keras.Model]
 
@@ -63,10 +65,10 @@ def network(least: int) -> Callable[[Callable[[Any, Style], Any]], Builder]:
             kernel_initializer: Any = None,
         ) -> tf.keras.Model:
             shape = check_arguments(input_shape, num_classes, width, least)
-            kernels = resolve_quantizer(quantizer)
+            kernels = resolve(quantizer)
             # Binary activations with float kernels have no fast kernel anywhere.
             binary_input = binarize_activations and kernels is not None
-            activations = resolve_quantizer(input_quantizer, "input_quantizer") if binary_input else None
+            activations = resolve(input_quantizer, "input_quantizer") if binary_input else None
             regularizer = tf.keras.regularizers.get(kernel_regularizer)
             order = forms.get(form)
             initializer = checked_initializer(kernel_initializer)

@@ -9,7 +9,7 @@ from larq_equalbits.zoo.arguments import is_clipped
 from larq_equalbits.zoo.forms import Form
 from larq_equalbits.zoo.standardization import SampleStandardization
 
-from larq_equalbits.quantizers.base import copied
+from larq_equalbits._keras.quantizers import copied
 
 
 @dataclasses.dataclass(frozen=True)

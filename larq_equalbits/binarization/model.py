@@ -9,11 +9,12 @@ from larq.quantized_variable import QuantizedVariable
 
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._keras import building, cloning
+from larq_equalbits._keras.quantizers import resolve
 from larq_equalbits.binarization import layers, tracing
 from larq_equalbits.binarization.changes import BinarizationReport, LayerChange
 from larq_equalbits.export.graph import leaves
 from larq_equalbits.pruning.wrapper import is_pruned
-from larq_equalbits.zoo.arguments import is_clipped, resolve_quantizer
+from larq_equalbits.zoo.arguments import is_clipped
 
 Choice = Iterable[str] | Callable[[tf.keras.layers.Layer], bool] | None
 
@@ -76,7 +77,7 @@ def binarize(
     _check(model, skip, only, pad_values)
     if quantizer is None:
         raise invalid("quantizer", quantizer, "a quantizer, by name or as an object")
-    kernels, inputs = resolve_quantizer(quantizer), resolve_quantizer(input_quantizer, "input_quantizer")
+    kernels, inputs = resolve(quantizer), resolve(input_quantizer, "input_quantizer")
     activation = _activation(rectifier)
     named = leaves(model)
     decisions = _decide(model, named, inputs, skip, only, rectifier)
@@ -252,7 +253,7 @@ def _reaches(layer: tf.keras.layers.Layer, changed: set[int]) -> bool:
 
 
 def _copy_weights(layer: tf.keras.layers.Layer, made: tf.keras.layers.Layer) -> None:
-    for name in (*layers.KERNELS, "bias"):
+    for name in (*layers.ALL_KERNELS, "bias"):
         source, target = getattr(layer, name, None), getattr(made, name, None)
         if isinstance(source, QuantizedVariable):
             source = source.latent_variable

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._keras import cloning
+from larq_equalbits._keras.layers import quantizer_arguments
 from larq_equalbits.pruning import selection
-from larq_equalbits.pruning.layers import quantizer_arguments
 from larq_equalbits.pruning.wrapper import PrunedBinary, is_pruned
 
 

@@ -7,17 +7,12 @@ import tensorflow as tf
 
 from larq_equalbits._errors import InputError
 from larq_equalbits._keras.cloning import input_shape_of
+from larq_equalbits._keras.layers import KERNELS, filter_axes, quantizer_arguments, rebuilt
+from larq_equalbits._keras.quantizers import copied
 from larq_equalbits.pruning import masks, schedules
-from larq_equalbits.pruning.layers import (
-    KERNELS,
-    copied_as_built,
-    filter_axes,
-    notifying,
-    quantizer_arguments,
-    rebuilt,
-)
 from larq_equalbits.pruning.quantizer import CRITERIA, Pruned, check_choice
 from larq_equalbits.pruning.state import Choosing
+from larq_equalbits.pruning.updates import notifying
 
 _OF_LAYER = ("kernel", "depthwise_kernel", "pointwise_kernel", "bias", "input_quantizer", *KERNELS)
 
@@ -109,7 +104,7 @@ class PrunedBinary(Choosing):
 
         def pruned(argument: str, inner: Any) -> Pruned:
             return Pruned(
-                copied_as_built(inner),
+                copied(inner, as_built=True),
                 sparsity=target,
                 # A mask is known once the kernel is, and need not be of whole filters.
                 criterion="magnitude" if given_mask else kind,

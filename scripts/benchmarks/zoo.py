@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-import larq_equalbits
 from larq_equalbits.cli import run_command
 
 SHAPE, CLASSES = (32, 32, 3), 10
@@ -136,7 +135,6 @@ def measure(network: str, quantizer: str, batch_size: int, steps: int) -> dict[s
 @click.argument("networks", nargs=-1, type=click.Choice(list(BY_HAND)))
 def main(batch_size: int, steps: int, quantizer: str, networks: tuple[str, ...]) -> None:
     """Measure NETWORKS (conv2 and resnet18 without any), and print JSON."""
-    larq_equalbits.register()
     results = [measure(network, quantizer, batch_size, steps) for network in networks or BY_HAND]
     click.echo(json.dumps(results, indent=2))
 

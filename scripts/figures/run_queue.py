@@ -19,7 +19,6 @@ from typing import Any
 import click
 import plan
 
-import larq_equalbits
 from larq_equalbits import _files
 from larq_equalbits._errors import WorkError, invalid
 from larq_equalbits.cli import run_command
@@ -110,7 +109,6 @@ def claimed(run: plan.PlannedRun, runs: Path) -> Iterator[bool]:
 
 def _work(groups: tuple[str, ...], runs: Path, data_dir: Path | None, data: Path, limit: int | None) -> None:
     """Trains what is open, in this process, on one thread."""
-    larq_equalbits._register()
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
