@@ -58,7 +58,7 @@ def binarize(
 
     Args:
         model: functional, Sequential, nested, or subclassed where its layers are held in attributes, lists or
-            dicts and `from_config(get_config())` makes the model and such layers anew. It has to be built.
+            dicts and `from_config(get_config())` makes the model and such layers again. It has to be built.
         quantizer: of kernels, by name or as an object (each layer gets its own copy). Those with a clipped gradient
             bring Larq's `weight_clip` along where a kernel has no constraint.
         input_quantizer: of the inputs of binary layers (1/1); None for float activations (1/32).
@@ -71,7 +71,7 @@ def binarize(
             LCE passes packed bits from one convolution to the next.
 
     Raises:
-        InputError: not a Keras model, or one that is not built, is pruned, or cannot be made anew; an unknown
+        InputError: not a Keras model, or one that is not built, is pruned, or cannot be made again; an unknown
             quantizer, activation or layer name; no layer left to make binary.
     """
     _check(model, skip, only, pad_values)

@@ -1,7 +1,6 @@
-"""Runs converted models on a device and compares what comes back.
+"""Runs converted models on a device and compares what comes back::
 
-    >>> report = device.run("runs/a/model.tflite", "ssh:pi@raspberrypi", images,
-    ...                     threads=(1, 4))  # doctest: +SKIP
+    report = device.run("runs/a/model.tflite", "ssh:pi@raspberrypi", images, threads=(1, 4))
 
 A target is `local` (LCE's interpreter or our runtime in this process), `program` (a command line of
 `lce_benchmark_model` on this machine), `ssh:USER@HOST` (our runtime, or `lce_benchmark_model`) or `adb[:SERIAL]`

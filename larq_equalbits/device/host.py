@@ -1,6 +1,7 @@
 """Models in this process: LCE's interpreter or our runtime, and the Keras model they were converted from."""
 
 import os
+import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,8 +98,8 @@ def measure(
         result.notes.append(
             f"local: {threads} threads share {os.cpu_count()} cores; do not read that as a speed."
         )
-    if os.uname().machine not in ("aarch64", "arm64"):
-        result.notes.append(f"local is {os.uname().machine}: its times say nothing about 64-bit ARM.")
+    if platform.machine().lower() not in ("aarch64", "arm64"):
+        result.notes.append(f"local is {platform.machine()}: its times say nothing about 64-bit ARM.")
     return result
 
 

@@ -34,7 +34,7 @@ class PrunedBinary(Choosing):
     callback is needed. The layer given is copied, configuration and weights, and stays as it was; the copy is `layer`,
     and the wrapper takes its name. A separable layer has both kernels pruned.
 
-    Criteria, all of which choose anew at every call but a mask:
+    Criteria, all of which, but a mask, choose again at every call:
 
     - "rank" (Equal Bits): of n weights the lowest int((1-s)/2*n) get -1, those from int((1+s)/2*n) on +1, those
       between 0. With another ratio r of `bi_half` than 0.5 int(s*n) become 0, and ceil(r*m) of the other m +1.

@@ -99,7 +99,7 @@ def constrained(model: tf.keras.Model, constraint: str) -> tf.keras.Model:
         constraint: alias of a Keras constraint.
 
     Raises:
-        InputError: an unknown constraint, or a subclassed model that its configuration cannot make anew.
+        InputError: an unknown constraint, or a subclassed model that its configuration cannot make again.
     """
     try:
         tf.keras.constraints.get(constraint)
