@@ -42,7 +42,10 @@ def build(folder: Path) -> tuple[Path, Path]:
 def count(plugin: Path, command: list[str], cpu: str) -> int:
     """Instructions of one run of a program."""
     done = subprocess.run(
-        ["qemu-aarch64", "-cpu", cpu, "-plugin", str(plugin), *command], capture_output=True, text=True, check=True
+        ["qemu-aarch64", "-cpu", cpu, "-plugin", str(plugin), *command],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found = re.search(r"^instructions (\d+)$", done.stderr, re.M)
     if found is None:
@@ -72,7 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     missing = [name for name in ("qemu-aarch64", COMPILER) if shutil.which(name) is None]
     if missing:
-        print(f"instructions.py: missing {' and '.join(missing)}: apt install qemu-user g++-aarch64-linux-gnu")
+        print(
+            f"instructions.py: missing {' and '.join(missing)}: apt install qemu-user g++-aarch64-linux-gnu"
+        )
         return 2
     rows = measure(options.cpu)
     print(f"{'layer':34} {'instructions':>12} {'at most':>12}")

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@ struct Delegate {
   TfLiteDelegate base = {};
   Options options;
   Threads threads;
+  std::mutex claiming;                // held while a graph is claimed
   std::unique_ptr<Operator> claimed;  // on its way to the node that the interpreter makes for it
 };
 
@@ -150,6 +152,7 @@ TfLiteStatus claim_all(TfLiteContext* context, TfLiteDelegate* base) {
 }
 
 TfLiteStatus prepare_graph(TfLiteContext* context, TfLiteDelegate* base) {
+  std::lock_guard<std::mutex> lock(static_cast<Delegate*>(base->data_)->claiming);
   return guarded(context, [&] { return claim_all(context, base); });
 }
 
