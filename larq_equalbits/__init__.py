@@ -13,7 +13,7 @@ from larq_equalbits._version import VERSION
 
 __version__ = VERSION
 
-_REGISTERING = ("quantizers", "constraints", "metrics", "pruning", "optimizers")
+_REGISTERING = ("quantizers", "constraints", "metrics", "pruning", "optimizers", "zoo")
 _NAMESPACES = (
     "callbacks",
     "constraints",

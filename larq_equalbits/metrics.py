@@ -86,7 +86,7 @@ class BitEntropy(_CodeMetric):
 class BitFlips(_CodeMetric):
     """Share of codes that differ from those of the update before: the mean over all updates since the last reset.
 
-    The first update ever has nothing to compare with and counts nothing. A reset starts the mean anew but
+    The first update ever has nothing to compare with and counts nothing. A reset starts the mean again but
     keeps the codes, as Keras resets metrics when an epoch begins: so flips between epochs are counted. Unlike
     Larq's FlipRatio the scale plays no part. Remembers one byte for each value; under a distribution
     strategy every replica compares with its own, and the counts of all add up.
@@ -149,7 +149,7 @@ class BitFlips(_CodeMetric):
         return tf.cast(tf.math.divide_no_nan(flips, compared), self.dtype)
 
     def reset_state(self) -> None:
-        """Starts the mean anew; the codes stay remembered."""
+        """Starts the mean again; the codes stay remembered."""
         for variable in (self._flips, self._compared):
             variable.assign(tf.zeros_like(variable))
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from larq_equalbits._bits.entropy import entropy as entropy_of_counts
 from larq_equalbits._errors import invalid, is_number
 
 __all__ = [
@@ -38,7 +39,7 @@ def entropy(ratio: float) -> float:
     """
     if not (is_number(ratio) and 0 <= ratio <= 1):
         raise invalid("ratio", ratio, "a number from 0 to 1")
-    return -sum(p * math.log2(p) for p in (ratio, 1 - ratio) if p > 0) + 0.0
+    return entropy_of_counts(ratio, 1 - ratio)
 
 
 def gauss_threshold() -> float:

@@ -17,7 +17,19 @@ find_python() {
     return 2
 }
 
-stamp=$(cat setup.cfg pyproject.toml constraints.txt | cksum)
+# The runtime is compiled; without a compiler its tests are skipped, and say why.
+install_runtime() {
+    local compiler
+    for compiler in ${CXX:-} g++ clang++; do
+        if command -v "$compiler" >/dev/null; then
+            .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable './runtime[images]'
+            return
+        fi
+    done
+    echo "No C++ compiler, so the runtime is left out: sudo apt install g++, then rm .venv/installed and run this again." >&2
+}
+
+stamp=$(cat setup.cfg pyproject.toml constraints.txt runtime/pyproject.toml runtime/setup.py runtime/src/* | cksum)
 if [ "$(cat .venv/installed 2>/dev/null)" != "$stamp" ]; then
     if [ ! -x .venv/bin/python ]; then
         python=$(find_python) || exit 2
@@ -27,6 +39,7 @@ if [ "$(cat .venv/installed 2>/dev/null)" != "$stamp" ]; then
     fi
     echo "Installing into .venv (about 3 GB; a minute or two)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,docs]'
+    install_runtime
     echo "$stamp" > .venv/installed
 fi
 PATH="$root/.venv/bin:$PATH"

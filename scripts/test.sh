@@ -5,5 +5,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ruff format --check .
 ruff check .
 mypy
-NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir "$(mktemp -d)"
+NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir "$(mktemp -d)" 2>&1 | { grep -vE "^(INFO|WARNING: All log|I0000|To enable)" || true; }
 exec pytest --numprocesses 2 --dist loadgroup "$@"

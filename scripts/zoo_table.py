@@ -114,9 +114,7 @@ def written(page: str, table: str) -> str:
 @click.argument("models", nargs=-1)
 def main(write: bool, page: Path, models: tuple[str, ...]) -> None:
     """Print the table of MODELS (of the whole zoo without any), or write it into the documentation."""
-    import larq_equalbits
 
-    larq_equalbits.register()
     text = page.read_text(encoding="utf-8") if write else ""
     table = HEADER + "\n".join(map(str, rows(models)))
     if write:

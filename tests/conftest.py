@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# Selects Keras 2 before any test imports TensorFlow.
+import larq_equalbits  # noqa: F401
+
 ROOT = Path(__file__).parent.parent
 # Registered for the test programs that start other Python processes, whatever folder those run in.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

@@ -61,7 +61,7 @@ def test_an_epoch_depends_on_seed_and_number_alone(folder):
     assert not np.array_equal(other[1], resumed[1])
 
 
-def test_every_pass_over_train_is_shuffled_anew(folder):
+def test_every_pass_over_train_is_shuffled_made_again(folder):
     train = data.load("digits", data_dir=folder).train
     first, second = gather(train), gather(train)
     assert len(first[1]) == 1299 // 128 * 128
@@ -171,16 +171,16 @@ def test_images_are_decoded_once_while_their_files_are_the_same(folder, tmp_path
     assert again[1] is labels
     with pytest.raises(ValueError, match="read-only"):
         images[0] = 0
-    # Other data sets take its place; files that were written anew are read anew.
+    # Other data sets take its place; files that were written again are read again.
     for split in ("train", "test"):
         tfds_folder.read_all(digits.prepared_builder(folder), split)
     assert tfds_folder.read_all(builder, "test")[0] is not images
     images, _ = tfds_folder.read_all(builder, "test")
     shard = next(tmp_path.rglob("digits-test.tfrecord*"))
     shard.write_bytes(shard.read_bytes())
-    anew, _ = tfds_folder.read_all(builder, "test")
-    assert anew is not images
-    np.testing.assert_array_equal(anew, images)
+    again, _ = tfds_folder.read_all(builder, "test")
+    assert again is not images
+    np.testing.assert_array_equal(again, images)
 
 
 def test_train_images_limits_the_training_set_alone():

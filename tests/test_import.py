@@ -36,8 +36,34 @@ def test_an_unknown_attribute_is_an_attribute_error():
         larq_equalbits.nothing  # noqa: B018 (the access is the test)
 
 
-def test_every_listed_submodule_loads():
+NAMESPACES = {
+    *("callbacks", "constraints", "data", "device", "export", "metrics", "optimizers", "plots"),
+    *("pruning", "quantizers", "theory", "training", "tuning", "zoo"),
+}
+
+
+def test_the_public_names_are_few_and_load():
     import larq_equalbits
 
-    for name in dir(larq_equalbits):
-        assert getattr(larq_equalbits, name) is not None
+    assert set(dir(larq_equalbits)) == {"binarize", *NAMESPACES}
+    for name in NAMESPACES:
+        namespace = getattr(larq_equalbits, name)
+        assert sorted(dir(namespace)) == sorted(namespace.__all__)
+        for public in namespace.__all__:
+            assert getattr(namespace, public) is not None
+
+
+@pytest.mark.parametrize("program", ["larq-equalbits", "python"])
+def test_the_names_are_registered_whatever_the_program_is_called(run_python, program):
+    code = (
+        f"import sys; sys.argv[0] = {program!r}; import larq_equalbits, larq\n"
+        "larq.layers.QuantDense(2, kernel_quantizer='bi_half')"
+    )
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_package_runs_as_a_module(run_python):
+    done = run_python("-m", "larq_equalbits", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "convert" in done.stdout

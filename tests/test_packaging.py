@@ -1,25 +1,53 @@
+import shutil
 import subprocess
 import sys
 import zipfile
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+SOURCES = ("larq_equalbits", "zoo", "larq_equalbits_program.py")
 
 
-@pytest.mark.slow
-def test_the_wheel_holds_the_zoo_inside_the_package(tmp_path):
+@pytest.fixture(scope="module")
+def names(tmp_path_factory):
+    """The files of a wheel that is built from a copy without symbolic links, as a checkout on Windows is."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in (*SOURCES, "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        source = ROOT / name
+        assert not source.is_symlink()
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    build = "from setuptools import build_meta; import sys; build_meta.build_wheel(sys.argv[1])"
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT],
-        check=True,
+        [sys.executable, "-c", build, folder / "dist"], cwd=folder, check=True, capture_output=True
     )
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert "larq_equalbits/zoo/conv.py" in names
+    (wheel,) = (folder / "dist").glob("*.whl")
+    return zipfile.ZipFile(wheel).namelist()
+
+
+def test_the_wheel_holds_every_module_and_the_zoo_inside_the_package(names):
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "larq_equalbits").rglob("*.py")}
+    modules |= {f"larq_equalbits/{path.relative_to(ROOT)}" for path in (ROOT / "zoo").rglob("*.py")}
+    assert modules | {"larq_equalbits_program.py"} == {name for name in names if name.endswith(".py")}
     assert "larq_equalbits/py.typed" in names
+
+
+def test_the_wheel_has_no_zoo_at_the_top(names):
     folders = {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")}
-    assert folders == {"larq_equalbits"}
+    assert folders == {"larq_equalbits", "larq_equalbits_program.py"}
+
+
+def test_every_folder_of_modules_is_a_package_of_the_distribution():
+    configuration = ConfigParser()
+    configuration.read(ROOT / "setup.cfg")
+    listed = set(configuration["options"]["packages"].split())
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "larq_equalbits").rglob("__init__.py")}
+    assert listed == {".".join(folder.parts) for folder in folders} | {"larq_equalbits.zoo"}
 
 
 def test_the_constraints_pin_by_name_and_version_alone():

@@ -78,7 +78,7 @@ def test_rank_keeps_any_ratio_exact_among_the_survivors(ratio):
             assert (np.diff(code[np.argsort(column)]) >= 0).all()
 
 
-# A new shape is compiled anew: few shapes, many kernels.
+# A new shape is compiled again: few shapes, many kernels.
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), shape=st.sampled_from([(1, 2), (6, 3), (9, 1)]), sparsity=st.floats(0, 0.999))
 def test_counts_and_balance_with_ties(data, shape, sparsity):

@@ -63,6 +63,22 @@ def test_simans_activations_have_its_authors_gradient():
     assert inputs(recipe="ir-net") == {"SteSign"}
 
 
+@pytest.mark.parametrize(
+    ("recipe", "layer"),
+    [
+        ("equal-bits", "conv1_2_prelu"),
+        ("siman", "conv1_2_standardization"),
+        ("ir-net", "conv1_2_hard_tanh"),
+    ],
+)
+def test_each_recipes_network_has_the_form_of_its_paper(recipe, layer):
+    def names(**options):
+        return {each.name for each in built(recipe=recipe, model="vgg_small", options=options).layers}
+
+    assert layer in names()
+    assert layer not in names(form="fused")
+
+
 def test_mpts_networks_are_binary_throughout_and_normalize_without_learning():
     model = built(recipe="mpt")
     kernels = quantized_kernels(model)

@@ -3,7 +3,8 @@
 from typing import Any
 
 import tensorflow as tf
-from larq_equalbits.zoo.blocks import Style, network
+from larq_equalbits.zoo.blocks import network
+from larq_equalbits.zoo.style import Style
 
 _STAGES = (64, 128, 256, 512)
 _HIDDEN = 256
@@ -11,10 +12,10 @@ _HIDDEN = 256
 
 def _conv(x: Any, style: Style, stages: int) -> Any:
     for stage, filters in enumerate(_STAGES[:stages], 1):
-        for position in (1, 2):
-            unit = style.first if stage == position == 1 else style.unit
-            x = unit(x, style.filters(filters), 3, f"conv{stage}_{position}")
-        x = tf.keras.layers.MaxPooling2D(name=f"pool{stage}")(x)
+        count = style.filters(filters)
+        name = f"conv{stage}_1"
+        x = style.first(x, count, 3, name) if stage == 1 else style.unit(x, count, 3, name)
+        x = style.unit(x, count, 3, f"conv{stage}_2", pool=f"pool{stage}")
     x = tf.keras.layers.Flatten(name="flatten")(x)
     for position in (1, 2):
         x = style.dense_unit(x, style.filters(_HIDDEN), f"dense{position}")
@@ -25,7 +26,7 @@ def _conv(x: Any, style: Style, stages: int) -> Any:
 def conv2(x: Any, style: Style) -> Any:
     """Two 3x3 convolutions of 64 filters, a pooling, and dense layers of 256, 256 and the number of classes.
 
-    Normalization comes before pooling, where LCE fuses it, and not behind it as in the papers' code.
+    Pooling comes before normalization; in the form "fused" after it, where LCE pools bits.
     """
     return _conv(x, style, 1)
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 import tensorflow as tf
-from larq_equalbits.zoo.blocks import Style, network
+from larq_equalbits.zoo.blocks import network
+from larq_equalbits.zoo.style import Style
 
 _LARGE = 75
 

@@ -3,44 +3,73 @@
 from typing import Any
 
 import tensorflow as tf
-from larq_equalbits.zoo.blocks import Style, network
+from larq_equalbits.zoo.blocks import network
+from larq_equalbits.zoo.style import Style
 
 # Images of this size and more are first reduced four times, as ImageNet's are.
 _LARGE = 64
 
 
-def _prelu(x: Any, name: str) -> Any:
-    # Keras starts the slope at 0: behind the stem no sign would then be negative, and nothing before the second
-    # stage would get a gradient. 0.25 is where its authors, and the papers' code, start.
-    slope = tf.keras.initializers.Constant(0.25)
-    return tf.keras.layers.PReLU(slope, shared_axes=[1, 2], name=name)(x)
+def _every_second(x: Any) -> Any:
+    """Every second pixel each way, those on which a strided window of an odd size is centred.
+
+    "same" padding centres the window on the odd pixels of an even size, and on the even ones of an odd size.
+    """
+    rows, columns = (1 - size % 2 for size in x.shape[1:3])
+    return x[:, rows::2, columns::2, :]
 
 
-def _block(x: Any, style: Style, filters: int, name: str, strides: int) -> Any:
-    """convolution, PReLU, normalization, and the input added (through a float 1x1 convolution where sizes differ)."""
-    shortcut = x
-    if strides != 1 or x.shape[-1] != filters:
-        shortcut = style.float_convolution(x, filters, 1, f"{name}_shortcut", strides=strides)
-        shortcut = style.normalize(shortcut, f"{name}_shortcut_norm")
-    x = style.convolution(x, filters, 3, name, strides=strides)
-    x = _prelu(x, f"{name}_prelu")
-    x = style.normalize(x, f"{name}_norm")
-    return tf.keras.layers.Add(name=f"{name}_add")([x, shortcut])
+def _shortcut(x: Any, style: Style, filters: int, name: str, strides: int, plain: bool) -> Any:
+    """`x` in the size and with the channels of a block's output, pixel for pixel."""
+    channels = x.shape[-1]
+    if strides == 1 and channels == filters:
+        return x
+    x = _every_second(x) if strides == 2 else x
+    if plain and filters >= channels:
+        before = (filters - channels) // 2
+        return tf.pad(x, [[0, 0], [0, 0], [0, 0], [before, filters - channels - before]])
+    x = style.float_convolution(x, filters, 1, f"{name}_shortcut")
+    return style.normalize(x, f"{name}_shortcut_norm")
 
 
-def _resnet(x: Any, style: Style, blocks: tuple[int, ...], first: int) -> Any:
+class _Blocks:
+    """Makes the blocks of a network; in some forms two of them share an activation."""
+
+    def __init__(self, style: Style, plain: bool) -> None:
+        self.style = style
+        self.plain = plain
+        self.shared: Any = None
+
+    def add(self, x: Any, filters: int, name: str, *, strides: int, starts_pair: bool) -> Any:
+        """convolution, normalization, addition and activation, in the order of the form."""
+        style, activation = self.style, self.style.form.block_activation
+        shortcut = _shortcut(x, style, filters, name, strides, self.plain)
+        x = style.convolution(x, filters, 3, name, strides=strides)
+        if style.form.adds_first:
+            x = tf.keras.layers.Add(name=f"{name}_add")([style.normalize(x, f"{name}_norm"), shortcut])
+            return style.activate(x, activation, name)
+        if starts_pair:
+            self.shared = style.prelu(f"{name}_prelu")
+        x = style.normalize(self.shared(x), f"{name}_norm")
+        return tf.keras.layers.Add(name=f"{name}_add")([x, shortcut])
+
+
+def _resnet(x: Any, style: Style, blocks: tuple[int, ...], first: int, plain: bool = False) -> Any:
+    stem = style.form.stem_activation
     if min(x.shape[1:3]) >= _LARGE:
-        x = style.first(x, style.filters(first), 7, "stem", strides=2)
+        x = style.first(x, style.filters(first), 7, "stem", strides=2, activation=stem)
         x = tf.keras.layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
     else:
-        x = style.first(x, style.filters(first), 3, "stem")
-        x = _prelu(x, "stem_prelu")
+        x = style.first(x, style.filters(first), 3, "stem", activation=stem)
+    made = _Blocks(style, plain and style.form.plain_shortcuts)
     for stage, count in enumerate(blocks, 1):
+        filters = style.filters(first * 2 ** (stage - 1))
         for position in range(1, 2 * count + 1):
             strides = 2 if stage > 1 and position == 1 else 1
-            filters = style.filters(first * 2 ** (stage - 1))
-            x = _block(x, style, filters, f"conv{stage}_{position}", strides)
-    return style.classify(tf.keras.layers.GlobalAveragePooling2D(name="mean")(x))
+            name = f"conv{stage}_{position}"
+            x = made.add(x, filters, name, strides=strides, starts_pair=position % 2 == 1)
+    x = tf.keras.layers.GlobalAveragePooling2D(name="mean")(x)
+    return style.classify(style.normalize(x, "mean_norm") if style.form.normalizes_mean else x)
 
 
 @network(least=8)
@@ -48,7 +77,9 @@ def resnet18(x: Any, style: Style) -> Any:
     """ResNet-18: four stages of 64 to 512 filters, each of four convolutions with a shortcut around each.
 
     Images below 64 pixels get a 3x3 stem without stride, larger ones ImageNet's 7x7 stem and a pooling. Each
-    block is sign, convolution, PReLU, normalization, addition; shortcuts between stages are float.
+    block is sign, convolution, PReLU (which two blocks share), normalization, addition; in the forms "siman", "ir-net"
+    and "fused" sign, convolution, normalization, addition, PReLU (a hard tanh in "ir-net"). Shortcuts between stages
+    are float 1x1 convolutions of the pixels on which the strided windows are centred.
     """
     return _resnet(x, style, (2, 2, 2, 2), 64)
 
@@ -61,5 +92,9 @@ def resnet34(x: Any, style: Style) -> Any:
 
 @network(least=8)
 def resnet20(x: Any, style: Style) -> Any:
-    """ResNet-20 for small images: three stages of 16, 32 and 64 filters, each of six convolutions."""
-    return _resnet(x, style, (3, 3, 3), 16)
+    """ResNet-20 for small images: three stages of 16, 32 and 64 filters, each of six convolutions.
+
+    As `resnet18`; in the forms "siman" and "ir-net" shortcuts between stages have no weights: they take the pixels on
+    which the strided windows are centred, and add channels of zeros on both sides.
+    """
+    return _resnet(x, style, (3, 3, 3), 16, plain=True)

@@ -7,7 +7,8 @@ them, and they hold less than 1 % of the weights.
 from typing import Any
 
 import tensorflow as tf
-from larq_equalbits.zoo.blocks import Style, network
+from larq_equalbits.zoo.blocks import network
+from larq_equalbits.zoo.style import Style
 
 _GROUPS = 3
 _STAGES = ((4, 240), (8, 480), (4, 960))
@@ -44,7 +45,13 @@ def _unit(x: Any, style: Style, filters: int, name: str, strides: int) -> Any:
     y = _relu(_grouped(x, style, inner, f"{name}_reduce", groups), style, f"{name}_reduce")
     y = _shuffle(y, name)
     y = tf.keras.layers.DepthwiseConv2D(
-        3, strides=strides, padding="same", use_bias=False, name=f"{name}_depthwise"
+        3,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        # Of PyTorch: 1/sqrt(fan_in), where Keras counts all channels as the fan-in of each.
+        depthwise_initializer=tf.keras.initializers.RandomUniform(-1 / 3, 1 / 3),
+        name=f"{name}_depthwise",
     )(y)
     y = style.normalize(y, f"{name}_depthwise_norm")
     y = _grouped(y, style, outer, f"{name}_expand", _GROUPS)

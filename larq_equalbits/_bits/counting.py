@@ -4,7 +4,6 @@ A code is the sign of a quantized value: -1, +1, or 0 where a weight is pruned. 
 filter is everything that shares the last index of (height, width, in, out) or (in, out).
 """
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,30 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from larq_equalbits._bits.entropy import entropy
 from larq_equalbits._bits.kernels import QuantizedKernel
-from larq_equalbits._ranking.columns import SLICES, fold
 from larq_equalbits.quantizers.siman import optimal_counts
-
-_BITS_PER_CODE = 2
-_CODE_MASK = 3
-# The place of the codes that the last observation replaced, behind those of the two slots.
-_FORMER = 2
-_MOST_PACKED = 1023
-
-
-def entropy(*counts: float) -> float:
-    """The entropy in bits of a distribution over symbols: ``-sum(p * log2(p))`` with ``p = count / total``.
-
-    Two equal counts give exactly 1.0; no observation at all gives 0.0.
-
-    Args:
-        counts: how often each symbol occurred, each at least 0.
-
-    >>> entropy(8, 8), entropy(16, 0), round(entropy(4, 12), 4)
-    (1.0, 0.0, 0.8113)
-    """
-    total = sum(counts)
-    return abs(sum(n / total * math.log2(total / n) for n in counts if n)) if total else 0.0
 
 
 @dataclass(frozen=True)
@@ -117,85 +95,41 @@ def optimal_ratio(latent: tf.Tensor) -> float:
     return float(tf.reduce_mean(tf.cast(optimal_counts(filters), tf.float64))) / filters.shape[0]
 
 
-def _symbols(values: tf.Tensor) -> tf.Tensor:
-    """Codes plus one, as uint8: 0, 1 or 2. NaN is taken for 0."""
-    positive, negative = tf.cast(values > 0, tf.uint8), tf.cast(values < 0, tf.uint8)
-    return tf.constant(1, tf.uint8) + positive - negative
-
-
-def _unpacked_sums(packed: tf.Tensor, axis: int) -> tf.Tensor:
-    """The sums over the rows of three fields of ten bits, none above SLICES: int32 of shape (3, columns).
-
-    The rows are first summed in groups that cannot overflow the fields.
-    """
-    rows, columns = packed.shape
-    group = max(size for size in range(1, _MOST_PACKED // SLICES + 1) if rows % size == 0)
-    sums = tf.reduce_sum(tf.reshape(packed, [rows // group, group, columns]), axis=1)
-    fields = [tf.bitwise.bitwise_and(tf.bitwise.right_shift(sums, 10 * i), _MOST_PACKED) for i in range(3)]
-    return tf.stack([tf.reduce_sum(field, axis=axis) for field in fields])
-
-
-def _shift(place: int) -> tf.Tensor:
-    return tf.constant(_BITS_PER_CODE * place, tf.uint8)
-
-
-def _at(memory: tf.Tensor, place: int) -> tf.Tensor:
-    return tf.bitwise.bitwise_and(
-        tf.bitwise.right_shift(memory, _shift(place)), tf.constant(_CODE_MASK, tf.uint8)
-    )
+def _codes(values: tf.Tensor) -> tf.Tensor:
+    """The signs of `values` as int8: -1, 0 or 1. NaN is taken for 0."""
+    return tf.cast(values > 0, tf.int8) - tf.cast(values < 0, tf.int8)
 
 
 @tf.function(jit_compile=True)
-def _stored(values: tf.Tensor, memory: tf.Tensor, slot: int) -> tf.Tensor:
-    """`memory` with the codes of `values` in `slot`, and those that were there in the place for former ones."""
-    others = 0xFF
-    for place in (slot, _FORMER):
-        others ^= _CODE_MASK << _BITS_PER_CODE * place
-    parts = [
-        tf.bitwise.bitwise_and(memory, tf.constant(others, tf.uint8)),
-        tf.bitwise.left_shift(_at(memory, slot), _shift(_FORMER)),
-        tf.bitwise.left_shift(_symbols(values), _shift(slot)),
-    ]
-    return functools.reduce(tf.bitwise.bitwise_or, parts)
-
-
-@tf.function(jit_compile=True)
-def _counted(memory: tf.Tensor, slot: int) -> tf.Tensor:
-    """How many codes of `slot` are +1, are 0 and differ from the former ones, in every filter: int32 (3, filters).
-
-    A function of its own, so that it reads bytes: XLA would read the values once more for every result.
-    """
-
-    def packed(rows: tf.Tensor) -> tf.Tensor:
-        symbols, former = _at(rows, slot), _at(rows, _FORMER)
-        marks = (symbols > 1, tf.equal(symbols, 1), tf.not_equal(symbols, former))
-        return sum(tf.cast(mark, tf.int32) * (1 << 10 * field) for field, mark in enumerate(marks))
-
-    return fold((tf.reshape(memory, [-1, memory.shape[-1]]),), packed, reduce=_unpacked_sums)
+def _counted(values: tf.Tensor, former: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """How many codes of each filter are +1, are 0 and differ from the `former` ones, int32 (3, filters); the codes."""
+    codes, axes = _codes(values), list(range(values.shape.rank - 1))
+    marks = (codes > 0, tf.equal(codes, 0), tf.not_equal(codes, former))
+    return tf.stack([tf.reduce_sum(tf.cast(mark, tf.int32), axes) for mark in marks]), codes
 
 
 def count_codes(values: tf.Tensor) -> BitCounts:
     """The codes of `values` (any shape, filters or channels along the last axis); none counts as changed, NaN as 0."""
-    axes, symbols = list(range(values.shape.rank - 1)), _symbols(values)
-    counts = [tf.math.count_nonzero(mark, axes).numpy() for mark in (symbols > 1, tf.equal(symbols, 1))]
+    axes, codes = list(range(values.shape.rank - 1)), _codes(values)
+    counts = [tf.math.count_nonzero(mark, axes).numpy() for mark in (codes > 0, tf.equal(codes, 0))]
     size = np.full(values.shape[-1], math.prod(values.shape[:-1]))
     return BitCounts(counts[0], counts[1], np.zeros_like(size), size)
 
 
 class CodeMemory:
-    """Remembers the codes of kernels on the device and counts what changed.
+    """Remembers the codes of kernels on the device, one byte each, and counts what changed.
 
-    Costs one byte per observed weight, which holds a remembered code of two bits for each of two slots, and the one
-    before the last observation. Only the counts per filter ever reach the host.
+    Only the counts per filter ever reach the host.
 
     Args:
         kernels: what to observe. Their codes at this moment are what the first flips count against.
-        slots: how many codes to remember independently, 1 or 2.
+        slots: how many codes to remember independently.
     """
 
     def __init__(self, kernels: list[QuantizedKernel], slots: int = 1):
         self.kernels = kernels
-        self._memories = [tf.zeros(kernel.variable.shape, tf.uint8) for kernel in kernels]
+        codes = [tf.zeros(kernel.variable.shape, tf.int8) for kernel in kernels]
+        self._slots = [codes] * slots
         self._sizes = [
             np.full(kernel.variable.shape[-1], math.prod(kernel.variable.shape[:-1])) for kernel in kernels
         ]
@@ -203,12 +137,9 @@ class CodeMemory:
         for slot in range(slots):
             self.observe(slot)
 
-    def _observe_all(self, memories: list[tf.Tensor], slot: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        stored = [
-            _stored(kernel.signs(), memory, slot)
-            for kernel, memory in zip(self.kernels, memories, strict=True)
-        ]
-        return [_counted(memory, slot) for memory in stored], stored
+    def _observe_all(self, former: list[tf.Tensor]) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        pairs = zip(self.kernels, former, strict=True)
+        return [_counted(kernel.signs(), codes) for kernel, codes in pairs]
 
     def observe(self, slot: int) -> list[BitCounts]:
         """Counts the codes of every kernel now, and those that changed since the last call with this `slot`.
@@ -216,8 +147,11 @@ class CodeMemory:
         Args:
             slot: which of the remembered codes to compare with and to replace, from 0.
         """
-        counts, self._memories = self._step(self._memories, slot)
+        observed = self._step(self._slots[slot])
+        self._slots[slot] = [codes for _, codes in observed]
         return [
             BitCounts(positive, zero, changed, size)
-            for (positive, zero, changed), size in zip(map(np.asarray, counts), self._sizes, strict=True)
+            for (positive, zero, changed), size in zip(
+                (counts.numpy() for counts, _ in observed), self._sizes, strict=True
+            )
         ]

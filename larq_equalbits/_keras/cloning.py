@@ -25,10 +25,10 @@ def clone(
     inside: Callable[[tf.keras.layers.Layer], bool] = lambda layer: False,
     plain: Any = (),
 ) -> tuple[tf.keras.Model, Pairs]:
-    """`model` made anew, uncompiled, with the layers for which `replace` answers one replaced.
+    """`model` made again, uncompiled, with the layers for which `replace` answers one replaced.
 
     Sequential, functional and nested models are copied layer by layer. A subclassed model, or a layer that is
-    searched, is made anew by its `from_config`, and the layers that it holds in attributes, lists and dicts are
+    searched, is made again by its `from_config`, and the layers that it holds in attributes, lists and dicts are
     replaced by their copies. A shared layer stays shared, across nested models too.
 
     Args:
@@ -41,7 +41,7 @@ def clone(
         The copy, and each layer that was not replaced with its copy, for `copy_weights`.
 
     Raises:
-        InputError: a subclassed model or layer that its configuration cannot make anew.
+        InputError: a subclassed model or layer that its configuration cannot make again.
     """
     pairs: Pairs = []
     made: dict[int, tf.keras.layers.Layer] = {}
@@ -56,7 +56,7 @@ def clone(
         if is_model(layer) and (layer._is_graph_network or isinstance(layer, tf.keras.Sequential)):
             return network(layer)
         searched = is_model(layer) or inside(layer)
-        copy = _anew(layer)
+        copy = _made_again(layer)
         if searched:
             # A configuration that only knows the arguments of a class has no name.
             copy._name = layer.name
@@ -108,7 +108,7 @@ def copy_weights(pairs: Pairs) -> None:
             if len(variables) != len(values):
                 raise InputError(
                     f"{_kind(layer)} {layer.name!r} must have all its variables once it is called, "
-                    f"but has {len(values)} of its own, and {len(variables)} when it is made anew."
+                    f"but has {len(values)} of its own, and {len(variables)} when it is made again."
                 )
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
@@ -170,13 +170,13 @@ def _own(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
     return [*layer._trainable_weights, *layer._non_trainable_weights]
 
 
-def _anew(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+def _made_again(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     try:
         copy = type(layer).from_config(layer.get_config())
     except Exception as error:
         raise InputError(
             f"{_kind(layer)} {layer.name!r} of class {type(layer).__name__} must be one that from_config(get_config()) "
-            f"makes anew, but this failed: {error}"
+            f"makes again, but this failed: {error}"
         ) from error
     return copy
 

@@ -18,7 +18,7 @@ SLICES = 8
 
 
 def computed_once(bounds: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-    """`bounds`, which XLA would otherwise compute anew, and rounded otherwise, for every row that meets them."""
+    """`bounds`, which XLA would otherwise compute again, with another rounding, for every row that meets them."""
     # What a loop carries is stored, even where it never runs, as here: no row is below its own reverse throughout.
     nothing = tf.reduce_all(bounds[0] < bounds[0][..., ::-1])
     once = tf.while_loop(

@@ -2,33 +2,16 @@
 
 from typing import Any
 
-import larq
 import tensorflow as tf
-from larq.layers_base import QuantizerBaseConv, QuantizerDepthwiseBase, QuantizerSeparableBase
+from larq.layers_base import QuantizerBaseConv
 from larq.quantized_variable import QuantizedVariable
 
-from larq_equalbits.pruning.layers import quantizer_arguments
-from larq_equalbits.quantizers.base import copied
+from larq_equalbits._keras.layers import KERNELS, TWINS, kernel_arguments, quantizer_arguments
+from larq_equalbits._keras.quantizers import copied
 
-_KINDS = (
-    "Conv1D",
-    "Conv2D",
-    "Conv3D",
-    "Conv2DTranspose",
-    "Conv3DTranspose",
-    "Dense",
-    "DepthwiseConv2D",
-    "LocallyConnected1D",
-    "LocallyConnected2D",
-    "SeparableConv1D",
-    "SeparableConv2D",
-)
-TWINS: dict[type, Any] = {
-    getattr(tf.keras.layers, kind): getattr(larq.layers, f"Quant{kind}") for kind in _KINDS
-}
 _LARQ = frozenset(TWINS.values())
 # Kernels of layers, Keras' and ours; a PReLU's slopes and a normalization's factors are none.
-KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel", "recurrent_kernel", "embeddings")
+ALL_KERNELS = (*(kernel for kernel, _ in KERNELS.values()), "recurrent_kernel", "embeddings")
 
 
 def has_twin(layer: tf.keras.layers.Layer) -> bool:
@@ -43,15 +26,9 @@ def is_binary(layer: tf.keras.layers.Layer) -> bool:
 
 def kernel_size(layer: tf.keras.layers.Layer) -> int:
     """The number of weights in the kernels of `layer`."""
-    kernels = [getattr(layer, name, None) for name in KERNELS]
+    kernels = [getattr(layer, name, None) for name in ALL_KERNELS]
     variables = [kernel for kernel in kernels if isinstance(kernel, tf.Variable | QuantizedVariable)]
     return sum(variable.shape.num_elements() for variable in variables)
-
-
-def _arguments(made: type) -> tuple[str, ...]:
-    if issubclass(made, QuantizerSeparableBase):
-        return ("depthwise", "pointwise")
-    return ("depthwise",) if issubclass(made, QuantizerDepthwiseBase) else ("kernel",)
 
 
 def twin(
@@ -77,10 +54,11 @@ def twin(
     # A quantizer computes in the layer's precision.
     dtype = config["dtype"]
     config.update(input_quantizer=copied(input_quantizer, dtype=dtype), **changes)
-    for name in _arguments(made):
-        config[f"{name}_quantizer"] = copied(quantizer, dtype=dtype)
-        if clipped and config.get(f"{name}_constraint") is None:
-            config[f"{name}_constraint"] = "weight_clip"
+    for argument in kernel_arguments(made):
+        config[argument] = copied(quantizer, dtype=dtype)
+        constraint = KERNELS[argument][1]
+        if clipped and config.get(constraint) is None:
+            config[constraint] = "weight_clip"
     pads = issubclass(made, QuantizerBaseConv) and config.get("padding") == "same"
     if pads and type(layer) in TWINS and input_quantizer is not None:
         config["pad_values"] = pad_values

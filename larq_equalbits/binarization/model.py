@@ -9,11 +9,12 @@ from larq.quantized_variable import QuantizedVariable
 
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._keras import building, cloning
+from larq_equalbits._keras.quantizers import resolve
 from larq_equalbits.binarization import layers, tracing
 from larq_equalbits.binarization.changes import BinarizationReport, LayerChange
 from larq_equalbits.export.graph import leaves
 from larq_equalbits.pruning.wrapper import is_pruned
-from larq_equalbits.zoo.blocks import is_clipped, resolve_quantizer
+from larq_equalbits.zoo.arguments import is_clipped
 
 Choice = Iterable[str] | Callable[[tf.keras.layers.Layer], bool] | None
 
@@ -57,7 +58,7 @@ def binarize(
 
     Args:
         model: functional, Sequential, nested, or subclassed where its layers are held in attributes, lists or
-            dicts and `from_config(get_config())` makes the model and such layers anew. It has to be built.
+            dicts and `from_config(get_config())` makes the model and such layers again. It has to be built.
         quantizer: of kernels, by name or as an object (each layer gets its own copy). Those with a clipped gradient
             bring Larq's `weight_clip` along where a kernel has no constraint.
         input_quantizer: of the inputs of binary layers (1/1); None for float activations (1/32).
@@ -70,13 +71,13 @@ def binarize(
             LCE passes packed bits from one convolution to the next.
 
     Raises:
-        InputError: not a Keras model, or one that is not built, is pruned, or cannot be made anew; an unknown
+        InputError: not a Keras model, or one that is not built, is pruned, or cannot be made again; an unknown
             quantizer, activation or layer name; no layer left to make binary.
     """
     _check(model, skip, only, pad_values)
     if quantizer is None:
         raise invalid("quantizer", quantizer, "a quantizer, by name or as an object")
-    kernels, inputs = resolve_quantizer(quantizer), resolve_quantizer(input_quantizer, "input_quantizer")
+    kernels, inputs = resolve(quantizer), resolve(input_quantizer, "input_quantizer")
     activation = _activation(rectifier)
     named = leaves(model)
     decisions = _decide(model, named, inputs, skip, only, rectifier)
@@ -252,7 +253,7 @@ def _reaches(layer: tf.keras.layers.Layer, changed: set[int]) -> bool:
 
 
 def _copy_weights(layer: tf.keras.layers.Layer, made: tf.keras.layers.Layer) -> None:
-    for name in (*layers.KERNELS, "bias"):
+    for name in (*layers.ALL_KERNELS, "bias"):
         source, target = getattr(layer, name, None), getattr(made, name, None)
         if isinstance(source, QuantizedVariable):
             source = source.latent_variable

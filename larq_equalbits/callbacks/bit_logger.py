@@ -1,6 +1,5 @@
 """The Keras callback that shows what the bits of a model do while it trains."""
 
-import inspect
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,63 +9,14 @@ import tensorflow as tf
 from larq_equalbits._bits.counting import BitCounts, CodeMemory, optimal_ratio, total
 from larq_equalbits._bits.kernels import QuantizedKernel, quantized_kernels
 from larq_equalbits._errors import InputError, invalid, is_whole
+from larq_equalbits._keras.layers import quantizer_arguments
 from larq_equalbits.callbacks.activations import ActivationProbe
 from larq_equalbits.callbacks.tensorboard import BitSummaries
 
 _EPOCHS, _STEPS = 0, 1
 
 
-def _callback_list() -> Any:
-    """The `CallbackList` that is calling, or None: Keras gives a callback no other way to its neighbours."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, tf.keras.callbacks.CallbackList):
-            return owner
-        frame = frame.f_back
-    return None
-
-
-def _when_built(model: tf.keras.Model, action: Callable[[], None]) -> None:
-    """Calls `action` when the first step is due, with `model` built for the batches it is about to get."""
-    attributes = vars(model)
-    train = model.train_function
-
-    def train_function(iterator: Any) -> Any:
-        attributes["train_function"] = train
-        inputs = tf.keras.utils.unpack_x_y_sample_weight(iterator.element_spec)[0]
-        # A batch of several replicas has a spec for each.
-        inputs = tf.nest.map_structure(lambda spec: getattr(spec, "_value_specs", [spec])[0], inputs)
-        # Tracing the model makes its variables, and takes nothing from the iterator.
-        tf.function(model).get_concrete_function(inputs, training=False)
-        action()
-        return train(iterator)
-
-    attributes["train_function"] = train_function
-
-
-class _TidyProgress(tf.keras.callbacks.Callback):
-    """Runs just before Keras' progress line and keeps the keys of single layers out of it."""
-
-    def __init__(self, hidden: set[str]):
-        super().__init__()
-        self._hidden = hidden
-        self._supports_tf_logs = True
-
-    def _hide(self, logs: dict[str, Any] | None, everything: bool) -> None:
-        for key in self._hidden.intersection(logs or {}):
-            if logs is not None and (everything or "/" in key):
-                del logs[key]
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        # Keras' line would average the values of single steps into that of the epoch.
-        self._hide(logs, everything=True)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._hide(logs, everything=False)
-
-
-class BitLogger(tf.keras.callbacks.Callback):
+class BitLogger(tf.keras.callbacks.ProgbarLogger):
     r"""Puts entropy, share of +1 and flips of the bits of every quantized kernel into Keras' `logs`.
 
     A code is the sign of what a layer computes with (-1, +1, or 0 where a weight is pruned), so a scale
@@ -82,7 +32,7 @@ class BitLogger(tf.keras.callbacks.Callback):
     - ``bit_flips``: the share of codes that changed since the last observation: in an epoch's `logs` since
       the end of the epoch before (in the first epoch of a `fit`, since the epoch began, so that weights
       which were loaded or restored by then count as the start), in a step's `logs` since the last
-      observed step.
+      observed step. A model that is built by its first batch has its first codes after that step.
     - ``sparsity`` and ``symbol_entropy``: the share of 0, and the entropy in bits (0 to log2(3)) of -1, 0
       and +1 as three symbols; for kernels whose quantizer has a `sparsity` or that have zeros at the start.
     - ``activation_entropy`` and ``activation_positive_ratio``, with a `probe`, at the end of an epoch: the
@@ -90,14 +40,16 @@ class BitLogger(tf.keras.callbacks.Callback):
     - ``optimal_ratio``, with `optimal_ratio=True`, at the end of an epoch: the mean over the filters of the
       share of +1 that would lose least of the latent weights (SiMaN, Corollary 1).
 
-    Order: Keras calls callbacks one after the other with the same `logs`, so only those behind this one see
-    its keys. It therefore moves itself to the front of the list when the model is set; History, CSVLogger,
-    TensorBoard, EarlyStopping, ModelCheckpoint and a keras-tuner objective see its keys wherever it was
-    given. Keras forbids that in a loop of your own that calls callbacks without a `CallbackList`: put this
-    one first there. Keras' progress line shows the network's keys only, not those of every layer.
+    Order: Keras calls callbacks one after the other with the same `logs`. Give this one first: CSVLogger,
+    TensorBoard, EarlyStopping and ModelCheckpoint see its keys where they come after it. History and a
+    keras-tuner objective always do.
 
-    Cost: one byte per observed weight on the weights' device. An observation quantizes every kernel once
-    more and counts on the device; only counts per filter are copied. Every epoch adds nothing to a step.
+    Progress: it draws the line that Keras draws in `fit`, as `verbose` asks for, with the network's keys and
+    without those of single layers.
+
+    Cost: one byte per observed weight on the weights' device, two with `every` a number. An observation
+    quantizes every kernel once more and counts on the device; only counts per filter are copied. Every epoch
+    adds nothing to a step.
 
     Args:
         every: "epoch", or a positive number of steps: then every such step's `logs` get the keys of the
@@ -106,18 +58,25 @@ class BitLogger(tf.keras.callbacks.Callback):
         layers: names of the kernels to observe; all of them by default.
         probe: a batch of inputs for the activations, or None. It runs once at the end of every epoch.
         optimal_ratio: whether to log SiMaN's share of +1 at the optimum, which sorts every kernel.
-        log_dir: where to write scalars and histograms for TensorBoard, as run "bits" of that folder. By
-            default the folder of the `TensorBoard` callback of the same `fit`, and nothing without one.
+        log_dir: where to write scalars and histograms for TensorBoard, as run "bits" of that folder; None for
+            nothing. Give the folder of your `TensorBoard` callback.
         histogram_freq: after how many epochs histograms are written; 0 for none.
 
     Attributes:
         records: a dict for each observed step: the keys, and "step", counted from 1 over all `fit` calls.
 
     Raises:
-        InputError: for arguments out of range; before training starts, for a model without a quantized
-            kernel, an unknown layer, a probe the model does not accept, a log folder that cannot be written.
+        InputError: for arguments out of range; for a model without a quantized kernel, an unknown layer, a
+            probe the model does not accept: before training starts, or after the first step where that builds
+            the model; before training starts, for a log folder that cannot be written.
 
-    >>> model.fit(x, y, callbacks=[BitLogger()])  # doctest: +SKIP
+    >>> import larq, numpy as np
+    >>> layer = larq.layers.QuantDense(2, kernel_quantizer="bi_half", input_shape=(4,))
+    >>> model = tf.keras.Sequential([layer])
+    >>> model.compile("sgd", "mse")
+    >>> history = model.fit(np.ones((4, 4)), np.ones((4, 2)), verbose=0, callbacks=[BitLogger()])
+    >>> history.history["bit_entropy"]
+    [1.0]
     """
 
     def __init__(
@@ -130,7 +89,7 @@ class BitLogger(tf.keras.callbacks.Callback):
         log_dir: str | os.PathLike[str] | None = None,
         histogram_freq: int = 1,
     ):
-        super().__init__()
+        super().__init__(count_mode="steps")
         if every != "epoch" and not is_whole(every, 1):
             raise invalid("every", every, '"epoch" or a positive number of steps')
         if not is_whole(histogram_freq, 0):
@@ -152,8 +111,6 @@ class BitLogger(tf.keras.callbacks.Callback):
         self._memory: CodeMemory | None = None
         self._activations: ActivationProbe | None = None
         self._summaries: BitSummaries | None = None
-        self._neighbours: list[tf.keras.callbacks.Callback] = []
-        self._hidden: set[str] = set()
         self._sparse: set[str] = set()
         self._first_batch = 0
 
@@ -173,21 +130,17 @@ class BitLogger(tf.keras.callbacks.Callback):
         self.records = [dict(record) for record in state["records"]]
 
     def _implements_train_batch_hooks(self) -> bool:
-        return self.every != "epoch"
+        return self.every != "epoch" or not self._is_built() or super()._implements_train_batch_hooks()
+
+    def _is_built(self) -> bool:
+        """Whether all kernels are there. A model without a `call` is never built; its parts may be."""
+        parts = [part for part in self.model._flatten_layers(include_self=False) if quantizer_arguments(part)]
+        return self.model.built or (bool(parts) and all(part.built for part in parts))
 
     def set_model(self, model: tf.keras.Model) -> None:
-        """Takes the model, and the first place in the list of callbacks."""
+        """Takes the model, and forgets another one."""
         super().set_model(model)
         self._forget()
-        owner = _callback_list()
-        if owner is None or not any(callback is self for callback in owner.callbacks):
-            return
-        # Keras is looping over this list: what it has passed stays passed, as the entry moves to the front.
-        position = next(i for i, callback in enumerate(owner.callbacks) if callback is self)
-        owner.callbacks.insert(0, owner.callbacks.pop(position))
-        if isinstance(owner.callbacks[-1], tf.keras.callbacks.ProgbarLogger):
-            owner.callbacks.insert(len(owner.callbacks) - 1, _TidyProgress(self._hidden))
-        self._neighbours = owner.callbacks
 
     def _kernels(self) -> list[QuantizedKernel]:
         kernels = quantized_kernels(self.model)
@@ -203,18 +156,13 @@ class BitLogger(tf.keras.callbacks.Callback):
         return [kernel for kernel in kernels if self.layers is None or kernel.name in self.layers]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Checks everything that was asked for, before any weight changes."""
+        """Checks what was asked for, before any weight changes where the model is built."""
+        super().on_train_begin(logs)
         self._memory = None
-        log_dir = self.log_dir
-        for callback in self._neighbours:
-            if log_dir is None and isinstance(callback, tf.keras.callbacks.TensorBoard):
-                log_dir = callback.log_dir
-        if log_dir is not None:
-            self._summaries = BitSummaries(log_dir)
-        if self.model.built:
+        if self.log_dir is not None:
+            self._summaries = BitSummaries(self.log_dir)
+        if self._is_built():
             self._check()
-        else:
-            _when_built(self.model, self._start)
 
     def _check(self) -> None:
         self._kernels()
@@ -236,7 +184,8 @@ class BitLogger(tf.keras.callbacks.Callback):
 
         Not earlier: `BackupAndRestore` restores weights when training begins.
         """
-        if self._memory is None and self.model.built:
+        super().on_epoch_begin(epoch, logs)
+        if self._memory is None and self._is_built():
             self._start()
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -245,8 +194,11 @@ class BitLogger(tf.keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Observes, when a multiple of `every` steps is reached."""
+        super().on_train_batch_end(batch, logs)
         before = self._steps
         self._steps += batch - self._first_batch + 1
+        if self._memory is None:
+            self._start()
         if not isinstance(self.every, int) or self._steps // self.every == before // self.every:
             return
         values = self._observe(_STEPS)
@@ -257,23 +209,24 @@ class BitLogger(tf.keras.callbacks.Callback):
             logs.update(values)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Observes, and adds the keys to `logs`."""
-        if self._memory is None:
-            self._start()
+        """Observes, adds the keys to `logs`, and finishes the progress line."""
         assert self._memory is not None
+        logs = {} if logs is None else logs
         values = self._observe(_EPOCHS)
         if self._activations is not None:
             values.update(_named(self._activations.observe(), _activation_measures))
         if self.optimal_ratio:
             for kernel in self._memory.kernels:
                 values[f"{kernel.name}/optimal_ratio"] = optimal_ratio(kernel.variable.latent_variable)
-        self._hidden.update(values)
         if self._summaries is not None:
             self._summaries.scalars(values, epoch)
             if self.histogram_freq and epoch % self.histogram_freq == 0:
                 self._summaries.histograms(self._memory.kernels, epoch)
-        if logs is not None:
-            logs.update(values)
+        # What a step logged goes into its own logs alone.
+        known = {key: value for key, value in logs.items() if key not in values}
+        network = {key: value for key, value in values.items() if "/" not in key}
+        super().on_epoch_end(epoch, {**known, **network})
+        logs.update(values)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Closes the event file."""
@@ -292,7 +245,6 @@ class BitLogger(tf.keras.callbacks.Callback):
             }
             values.update(_named(pruned, _sparse_measures))
             values.update(_sparse_measures(total(counts)))
-        self._hidden.update(values)
         return values
 
 

@@ -9,6 +9,9 @@ import click
 
 from larq_equalbits._errors import InputError
 
+#: So much of a test set is taken whole, in bytes.
+_LARGEST_BYTES = 2**30
+
 
 def _numbers(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
     try:
@@ -41,8 +44,8 @@ def _array(option: str, path: Path) -> Any:
     return content if isinstance(content, np.ndarray) else dict(content)
 
 
-def _test_images(folder: Path, count: int, data_dir: str | None) -> tuple[Any, Any]:
-    """The first `count` test images of the data set that a run was trained on, and their labels."""
+def _test_images(folder: Path, count: int | None, data_dir: str | None) -> tuple[Any, Any]:
+    """The first `count` test images of the data set that a run was trained on, or all of them, and their labels."""
     import numpy as np
 
     from larq_equalbits import data
@@ -58,13 +61,19 @@ def _test_images(folder: Path, count: int, data_dir: str | None) -> tuple[Any, A
             f'{settings} must name a data set under "dataset"; or give real images with --inputs FILE.npy.'
         )
     place = data_dir or content.get("data_dir")
-    test = data.load(content["dataset"], batch_size=min(count, 64), data_dir=place).test
+    loaded = data.load(content["dataset"], batch_size=min(count or 64, 64), data_dir=place)
+    size = 4 * loaded.num_test * int(np.prod(loaded.input_shape))
+    if count is None and size > _LARGEST_BYTES:
+        raise InputError(
+            f"--images must say how many, for all {loaded.num_test} of {loaded.name} are {size / 2**30:.0f} GiB."
+        )
+    test = loaded.test
     images, labels, found = [], [], 0
     for batch, answers in test.as_numpy_iterator():
         images.append(batch)
         labels.append(answers)
         found += len(batch)
-        if found >= count:
+        if count is not None and found >= count:
             break
     return np.concatenate(images)[:count], np.concatenate(labels)[:count]
 
@@ -110,7 +119,21 @@ def _names(paths: list[Path]) -> list[str]:
 @click.option(
     "--program",
     type=click.Path(),
-    help="lce_benchmark_model for the device; a command line with --on program.",
+    help="lce_benchmark_model for the device; a command line with --on program. Without it our runtime is installed "
+    "behind ssh, and answers.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["lce", "litert"]),
+    default="lce",
+    show_default=True,
+    help="What answers on local: LCE's interpreter, or larq-equalbits-runtime.",
+)
+@click.option(
+    "--runtime-wheel",
+    type=click.Path(),
+    help="The runtime's wheel for the device, or a folder with wheels. Default: what scripts/build_runtime.sh made in "
+    "this clone, or else the published one.",
 )
 @click.option("--prefix", default="", help='Words before the program on the device, such as "taskset f0".')
 @click.option(
@@ -125,7 +148,10 @@ def _names(paths: list[Path]) -> list[str]:
     "--rounds", default=3, show_default=True, help="How often the program is started for the latency."
 )
 @click.option(
-    "--images", default=8, show_default=True, help="Images whose outputs are brought back and compared."
+    "--images",
+    type=int,
+    help="Images whose outputs are brought back and compared. Default: the whole test set where only our runtime "
+    "answers, else 8.",
 )
 @click.option(
     "--inputs",
@@ -151,7 +177,7 @@ def _names(paths: list[Path]) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     models: tuple[Path, ...], targets: tuple[str, ...], inputs: Path | None, labels: Path | None, data_dir: str | None,
-    out: Path | None, as_json: bool, images: int, **options: Any,
+    out: Path | None, as_json: bool, images: int | None, **options: Any,
 ) -> None:  # fmt: skip
     """Run converted models on a device: latency, memory, operators, and the outputs next to Keras'.
 
@@ -161,7 +187,7 @@ def command(
     Examples:
       larq-equalbits device runs/first
       larq-equalbits device runs/a runs/b --on local --on ssh:pi@raspberrypi.local \\
-          --program lce_benchmark_model_aarch64 --threads 1,4
+          --threads 1,4
       larq-equalbits device a.tflite --inputs images.npy --on adb --program lce_benchmark_model_android_arm64
     """
     import numpy as np
@@ -170,13 +196,18 @@ def command(
     from larq_equalbits.device import table
 
     paths = [_tflite(path) for path in models]
-    if images < 1:
+    if images is not None and images < 1:
         raise InputError(f"--images must be at least 1, but got {images}.")
     names = _names(paths)
     if inputs is not None:
         pixels = _array("--inputs", inputs)
         answers = None if labels is None else np.asarray(_array("--labels", labels))
     else:
+        # The runtime answers for the whole test set; whatever else is asked compares a few images.
+        ours = options["program"] is None and all(
+            each.startswith("ssh") or (each == "local" and options["runtime"] == "litert") for each in targets
+        )
+        images = images or (None if ours else 8)
         pixels, answers = _test_images(
             models[0] if models[0].is_dir() else models[0].parent, images, data_dir
         )

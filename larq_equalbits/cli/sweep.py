@@ -80,7 +80,7 @@ def command(
     from larq_equalbits.tuning import distributed
     from larq_equalbits.tuning import ratios as bit_ratios
 
-    # It says of every few trials that functions are traced anew, which trials cannot but do.
+    # It says of every few trials that functions are traced again, which trials cannot but do.
     tf.get_logger().setLevel("ERROR")
     fields = {key: value for key, value in given.items() if value is not None}
     if float_activations:

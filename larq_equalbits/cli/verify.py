@@ -14,6 +14,13 @@ from larq_equalbits.cli.sources import compared_options
 @click.option(
     "--tflite", type=click.Path(path_type=Path), help="The file.  [default: model.tflite in the run]"
 )
+@click.option(
+    "--runtime",
+    type=click.Choice(["lce", "litert"]),
+    default="lce",
+    show_default=True,
+    help="What runs the file: LCE's interpreter, or larq-equalbits-runtime.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     source: Path,
@@ -22,6 +29,7 @@ def command(
     dataset: str | None,
     data_dir: Path | None,
     tolerance: float,
+    runtime: str,
     as_json: bool,
 ) -> None:
     """Compare a .tflite with SOURCE, the run folder or the Keras model that it was made from.
@@ -52,7 +60,7 @@ def command(
     if images is None:
         raise InputError("--dataset must name a data set to compare on, where SOURCE is no run folder.")
     with quiet():
-        verification = export.verify(opened.model, path, images.test)
+        verification = export.verify(opened.model, path, images.test, runtime=runtime)
     click.echo(json.dumps(verification.to_dict()) if as_json else describe(verification))
     if not verification.within(tolerance):
         sys.exit(1)

@@ -1,10 +1,10 @@
-"""Runs converted models on a device and compares what comes back.
+"""Runs converted models on a device and compares what comes back::
 
-    >>> report = device.run("runs/a/model.tflite", "ssh:pi@raspberrypi", images,
-    ...                     program="lce_benchmark_model_aarch64", threads=(1, 4))  # doctest: +SKIP
+    report = device.run("runs/a/model.tflite", "ssh:pi@raspberrypi", images, threads=(1, 4))
 
-A target is `local` (LCE's interpreter in this process), `program` (a command line of `lce_benchmark_model` on
-this machine), `ssh:USER@HOST` or `adb[:SERIAL]`.
+A target is `local` (LCE's interpreter or our runtime in this process), `program` (a command line of
+`lce_benchmark_model` on this machine), `ssh:USER@HOST` (our runtime, or `lce_benchmark_model`) or `adb[:SERIAL]`
+(`lce_benchmark_model`).
 """
 
 import os
@@ -18,10 +18,13 @@ import numpy as np
 from larq_equalbits._errors import DeviceError, DeviceLostError, InputError, invalid, is_whole, require
 from larq_equalbits.device import host, remote
 from larq_equalbits.device.adb import Adb
+from larq_equalbits.device.bench import Bench, Plan, Samples, measure_all
 from larq_equalbits.device.models import Arrays, Model, Source, load
 from larq_equalbits.device.results import Agreement, Latency, Operator, Report, Result
+from larq_equalbits.device.runtime import RuntimeBench
 from larq_equalbits.device.shells import Shell
 from larq_equalbits.device.ssh import Ssh
+from larq_equalbits.export.interpreter import check_runtime, import_runtime
 
 __all__ = ["Agreement", "DeviceError", "DeviceLostError", "Latency", "Operator", "Report", "Result", "run"]
 
@@ -47,7 +50,11 @@ def _shell(target: str, folder: str | None, ssh_config: str | None) -> Shell | N
     raise invalid("target", target, _FORMS)
 
 
-def _command(program: Any, prefix: Any, target: str) -> list[str]:
+def _command(program: Any, prefix: Any, shell: Shell | None) -> list[str]:
+    """The words that start `lce_benchmark_model`; none where something else answers."""
+    if shell is None or (program is None and isinstance(shell, Ssh)):
+        return []
+    target = shell.name
     if program is None:
         raise InputError(
             f"program must be lce_benchmark_model (its path) for the target {target}, but got None."
@@ -62,6 +69,15 @@ def _command(program: Any, prefix: Any, target: str) -> list[str]:
     return words
 
 
+def _bench(
+    shell: Shell, command: list[str], plan: Plan, flags: Sequence[str], prefix: Any, wheel: Any
+) -> Bench:
+    if command:
+        return remote.ProgramBench(shell, command, plan, flags)
+    given = None if wheel is None else os.fspath(wheel)
+    return RuntimeBench(shell, plan, remote.split_command(prefix or ()), given, shell.root)
+
+
 def _counts(name: str, values: Sequence[int]) -> tuple[int, ...]:
     numbers = tuple(values)
     if not numbers or not all(is_whole(value, 1) for value in numbers):
@@ -70,7 +86,7 @@ def _counts(name: str, values: Sequence[int]) -> tuple[int, ...]:
 
 
 def _references(
-    keras_model: Any, models: Sequence[Model], samples: Sequence[remote.Samples]
+    keras_model: Any, models: Sequence[Model], samples: Sequence[Samples]
 ) -> dict[str, dict[str, list[np.ndarray]]]:
     """For every model the outputs to compare with, by the name of the reference."""
     if not isinstance(keras_model, Mapping):
@@ -112,7 +128,9 @@ def run(
     repeats: int = 50,
     warmup: int = 5,
     rounds: int = 3,
-    images: int = 8,
+    images: int | None = None,
+    runtime: str = "lce",
+    runtime_wheel: str | os.PathLike[str] | None = None,
     program: str | os.PathLike[str] | Sequence[str] | None = None,
     prefix: str | Sequence[str] = (),
     flags: Sequence[str] = (),
@@ -126,9 +144,9 @@ def run(
 ) -> Report:
     """Runs every model on every target with every number of threads.
 
-    Latency comes from `rounds` starts of the program with `warmup` and `repeats` inferences of the first
-    image each; the outputs from one inference for each of the first `images` images; memory and the profile
-    from one more start, because both cost time.
+    Latency comes from `rounds` starts of the program (of our runtime: rounds in one start) with `warmup` and
+    `repeats` inferences of the first image each; the outputs from one inference for each of the first `images`
+    images; memory and the profile of the program from one more start, because both cost time.
 
     Args:
         models: a .tflite file's path or bytes, several of them, or a mapping from names to them.
@@ -139,14 +157,20 @@ def run(
         repeats: inferences in a round, at least 1.
         warmup: inferences before each round, at least 0.
         rounds: at least 1.
-        images: how many images' outputs to bring back, at least 1.
+        images: how many images' outputs to bring back, at least 1. Default: all where only our runtime answers, 8 where
+            `lce_benchmark_model` or LCE's interpreter does.
+        runtime: what answers on "local": "lce" for LCE's interpreter, "litert" for larq-equalbits-runtime.
+        runtime_wheel: the runtime's wheel for the device, or a folder with wheels. Default: the one that
+            `scripts/build_runtime.sh` made in this clone, or else the published one.
         program: `lce_benchmark_model` for the device: a path, or for the target "program" a command line too.
+            Without it our runtime answers behind ssh; it is installed there into an environment of its own.
         prefix: words before the program there, such as an emulator or "taskset f0".
         flags: more options for the program, such as "--use_indirect_bgemm=true" or "--use_xnnpack=false".
         keras_model: the model that was converted, or a mapping from the models' names.
         labels: the images' labels, for the accuracy.
         device_folder: where on the device a folder for the run is made, an absolute path. Default: /tmp, and
-            /data/local/tmp on Android. Nothing else is written, and the run's folder is removed at the end.
+            /data/local/tmp on Android. The run's folder is removed at the end. The runtime's environment stays for the
+            next run, in the same folder or by default in ~/.cache/larq-equalbits. Nothing else is written.
         ssh_config: a configuration file for ssh instead of ~/.ssh/config.
         timeout: seconds for one start of the program.
         profile: whether to measure memory and operators with the program.
@@ -159,34 +183,44 @@ def run(
     Raises:
         InputError: for an argument that is not as described.
         DeviceError: where no target could be used at all.
-        ImportError: for "local" without larq_compute_engine.
+        ImportError: for "local" without larq_compute_engine, or without larq-equalbits-runtime for "litert".
     """
     targets = [target] if isinstance(target, str) else list(target)
     if inputs is None or not targets:
         raise InputError(
             "inputs must be real images for the model, and target at least one, but one is missing."
         )
+    check_runtime(runtime)
     if "local" in targets:
         # Said now, not when other devices have been measured.
-        require("deploy", "larq_compute_engine")
+        if runtime == "litert":
+            import_runtime()
+        else:
+            require("deploy", "larq_compute_engine")
     shells = [_shell(each, device_folder, ssh_config) for each in targets]
-    commands = [
-        _command(program, prefix, each) if shell else [] for each, shell in zip(targets, shells, strict=True)
+    commands = [_command(program, prefix, shell) for shell in shells]
+    answered = [
+        not command and (shell is not None or runtime == "litert")
+        for shell, command in zip(shells, commands, strict=True)
     ]
+    if flags and not any(commands):
+        raise invalid("flags", list(flags), "left out where no lce_benchmark_model runs")
     counts = _counts("threads", threads)
     for name, value, least in (("repeats", repeats, 1), ("rounds", rounds, 1), ("warmup", warmup, 0)):
         if not is_whole(value, least):
             raise invalid(name, value, f"a whole number of at least {least}")
-    (images,) = _counts("images", (images,))
     loaded = load(models)
     everything = [model.samples(inputs) for model in loaded]
+    if images is None:
+        images = len(everything[0]) if all(answered) else 8
+    (images,) = _counts("images", (images,))
     samples = [several[:images] for several in everything]
     known_labels = None if labels is None else np.asarray(labels)
     if known_labels is not None and known_labels.shape != (len(everything[0]),):
         raise invalid(
             "labels", f"shape {known_labels.shape}", f"one label for each of {len(everything[0])} images"
         )
-    plan = remote.Plan(counts, repeats, warmup, rounds, timeout, profile, progress or (lambda line: None))
+    plan = Plan(counts, repeats, warmup, rounds, timeout, profile, progress or (lambda line: None))
     references = _references(keras_model, loaded, samples)
     report, unusable = Report(), []
     for each, shell, command in zip(targets, shells, commands, strict=True):
@@ -194,14 +228,14 @@ def run(
             for model, several in zip(loaded, samples, strict=True):
                 for number in counts:
                     plan.progress(f"local: {model.name}, {number} threads")
-                    result = host.measure(model, several, number, repeats, warmup, rounds)
+                    result = host.measure(model, several, number, repeats, warmup, rounds, runtime)
                     report.results.append(result)
                     _judge(result, references[model.name], known_labels)
             continue
         try:
-            with remote.Bench(shell, command, plan, flags) as bench:
+            with _bench(shell, command, plan, flags, prefix, runtime_wheel) as bench:
                 report.devices[each], notes = bench.prepare(loaded, samples)
-                for result in remote.measure_all(bench, loaded, samples, report.results, notes):
+                for result in measure_all(bench, loaded, samples, report.results, notes):
                     _judge(result, references[result.model], known_labels)
         except DeviceError as error:
             unusable.append(error)

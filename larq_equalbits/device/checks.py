@@ -87,14 +87,16 @@ def check(
     Raises:
         DeviceError: names what is wrong and what to do.
     """
-    name, machine = shell.name, known.get("machine", "")
-    notes = []
     if program is None:
-        notes.append(f"{name}: the program runs under a prefix; its architecture was not checked.")
+        notes = [f"{shell.name}: the program runs under a prefix; its architecture was not checked."]
     else:
-        notes += _check_architecture(
-            name, machine, known.get("bits", ""), inspect(program.read_bytes()), shell
-        )
+        notes = _check_architecture(known, inspect(program.read_bytes()), shell)
+    return notes + check_room(shell, known, threads, needed_bytes)
+
+
+def check_room(shell: Shell, known: dict[str, str], threads: tuple[int, ...], needed_bytes: int) -> list[str]:
+    """Checks space, threads and clock; the arguments, remarks and errors are those of `check`."""
+    name, notes = shell.name, []
     free = known.get("free_kib", "")
     if free.isdigit() and int(free) * 1024 < needed_bytes:
         raise DeviceError(
@@ -111,14 +113,34 @@ def check(
     return notes
 
 
-def _check_architecture(name: str, machine: str, bits: str, program: Program, shell: Shell) -> list[str]:
+def check_word_size(name: str, known: dict[str, str]) -> None:
+    """Checks that a device runs 64-bit programs.
+
+    Raises:
+        DeviceError: where it does not.
+    """
+    machine, bits = known.get("machine", ""), known.get("bits", "")
     device = _SAME.get(machine.lower(), machine)
-    android = isinstance(shell, Adb)
     if (re.match(r"armv[5-8]", machine) and device != "aarch64") or (device == "aarch64" and bits == "32"):
         raise DeviceError(
             f"{name} runs a 32-bit system ({machine}, {bits or '32'}-bit programs). LCE's optimised kernels "
             "need 64-bit ARM: install a 64-bit operating system, such as Raspberry Pi OS (64-bit)."
         )
+
+
+def remark_on_machine(name: str, known: dict[str, str]) -> list[str]:
+    """A remark where the times of a device say nothing about 64-bit ARM."""
+    machine = known.get("machine", "")
+    if _SAME.get(machine.lower()) == "aarch64":
+        return []
+    return [f"{name} is {machine or 'of unknown architecture'}: its times say nothing about 64-bit ARM."]
+
+
+def _check_architecture(known: dict[str, str], program: Program, shell: Shell) -> list[str]:
+    name, machine = shell.name, known.get("machine", "")
+    device = _SAME.get(machine.lower(), machine)
+    android = isinstance(shell, Adb)
+    check_word_size(name, known)
     if program.machine and device and program.machine != device:
         asset = _WHERE.format("android_arm64" if android else "aarch64")
         raise DeviceError(
@@ -132,8 +154,4 @@ def _check_architecture(name: str, machine: str, bits: str, program: Program, sh
     notes = []
     if not program.machine:
         notes.append(f"{name}: the program is a script; its architecture was not checked.")
-    if device != "aarch64":
-        notes.append(
-            f"{name} is {machine or 'of unknown architecture'}: its times say nothing about 64-bit ARM."
-        )
-    return notes
+    return notes + remark_on_machine(name, known)

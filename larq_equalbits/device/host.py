@@ -1,6 +1,7 @@
-"""Models in this process: LCE's interpreter, and the Keras model they were converted from."""
+"""Models in this process: LCE's interpreter or our runtime, and the Keras model they were converted from."""
 
 import os
+import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,21 +14,24 @@ from larq_equalbits.device.models import Model
 from larq_equalbits.device.results import Latency, Result
 from larq_equalbits.export.interpreter import opened
 
+_CALLED = {"lce": "LCE's interpreter", "litert": "larq-equalbits-runtime"}
+
 
 class Host:
-    """LCE's interpreter on one model.
+    """LCE's interpreter or our runtime on one model.
 
     Args:
         model: the converted model.
         threads: the number of threads.
+        runtime: "lce" or "litert".
 
     Raises:
-        InputError: where LCE cannot run the model.
-        ImportError: without larq_compute_engine, naming the extra to install.
+        InputError: where it cannot run the model.
+        ImportError: where it is not installed, with the command that installs it.
     """
 
-    def __init__(self, model: Model, threads: int = 1) -> None:
-        self._interpreter = opened(model.data, f"model {model.name}", threads)
+    def __init__(self, model: Model, threads: int = 1, runtime: str = "lce") -> None:
+        self._interpreter = opened(model.data, f"model {model.name}", threads, runtime)
         self._model = model
 
     def raw(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -62,6 +66,7 @@ def measure(
     repeats: int,
     warmup: int,
     rounds: int,
+    runtime: str = "lce",
 ) -> Result:
     """Runs `model` in this process: `rounds` times `warmup` and `repeats` inferences of the first image.
 
@@ -69,7 +74,7 @@ def measure(
     """
     result = Result(model.name, "local", threads, len(model.data))
     before, start = _resident_kib(), time.perf_counter()
-    host = Host(model, threads)
+    host = Host(model, threads, runtime)
     result.init_ms = 1000 * (time.perf_counter() - start)
     result.outputs = host.outputs(samples)
     after = _resident_kib()
@@ -87,14 +92,14 @@ def measure(
         measured.append(Latency.of(1000 * times))
     result.latency = Latency.over(measured)
     result.notes.append(
-        "local: LCE's interpreter in Python has no profiler; a profile needs lce_benchmark_model."
+        f"local: {_CALLED[runtime]} in Python has no profiler; a profile needs lce_benchmark_model."
     )
     if threads > (os.cpu_count() or threads):
         result.notes.append(
             f"local: {threads} threads share {os.cpu_count()} cores; do not read that as a speed."
         )
-    if os.uname().machine not in ("aarch64", "arm64"):
-        result.notes.append(f"local is {os.uname().machine}: its times say nothing about 64-bit ARM.")
+    if platform.machine().lower() not in ("aarch64", "arm64"):
+        result.notes.append(f"local is {platform.machine()}: its times say nothing about 64-bit ARM.")
     return result
 
 

@@ -1,16 +1,14 @@
 """Runs the benchmark program through a shell, on this machine or on another."""
 
-import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from larq_equalbits._errors import DeviceError, DeviceLostError
 from larq_equalbits.device import benchmark_model, checks, host
-from larq_equalbits.device.adb import Adb
+from larq_equalbits.device.bench import Bench, Plan, Samples
 from larq_equalbits.device.benchmark_model import complaint
 from larq_equalbits.device.models import Model, value_bytes
 from larq_equalbits.device.results import Latency, Result
@@ -18,33 +16,9 @@ from larq_equalbits.device.shells import Finished, Shell
 
 #: What loading the model may take beyond the time for the inferences.
 _GRACE_SECONDS = 30.0
-Samples = Sequence[Sequence[np.ndarray]]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How to measure.
-
-    Attributes:
-        threads: the numbers of threads.
-        repeats: inferences in a round.
-        warmup: inferences before each round.
-        rounds: how often the program is started for the latency.
-        timeout: seconds after which a start of the program is given up.
-        profile: whether to make a profile.
-        progress: called with a line of text before each step.
-    """
-
-    threads: tuple[int, ...]
-    repeats: int
-    warmup: int
-    rounds: int
-    timeout: float
-    profile: bool
-    progress: Callable[[str], None]
-
-
-class Bench:
+class ProgramBench(Bench):
     """The benchmark program in a folder of its own on one device.
 
     Args:
@@ -56,24 +30,11 @@ class Bench:
     """
 
     def __init__(self, shell: Shell, program: Sequence[str], plan: Plan, flags: Sequence[str] = ()) -> None:
-        self.shell, self.plan, self._more = shell, plan, list(flags)
+        super().__init__(shell, plan)
+        self._more = list(flags)
         self._local = type(shell) is Shell
         self._prefix, self._file = list(program[:-1]), Path(program[-1])
         self._flags: list[tuple[str, ...]] = []
-
-    def __enter__(self) -> "Bench":
-        """Makes the run's own folder on the device."""
-        if isinstance(self.shell, Adb):
-            self.shell.find()
-        self.shell.make_folder()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Removes the folder, also after a failure; a device that is gone keeps it."""
-        try:
-            self.shell.remove_folder()
-        except DeviceError as error:
-            self.plan.progress(f"{self.shell.folder} on {self.shell.name} could not be removed: {error}")
 
     def prepare(
         self, models: Sequence[Model], samples: Sequence[Samples]
@@ -95,25 +56,12 @@ class Bench:
         self._flags = benchmark_model.profile_choices(self._help())
         return known, notes
 
-    def _start(self, arguments: Sequence[str], timeout: float) -> Finished:
-        program = [*self._prefix, str(self._file.absolute()) if self._local else "./program"]
-        line = shlex.join([*program, *arguments])
-        # The program's number is written down so that it can be ended where the connection breaks.
-        script = (
-            f"cd {shlex.quote(self.shell.folder)} || exit 1\n"
-            f"{line} </dev/null & echo $! >pid\nwait $!\ncode=$?\nrm -f pid\nexit $code"
-        )
-        try:
-            return self.shell.run(script, timeout)
-        except DeviceLostError:
-            raise
-        except DeviceError:
-            # At the time limit only this end is gone; what still runs would disturb what comes next.
-            self.shell.end_program()
-            raise
+    def _call(self, arguments: Sequence[str], timeout: float) -> Finished:
+        program = str(self._file.absolute()) if self._local else "./program"
+        return self.start([*self._prefix, program, *arguments], timeout)
 
     def _help(self) -> str:
-        finished = self._start(["--help"], 60)
+        finished = self._call(["--help"], 60)
         if finished.code in (126, 127):
             raise DeviceError(
                 f"{self.shell.name}: the program does not start: {complaint(finished.text)}. It must be an "
@@ -123,7 +71,7 @@ class Bench:
 
     def _run(self, index: int, threads: int, runs: int, warmup: int, more: Sequence[str]) -> str:
         flags = benchmark_model.run_flags(f"model_{index}.tflite", threads, runs, warmup, self.plan.timeout)
-        finished = self._start([*flags, *more, *self._more], self.plan.timeout + _GRACE_SECONDS)
+        finished = self._call([*flags, *more, *self._more], self.plan.timeout + _GRACE_SECONDS)
         if finished.code:
             died = f"was ended by signal {finished.code - 128}" if finished.code > 128 else "failed"
             raise DeviceError(f"the program {died} (exit status {finished.code}): {complaint(finished.text)}")
@@ -212,31 +160,3 @@ def split_command(program: str | Path | Sequence[str]) -> list[str]:
     if isinstance(program, Path) or (isinstance(program, str) and Path(program).is_file()):
         return [str(program)]
     return shlex.split(program) if isinstance(program, str) else [str(word) for word in program]
-
-
-def measure_all(
-    bench: Bench,
-    models: Sequence[Model],
-    samples: Sequence[Samples],
-    results: list[Result],
-    notes: Sequence[str],
-) -> Iterator[Result]:
-    """Measures every model with every number of threads; a failure is kept in its result.
-
-    After the device has disappeared nothing else is tried on it.
-    """
-    lost = ""
-    for index, model in enumerate(models):
-        for threads in bench.plan.threads:
-            result = Result(model.name, bench.shell.name, threads, len(model.data), notes=list(notes))
-            results.append(result)
-            if lost:
-                result.failure = f"not measured: {lost}"
-            else:
-                try:
-                    bench.measure(index, model, samples[index], threads, result)
-                except DeviceLostError as error:
-                    lost = result.failure = str(error)
-                except DeviceError as error:
-                    result.failure = re.sub(r"\s+", " ", str(error))
-            yield result

@@ -51,12 +51,20 @@ def call(command: Sequence[str], timeout: float, stdin: bytes | None = None) -> 
     try:
         output, errors = process.communicate(stdin, timeout)
     except BaseException as error:
-        os.killpg(process.pid, signal.SIGKILL)
+        _end(process)
         process.communicate()
         if isinstance(error, subprocess.TimeoutExpired):
             raise DeviceError(f"{command[0]} did not finish within {timeout:g} s.") from error
         raise
     return Finished(process.returncode, output, errors)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends `process`, and on POSIX the processes that it started."""
+    if os.name == "posix":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def safe_path(argument: str, path: str) -> str:

@@ -82,7 +82,7 @@ class Audit:
 
 
 def _before(operator: Operator, producers: Mapping[int, Operator]) -> list[str]:
-    """The names of the operators before `operator`, back to the first that does more than to lay values out anew."""
+    """The names of the operators before `operator`, back to the first that changes more than the layout."""
     names: list[str] = []
     source = producers.get(operator.inputs[0]) if operator.inputs else None
     while source is not None and len(names) <= len(producers):

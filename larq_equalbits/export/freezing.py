@@ -20,7 +20,7 @@ def freeze(model: tf.keras.layers.Layer) -> Iterator[dict[str, np.ndarray]]:
     Each quantizer is evaluated once and stands aside for its result, so that what is traced in the block holds
     the kernel as a constant, whatever the quantizer is made of. No weight is touched, and the quantizers come
     back at the end of the block, after an exception too. So does what `predict`, `evaluate` and `fit` traced before:
-    within the block they trace anew. A `tf.function` of the model's own that is first called in the block keeps the
+    within the block they trace again. A `tf.function` of the model's own that is first called in the block keeps the
     constants.
 
     Yields:

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from larq_equalbits._keras.layers import KERNELS
 from larq_equalbits.pruning import PrunedBinary
 
 
@@ -29,16 +30,7 @@ def leaves(model: tf.keras.layers.Layer, path: tuple[str, ...] = ()) -> dict[str
 
 def _contains_layers(layer: tf.keras.layers.Layer) -> bool:
     # A Larq layer tracks its quantizers as sublayers; they are part of it.
-    quantizers = [
-        getattr(layer, name, None)
-        for name in (
-            "input_quantizer",
-            "kernel_quantizer",
-            "depthwise_quantizer",
-            "pointwise_quantizer",
-            "activation",
-        )
-    ]
+    quantizers = [getattr(layer, name, None) for name in ("input_quantizer", *KERNELS, "activation")]
     return any(
         not any(child is quantizer for quantizer in quantizers)
         for child in layer._flatten_layers(recursive=False, include_self=False)

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits._errors import invalid
+from larq_equalbits._keras.layers import KERNELS, TWINS, kernel_arguments
 from larq_equalbits.export.functions import Range, arrange, bounded, eagerly, output_names
 from larq_equalbits.export.lowering import Leaf, Lowering, identity
 from larq_equalbits.export.rewrites.batch_norm import affine, over_channels
@@ -25,12 +26,9 @@ from larq_equalbits.export.rewrites.before_sign import only_signs
 
 _KERAS = tf.keras.layers
 _KERNELS = {
-    _KERAS.Conv2D: "kernel",
-    _KERAS.Dense: "kernel",
-    _KERAS.DepthwiseConv2D: "depthwise_kernel",
-    larq.layers.QuantConv2D: "kernel",
-    larq.layers.QuantDense: "kernel",
-    larq.layers.QuantDepthwiseConv2D: "depthwise_kernel",
+    kind: KERNELS[kernel_arguments(plain)[0]][0]
+    for plain in (_KERAS.Conv2D, _KERAS.Dense, _KERAS.DepthwiseConv2D)
+    for kind in (plain, TWINS[plain])
 }
 _BY_FILTER = (_KERAS.Conv2D, larq.layers.QuantConv2D)
 # TensorFlow Lite's integer softmax yields multiples of this alone.

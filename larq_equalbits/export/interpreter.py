@@ -1,6 +1,7 @@
-"""LCE's interpreter on one file, with inputs and outputs by the names that Keras gave them."""
+"""LCE's interpreter or our runtime on one file, with inputs and outputs by the names that Keras gave them."""
 
 import dataclasses
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ from larq_equalbits._errors import InputError, invalid, require
 from larq_equalbits.export.flatbuffer import Tensor, read_model
 
 Source = str | os.PathLike[str] | bytes
+
+#: LCE's interpreter, and LiteRT with our runtime.
+RUNTIMES = ("lce", "litert")
 
 
 def read_bytes(source: Source) -> bytes:
@@ -61,18 +65,69 @@ class Runner:
         return tensor.encode(values)
 
 
-def opened(content: bytes, argument: str, threads: int = 1) -> Any:
-    """LCE's own interpreter on the bytes of a .tflite file.
+class _LiteRT:
+    """Our runtime with the one method of LCE's interpreter that is used here."""
+
+    def __init__(self, content: bytes, threads: int):
+        self._interpreter = import_runtime().Interpreter(content, threads, ternary=False)
+        self._inputs = [detail["index"] for detail in self._interpreter.get_input_details()]
+        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
+
+    def predict(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The stored outputs for the stored inputs of one image."""
+        for index, array in zip(self._inputs, arrays, strict=True):
+            self._interpreter.set_tensor(index, array)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(index) for index in self._outputs]
+
+
+def import_runtime() -> Any:
+    """The module of our runtime.
+
+    Raises:
+        ImportError: where it is missing, with the command that installs it.
+    """
+    try:
+        return importlib.import_module("larq_equalbits_runtime")
+    except ModuleNotFoundError as error:
+        if error.name not in ("larq_equalbits_runtime", "ai_edge_litert"):
+            raise
+        raise ImportError(
+            f"This needs {error.name}, which is not installed: pip install larq-equalbits-runtime (in a clone: "
+            "pip install ./runtime)."
+        ) from error
+
+
+def check_runtime(runtime: Any) -> None:
+    """Checks the name of what runs a file.
+
+    Raises:
+        InputError: another one.
+    """
+    if runtime not in RUNTIMES:
+        raise invalid("runtime", runtime, '"lce" or "litert"')
+
+
+def opened(content: bytes, argument: str, threads: int = 1, runtime: str = "lce") -> Any:
+    """An interpreter on the bytes of a .tflite file.
 
     Args:
         content: the file.
         argument: what an error calls it.
         threads: number of threads.
+        runtime: "lce" for LCE's own, "litert" for our runtime with LCE's bits.
 
     Raises:
-        InputError: a file that LCE cannot run.
-        ImportError: without larq-compute-engine, naming the extra to install.
+        InputError: a file that it cannot run.
+        ImportError: where it is not installed, with the command that installs it.
     """
+    check_runtime(runtime)
+    if runtime == "litert":
+        module = import_runtime()
+        try:
+            return _LiteRT(content, threads)
+        except module.InputError as error:
+            raise InputError(f"{argument} must be a file that our runtime can run, but: {error}") from error
     module = require("deploy", "larq_compute_engine.tflite.python.interpreter")
     try:
         # On x86-64 the default kernel is several times slower; on ARM the option changes nothing that is measured here.
@@ -83,17 +138,18 @@ def opened(content: bytes, argument: str, threads: int = 1) -> Any:
         ) from error
 
 
-def load(source: Source, *, threads: int = 1) -> Runner:
+def load(source: Source, *, threads: int = 1, runtime: str = "lce") -> Runner:
     """An interpreter on a .tflite file.
 
     Args:
         source: path or bytes.
         threads: number of threads.
+        runtime: "lce" or "litert"; see `opened`.
 
     Raises:
-        InputError: a file that is no .tflite, or that LCE cannot run.
-        ImportError: without larq-compute-engine.
+        InputError: a file that is no .tflite, or that the interpreter cannot run.
+        ImportError: where the interpreter is not installed.
     """
     content = read_bytes(source)
     model = read_model(content)
-    return Runner(model.inputs, model.outputs, model.tensors, opened(content, "tflite", threads))
+    return Runner(model.inputs, model.outputs, model.tensors, opened(content, "tflite", threads, runtime))

@@ -113,9 +113,14 @@ def _check_finite(source: str, names: list[str], answers: list[np.ndarray]) -> N
 
 
 def verify(
-    model: tf.keras.Model, tflite: Source, inputs: Inputs | Iterable[Any], labels: Any = None
+    model: tf.keras.Model,
+    tflite: Source,
+    inputs: Inputs | Iterable[Any],
+    labels: Any = None,
+    *,
+    runtime: str = "lce",
 ) -> Verification:
-    """Runs `inputs` through Keras and through LCE's interpreter, and compares all outputs.
+    """Runs `inputs` through Keras and through LCE's interpreter or our runtime, and compares all outputs.
 
     Args:
         model: the Keras model.
@@ -123,6 +128,7 @@ def verify(
         inputs: an array (n, ...), a mapping from input names to arrays, or a tf.data data set of batches of inputs,
             or of (inputs, labels).
         labels: (n,) class numbers or (n, classes) one-hot, where `inputs` is no data set.
+        runtime: "lce" for LCE's interpreter, "litert" for larq-equalbits-runtime, as a Raspberry Pi runs it.
 
     Returns:
         The largest difference of any output, and of the first output the share of inputs with the same largest class
@@ -133,9 +139,9 @@ def verify(
         InputError: inputs whose names, shapes or types are not the model's; labels of another shape; a file that is
             damaged.
         ConversionError: outputs of Keras or of the file that are not finite.
-        ImportError: without larq-compute-engine.
+        ImportError: without larq-compute-engine, or without larq-equalbits-runtime for "litert".
     """
-    runner = load(tflite)
+    runner = load(tflite, runtime=runtime)
     images, agreeing, largest = 0, 0, 0.0
     labelled, right_keras, right_tflite = 0, 0, 0
     parted: list[dict[str, np.ndarray]] = []

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._keras import cloning
+from larq_equalbits._keras.layers import quantizer_arguments
 from larq_equalbits.pruning import selection
-from larq_equalbits.pruning.layers import quantizer_arguments
 from larq_equalbits.pruning.wrapper import PrunedBinary, is_pruned
 
 
@@ -30,7 +30,7 @@ def prune(
 
     The weights are kept and `model` stays as it was. The copy is uncompiled. Sequential, functional and nested
     models are copied layer by layer; a subclassed one, a wrapper such as `TimeDistributed`, or a layer that holds
-    such Larq layers is made anew by its `from_config`, and the layers that it holds in attributes, lists and
+    such Larq layers is made again by its `from_config`, and the layers that it holds in attributes, lists and
     dicts are replaced by wrapped copies. Of a class of your own Keras saves the configuration, which knows nothing
     of this: save the weights of such a model, and load them into one that was pruned in the same way.
 
@@ -40,7 +40,7 @@ def prune(
         criterion: as for `PrunedBinary`, or a dict of criteria by layer name for masks.
         granularity: "weight", or "filter" for whole filters.
         scope: "filter", "layer", or "network", where the least important weights (or filters) of all layers
-            together are pruned: those below one threshold, taken anew after every update of the
+            together are pruned: those below one threshold, taken again after every update of the
             optimizer (equal values at the threshold all survive). It needs the criterion "magnitude" or
             "score"; the latter is MPT's global variant. A functional or Sequential model then comes back as a
             `NetworkPruned`, which knows this when it is loaded again; a subclassed one needs `link` then.

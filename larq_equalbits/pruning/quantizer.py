@@ -53,7 +53,7 @@ def _by_scores(scores: tf.Tensor, values: tf.Tensor, signs: tf.Tensor) -> Any:
 class Pruned(larq.quantizers.NoOp):
     r"""Another quantizer's values where a weight survives, 0 where it is pruned.
 
-    \(q(w) = m(w) \cdot q_{inner}(w)\), where the mask m is chosen anew from the latent weights at every call, or given.
+    \(q(w) = m(w) \cdot q_{inner}(w)\), where the mask m is chosen from the latent weights at every call, or given.
     Where the inner quantizer is `bi_half`, its ranking is among the survivors, so that their share of +1 is
     exact: equal numbers of +1 and -1, one more +1 where the survivors of a filter are odd.
 

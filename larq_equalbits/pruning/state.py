@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits._errors import InputError
+from larq_equalbits._keras.layers import KERNELS, quantizer_arguments
 from larq_equalbits.pruning import schedules
-from larq_equalbits.pruning.layers import KERNELS, AfterUpdate, quantizer_arguments
+from larq_equalbits.pruning.updates import AfterUpdate
 
 
 class Choosing(tf.keras.layers.Wrapper):

@@ -7,17 +7,12 @@ import tensorflow as tf
 
 from larq_equalbits._errors import InputError
 from larq_equalbits._keras.cloning import input_shape_of
+from larq_equalbits._keras.layers import KERNELS, filter_axes, quantizer_arguments, rebuilt
+from larq_equalbits._keras.quantizers import copied
 from larq_equalbits.pruning import masks, schedules
-from larq_equalbits.pruning.layers import (
-    KERNELS,
-    copied_as_built,
-    filter_axes,
-    notifying,
-    quantizer_arguments,
-    rebuilt,
-)
 from larq_equalbits.pruning.quantizer import CRITERIA, Pruned, check_choice
 from larq_equalbits.pruning.state import Choosing
+from larq_equalbits.pruning.updates import notifying
 
 _OF_LAYER = ("kernel", "depthwise_kernel", "pointwise_kernel", "bias", "input_quantizer", *KERNELS)
 
@@ -39,7 +34,7 @@ class PrunedBinary(Choosing):
     callback is needed. The layer given is copied, configuration and weights, and stays as it was; the copy is `layer`,
     and the wrapper takes its name. A separable layer has both kernels pruned.
 
-    Criteria, all of which choose anew at every call but a mask:
+    Criteria, all of which, but a mask, choose again at every call:
 
     - "rank" (Equal Bits): of n weights the lowest int((1-s)/2*n) get -1, those from int((1+s)/2*n) on +1, those
       between 0. With another ratio r of `bi_half` than 0.5 int(s*n) become 0, and ceil(r*m) of the other m +1.
@@ -109,7 +104,7 @@ class PrunedBinary(Choosing):
 
         def pruned(argument: str, inner: Any) -> Pruned:
             return Pruned(
-                copied_as_built(inner),
+                copied(inner, as_built=True),
                 sparsity=target,
                 # A mask is known once the kernel is, and need not be of whole filters.
                 criterion="magnitude" if given_mask else kind,

@@ -17,16 +17,6 @@ Scale = float | str | None
 SCALES = ("fan_in", "mean_abs")
 
 
-def copied(quantizer: Any, **changes: Any) -> Any:
-    """An equal quantizer for one layer alone, unbuilt, with `changes` to its configuration; a function as it is.
-
-    One object in several layers would share its name, its metrics and its state.
-    """
-    if isinstance(quantizer, tf.keras.layers.Layer):
-        return type(quantizer).from_config({**quantizer.get_config(), **changes})
-    return quantizer
-
-
 def register(alias: str) -> Callable[[type], type]:
     """Registers a class under Larq's string `alias` and under the names that saved models carry.
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import larq
 import tensorflow as tf
 
 from larq_equalbits import data, optimizers
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._keras import cloning
+from larq_equalbits._keras.quantizers import resolve
 from larq_equalbits.callbacks import BitLogger
 from larq_equalbits.training import recipes, run_folder
 from larq_equalbits.training.settings import Settings
@@ -53,6 +53,7 @@ def build(
             fit the images.
     """
     options = settings.model_options
+    quantizer = resolve(plan.quantizer, options=settings.quantizer_options)
     if builder is None:
         from larq_equalbits import zoo
 
@@ -62,7 +63,8 @@ def build(
         model = builder(
             input_shape=images.input_shape,
             num_classes=images.num_classes,
-            quantizer=quantizer(plan.quantizer, settings.quantizer_options),
+            # An alias makes a quantizer for each layer.
+            quantizer=quantizer if settings.quantizer_options else plan.quantizer,
             binarize_activations=settings.binarize_activations,
             **options,
         )
@@ -87,33 +89,6 @@ def build(
     return model
 
 
-def quantizer(name: str, options: dict[str, Any]) -> Any:
-    """The kernel quantizer of an alias: the alias itself, or an object where there are `options`.
-
-    Raises:
-        InputError: an unknown alias, or options that it does not have.
-    """
-    try:
-        made = larq.quantizers.get({"class_name": name, "config": dict(options)})
-    except InputError:
-        raise
-    except (ValueError, TypeError, AttributeError) as error:
-        if options and _is_known(name):
-            raise InputError(f"quantizer_options must suit {name!r}, but {error}.") from error
-        raise invalid(
-            "quantizer", name, "the alias of a quantizer, such as bi_half, siman or ste_sign"
-        ) from error
-    return made if options else name
-
-
-def _is_known(name: str) -> bool:
-    try:
-        larq.quantizers.get(name)
-    except (ValueError, TypeError, AttributeError):
-        return False
-    return True
-
-
 def constrained(model: tf.keras.Model, constraint: str) -> tf.keras.Model:
     """A copy of `model` with its weights, and with a constraint on every quantized kernel.
 
@@ -124,7 +99,7 @@ def constrained(model: tf.keras.Model, constraint: str) -> tf.keras.Model:
         constraint: alias of a Keras constraint.
 
     Raises:
-        InputError: an unknown constraint, or a subclassed model that its configuration cannot make anew.
+        InputError: an unknown constraint, or a subclassed model that its configuration cannot make again.
     """
     try:
         tf.keras.constraints.get(constraint)
@@ -207,8 +182,8 @@ def own_callbacks(plan: recipes.Recipe, model: tf.keras.Model, folder: Path, chi
         callback.set_model(model)
         # Now, and not when training begins: nothing is written yet.
         callback.check()
-    chosen: list[Any] = [BitLogger(), *moving]
-    if chief and importlib.util.find_spec("tensorboard"):
-        logs = os.fspath(folder / run_folder.LOGS)
-        chosen.append(tf.keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=0))
-    return chosen
+    if not (chief and importlib.util.find_spec("tensorboard")):
+        return [BitLogger(), *moving]
+    logs = os.fspath(folder / run_folder.LOGS)
+    board = tf.keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=0)
+    return [BitLogger(log_dir=logs), *moving, board]

@@ -76,8 +76,15 @@ _LARGE = {
 }
 NAMES = tuple(_SMALL)
 _MODEL_OPTIONS: dict[str, dict[str, Any]] = {
-    "siman": {"input_quantizer": "approx_sign"},
-    "mpt": {"binarize_first_last": True, "affine": False},
+    "equal-bits": {"form": "equal-bits"},
+    "siman": {"form": "siman", "input_quantizer": "approx_sign"},
+    "ir-net": {"form": "ir-net"},
+    "mpt": {
+        "binarize_first_last": True,
+        "affine": False,
+        "input_quantizer": "approx_sign",
+        "kernel_initializer": "he_normal",
+    },
 }
 
 
@@ -110,8 +117,9 @@ def get(name: str, *, dataset: str = "cifar10", model: str = "", binarize_activa
 def model_options(name: str) -> dict[str, Any]:
     """The arguments of a zoo's builder by which a paper's networks differ from the zoo's defaults.
 
-    Multi-prize tickets prune and binarize the first and the last layer too, and normalize without learning a
-    scale or an offset. SiMaN's activations are signs with the gradient 2 - 2|x| of Bi-Real Net.
+    Each paper's networks have the form of its own code. Multi-prize tickets prune and binarize the first and the last
+    layer too, normalize without learning a scale or an offset, and start from Kaiming's normal weights. The activations
+    of SiMaN and of multi-prize tickets are signs with the gradient 2 - 2|x| of Bi-Real Net.
 
     Args:
         name: of the recipe.

@@ -88,12 +88,12 @@ class RandomSearch(Search):
     Args:
         model: a `HyperModel`, the name of a network, or ``build(hp)``.
         out: the search's folder.
-        max_trials: how many trials there are at most.
         objective: what to optimise; see `tuning.objective`.
         seed: of the search (those of the trials are the hyper-model's).
         overwrite: as for `Search`.
         callbacks: as for `Search`.
-        **options: further arguments of keras-tuner's RandomSearchOracle.
+        **options: `max_trials` (how many trials there are at most, 10 by default), and further arguments of
+            keras-tuner's RandomSearchOracle.
     """
 
     _oracle: Any = oracles.RandomSearchOracle
@@ -141,9 +141,8 @@ class Hyperband(RandomSearch):
     `max_epochs` from the start.
 
     Args:
-        max_epochs: of the longest trials.
-        factor: by which each round has fewer trials and more epochs.
-        **options: as for `RandomSearch`, and further arguments of keras-tuner's HyperbandOracle.
+        **options: as for `RandomSearch`, and those of keras-tuner's HyperbandOracle: `max_epochs` of the longest
+            trials, `factor` by which each round has fewer trials and more epochs.
     """
 
     _oracle: Any = oracles.HyperbandOracle

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from larq_equalbits import data
 from larq_equalbits._errors import BuildError, InputError, invalid, is_whole
+from larq_equalbits._keras.quantizers import resolve
 from larq_equalbits.quantizers.base import EstimatorQuantizer
 from larq_equalbits.training import building, recipes
 from larq_equalbits.training.settings import Settings
@@ -89,7 +90,7 @@ class HyperModel(keras_tuner.HyperModel):
                     f"{self._settings.quantizer_options}."
                 )
             options = {**self._settings.quantizer_options, bit_ratios.NAME: 0.5}
-            made = building.quantizer(plan.quantizer, options)
+            made = resolve(plan.quantizer, options=options)
             if plan.estimator is not None and not isinstance(made, EstimatorQuantizer):
                 raise invalid("estimator", plan.estimator, f'"none" for the quantizer {plan.quantizer}')
 

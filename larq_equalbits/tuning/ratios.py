@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from larq_equalbits._bits.kernels import QuantizedKernel, quantized_kernels
 from larq_equalbits._errors import InputError, invalid
+from larq_equalbits._keras.layers import KERNELS, quantizer_arguments
+from larq_equalbits._keras.quantizers import copied
 
 NAME = "positive_ratio"
 
@@ -84,16 +86,9 @@ def apply(model: tf.keras.Model, ratios: Mapping[str, float] | float) -> None:
     """
     for kernel in tunable(model):
         ratio = ratios[kernel.name] if isinstance(ratios, Mapping) else ratios
-        config: dict[str, Any] = {**kernel.quantizer.get_config(), NAME: ratio}
-        quantizer = type(kernel.quantizer).from_config(config)
-        for name, value in vars(kernel.layer).items():
-            if name.endswith("_quantizer") and value is kernel.quantizer and _owns(kernel, name):
-                setattr(kernel.layer, name, quantizer)
-                break
+        changes: dict[str, Any] = {NAME: ratio}
+        quantizer = copied(kernel.quantizer, **changes)
+        for argument in quantizer_arguments(kernel.layer):
+            if getattr(kernel.layer, KERNELS[argument][0]) is kernel.variable:
+                setattr(kernel.layer, argument, quantizer)
         kernel.variable.quantizer = quantizer
-
-
-def _owns(kernel: QuantizedKernel, attribute: str) -> bool:
-    """Whether the layer's quantizer `attribute` is that of `kernel`, where two kernels share one object."""
-    own = [name for name, value in vars(kernel.layer).items() if value is kernel.variable]
-    return any(name.replace("_kernel", "").split("_")[0] == attribute.split("_")[0] for name in own)

@@ -12,7 +12,7 @@ from larq_equalbits.tuning.keras_2 import keras_tuner
 
 def main() -> None:
     """Runs trials of the search in a folder until its chief has no more."""
-    # It says of every few trials that functions are traced anew, which trials cannot but do.
+    # It says of every few trials that functions are traced again, which trials cannot but do.
     tf.get_logger().setLevel("ERROR")
     folder, *rest = map(Path, sys.argv[1:])
     try:

@@ -58,9 +58,7 @@ def main(
     name: str, quantizer: str, batch_size: int, size: int, steps: int, turns: int, as_json: bool
 ) -> None:
     """Measure the cost of observing the bits in training."""
-    import larq_equalbits
 
-    larq_equalbits.register()
     import tensorflow as tf
 
     from larq_equalbits import zoo

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import click
 
-import larq_equalbits
 from larq_equalbits.cli import run_command
 
 
@@ -27,7 +26,6 @@ def main(
     dataset: str, data_dir: Path | None, model: str, batch_size: int, batches: int, steps: int, rounds: int
 ) -> None:
     """Measure the pipeline and the training, and print both and their ratio as JSON."""
-    larq_equalbits.register()
     import tensorflow as tf
 
     from larq_equalbits import data, zoo

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import click
 
-import larq_equalbits
 from larq_equalbits import _files
 from larq_equalbits.cli import run_command
 
@@ -49,7 +48,6 @@ class Row:
 
 def measure(network: str, pixels: int, classes: int, bits: str) -> Row:
     """Builds and converts one network."""
-    larq_equalbits.register()
     from larq.models import ModelProfile
 
     from larq_equalbits import export, zoo

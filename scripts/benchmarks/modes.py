@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-import larq_equalbits
 from larq_equalbits.cli import run_command
 
 # The precision, and whether TensorFlow's operations are deterministic.
@@ -42,7 +41,6 @@ def _step(network: str, precision: str, batch_size: int) -> Any:
 @click.option("--steps", type=click.IntRange(1), default=20, help="Timed steps of each mode.")
 def main(model: str, batch_size: int, steps: int) -> None:
     """Measure each mode's steps, and print their medians and what they are of the plain mode's as JSON."""
-    larq_equalbits.register()
     import tensorflow as tf
     from tensorflow.python.framework import config
 

@@ -10,7 +10,6 @@ import json
 import click
 import numpy as np
 
-import larq_equalbits
 from larq_equalbits.cli import run_command
 
 BITS = ("1/1", "1/32")
@@ -63,7 +62,6 @@ def main(
     as_json: bool,
 ) -> None:
     """Compares NETWORKS of the zoo, or all of them, with their files image by image."""
-    larq_equalbits.register()
     from larq_equalbits import zoo
 
     if not as_json:

@@ -134,9 +134,7 @@ def main(
     as_json: bool,
 ) -> None:
     """Measure the overhead of a sweep, and what a second worker brings."""
-    import larq_equalbits
 
-    larq_equalbits.register()
     import tensorflow as tf
 
     from larq_equalbits import training

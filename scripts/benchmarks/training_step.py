@@ -37,9 +37,7 @@ def _step(network: str, quantizer: str, size: int, batch_size: int) -> Any:
 @click.option("--quantizers", default="bi_half,siman", help="Which to time against ste_sign.")
 def main(model: str, batch_size: int, size: int, steps: int, threads: int, quantizers: str) -> None:
     """Measure what a quantizer costs in training."""
-    import larq_equalbits
 
-    larq_equalbits.register()
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

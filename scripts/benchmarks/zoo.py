@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-import larq_equalbits
 from larq_equalbits.cli import run_command
 
 SHAPE, CLASSES = (32, 32, 3), 10
@@ -32,19 +31,23 @@ def conv2_by_hand(quantizer: str) -> Any:
 
     layers = tf.keras.layers
     convolution, dense = _binary("QuantConv2D", quantizer), _binary("QuantDense", quantizer)
+
+    def norm() -> Any:
+        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
+
     return tf.keras.Sequential(
         [
             tf.keras.Input(SHAPE),
             layers.Conv2D(64, 3, padding="same", use_bias=False),
-            layers.BatchNormalization(momentum=0.9),
-            convolution(64, 3, padding="same", pad_values=1.0),
-            layers.BatchNormalization(momentum=0.9),
+            norm(),
+            convolution(64, 3, padding="same"),
             layers.MaxPooling2D(),
+            norm(),
             layers.Flatten(),
             dense(256),
-            layers.BatchNormalization(momentum=0.9),
+            norm(),
             dense(256),
-            layers.BatchNormalization(momentum=0.9),
+            norm(),
             layers.Dense(CLASSES),
             layers.Activation("softmax"),
         ]
@@ -58,21 +61,26 @@ def resnet18_by_hand(quantizer: str) -> Any:
     layers = tf.keras.layers
     convolution = _binary("QuantConv2D", quantizer)
 
-    def prelu(x: Any) -> Any:
-        return layers.PReLU(tf.keras.initializers.Constant(0.25), shared_axes=[1, 2])(x)
+    def prelu() -> Any:
+        return layers.PReLU(tf.keras.initializers.Constant(0.25), shared_axes=[1, 2])
+
+    def norm(x: Any) -> Any:
+        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
 
     image = tf.keras.Input(SHAPE)
     x = layers.Conv2D(64, 3, padding="same", use_bias=False)(image)
-    x = prelu(layers.BatchNormalization(momentum=0.9)(x))
+    x = prelu()(norm(x))
     for filters in (64, 128, 256, 512):
-        for position in range(4):
-            strides = 2 if filters > 64 and position == 0 else 1
-            shortcut = x
-            if strides == 2:
-                shortcut = layers.Conv2D(filters, 1, strides=2, padding="same", use_bias=False)(x)
-                shortcut = layers.BatchNormalization(momentum=0.9)(shortcut)
-            x = prelu(convolution(filters, 3, strides=strides, padding="same", pad_values=1.0)(x))
-            x = layers.Add()([layers.BatchNormalization(momentum=0.9)(x), shortcut])
+        for pair in range(2):
+            # Two convolutions share a PReLU.
+            activation = prelu()
+            for position in range(2):
+                strides = 2 if filters > 64 and pair == position == 0 else 1
+                shortcut = x
+                if strides == 2:
+                    shortcut = norm(layers.Conv2D(filters, 1, use_bias=False)(x[:, 1::2, 1::2, :]))
+                x = activation(convolution(filters, 3, strides=strides, padding="same")(x))
+                x = layers.Add()([norm(x), shortcut])
     x = layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(x))
     return tf.keras.Model(image, layers.Activation("softmax")(x))
 
@@ -127,7 +135,6 @@ def measure(network: str, quantizer: str, batch_size: int, steps: int) -> dict[s
 @click.argument("networks", nargs=-1, type=click.Choice(list(BY_HAND)))
 def main(batch_size: int, steps: int, quantizer: str, networks: tuple[str, ...]) -> None:
     """Measure NETWORKS (conv2 and resnet18 without any), and print JSON."""
-    larq_equalbits.register()
     results = [measure(network, quantizer, batch_size, steps) for network in networks or BY_HAND]
     click.echo(json.dumps(results, indent=2))
 

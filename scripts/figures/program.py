@@ -16,7 +16,6 @@ from typing import Any
 import click
 import numpy as np
 
-import larq_equalbits
 from larq_equalbits import _files, training
 from larq_equalbits._errors import require
 from larq_equalbits.cli import run_command
@@ -135,7 +134,6 @@ def figure_program(main: Callable[..., None]) -> Callable[[], None]:
         seeds: int | None,
         **overrides: Any,
     ) -> None:
-        larq_equalbits.register()
         out.mkdir(parents=True, exist_ok=True)
         given = {name: value for name, value in overrides.items() if value is not None}
         experiment = Experiment(preset, runs or out / "runs", data_dir, given)

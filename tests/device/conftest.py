@@ -1,5 +1,11 @@
+import getpass
+import os
 import shlex
+import shutil
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import larq as lq
@@ -9,6 +15,7 @@ import tensorflow as tf
 
 from larq_equalbits.device import shells
 
+SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 PROGRAM = Path(__file__).parent.parent / "programs" / "lce_benchmark_model.py"
 
 
@@ -57,6 +64,74 @@ def write_program(tmp_path):
 def folders():
     """The folders of runs on this machine that exist now."""
     return lambda root="/tmp": set(Path(root).glob(shells.FOLDER_PREFIX + "*"))
+
+
+def wait_for(port):
+    for _ in range(100):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail("sshd did not start")
+
+
+@pytest.fixture
+def free_port():
+    def find():
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    return find
+
+
+@pytest.fixture
+def ssh(tmp_path, request, free_port):
+    """A throw-away sshd; what `device.run` needs to reach it, and its process."""
+    if not (SSHD and shutil.which("ssh") and shutil.which("ssh-keygen")):
+        pytest.skip("needs OpenSSH's server and client: apt-get install openssh-server openssh-client")
+    folder = tmp_path / "ssh"
+    folder.mkdir(mode=0o700)
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    port = free_port()
+    (folder / "authorized").write_text((folder / "user.pub").read_text())
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
+    (folder / "sshd_config").write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
+        f"PidFile {folder}/pid\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\n"
+        f"{getattr(request, 'param', '')}\n"
+    )
+    (folder / "config").write_text(
+        f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known\n"
+    )
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    server = subprocess.Popen([SSHD, "-f", folder / "sshd_config", "-D"], stderr=subprocess.DEVNULL)
+    try:
+        wait_for(port)
+        yield (
+            {"target": f"ssh:{getpass.getuser()}@127.0.0.1:{port}", "ssh_config": str(folder / "config")},
+            server,
+        )
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def runtime_wheel(tmp_path_factory):
+    """The runtime's wheel for this machine, built as pip builds it."""
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        pytest.skip("needs a compiler: apt-get install g++")
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "runtime"
+    ignored = shutil.ignore_patterns("build", "dist", "*.so", "*.egg-info")
+    shutil.copytree(Path(__file__).parents[2] / "runtime", source, ignore=ignored)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", folder, source], check=True)
+    return next(folder.glob("*.whl"))
 
 
 @pytest.hookimpl(tryfirst=True)

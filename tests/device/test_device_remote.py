@@ -1,13 +1,10 @@
 """Models behind the real sshd on loopback, and behind the real adb client with a server of the tests' own."""
 
 import getpass
-import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,63 +16,9 @@ from larq_equalbits.device.ssh import Ssh
 
 QUICK = {"repeats": 5, "warmup": 1, "rounds": 1, "images": 2}
 ADB_SERVER = Path(__file__).parent.parent / "programs" / "adb_server.py"
-SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-needs_sshd = pytest.mark.skipif(
-    not (SSHD and shutil.which("ssh") and shutil.which("ssh-keygen")),
-    reason="needs OpenSSH's server and client: apt-get install openssh-server openssh-client",
-)
 needs_adb = pytest.mark.skipif(not shutil.which("adb"), reason="needs the adb client: apt-get install adb")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port):
-    for _ in range(100):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    pytest.fail("sshd did not start")
-
-
-@pytest.fixture
-def ssh(tmp_path, request):
-    """A throw-away sshd; what `device.run` needs to reach it, and its process."""
-    folder = tmp_path / "ssh"
-    folder.mkdir(mode=0o700)
-    for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    port = free_port()
-    (folder / "authorized").write_text((folder / "user.pub").read_text())
-    (folder / "known").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
-    (folder / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
-        f"PidFile {folder}/pid\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\n"
-        f"{getattr(request, 'param', '')}\n"
-    )
-    (folder / "config").write_text(
-        f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known\n"
-    )
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    server = subprocess.Popen([SSHD, "-f", folder / "sshd_config", "-D"], stderr=subprocess.DEVNULL)
-    try:
-        wait_for(port)
-        yield (
-            {"target": f"ssh:{getpass.getuser()}@127.0.0.1:{port}", "ssh_config": str(folder / "config")},
-            server,
-        )
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-@needs_sshd
 def test_ssh_measures_compares_and_cleans_up(converted, images, write_program, ssh, folders):
     model, tflite = converted
     before = folders()
@@ -97,7 +40,6 @@ def test_ssh_measures_compares_and_cleans_up(converted, images, write_program, s
     assert folders() == before
 
 
-@needs_sshd
 def test_ssh_quotes_a_folder_with_everything_in_its_name(converted, images, write_program, ssh, tmp_path):
     awkward = tmp_path / 'it\'s a "folder"; $(touch hacked) `id` : * -rf'
     awkward.mkdir()
@@ -116,7 +58,6 @@ def test_ssh_quotes_a_folder_with_everything_in_its_name(converted, images, writ
     assert not list(tmp_path.rglob("hacked"))
 
 
-@needs_sshd
 @pytest.mark.parametrize(
     "ssh", ["ForceCommand sh -c 'echo Welcome; eval \"$SSH_ORIGINAL_COMMAND\"'"], indirect=True
 )
@@ -127,7 +68,6 @@ def test_a_login_shell_that_talks_does_no_harm(converted, images, write_program,
     assert not result.failure and result.agreement("host").identical
 
 
-@needs_sshd
 def test_a_host_that_disappears_leaves_what_was_measured(converted, images, write_program, ssh, tmp_path):
     arguments, server = ssh
     count = shlex.quote(str(tmp_path / "starts"))
@@ -152,8 +92,7 @@ def test_a_host_that_disappears_leaves_what_was_measured(converted, images, writ
     assert second.failure.startswith("not measured") and second.latency is None
 
 
-@needs_sshd
-def test_ssh_says_why_it_cannot_connect(converted, images, write_program, ssh, tmp_path):
+def test_ssh_says_why_it_cannot_connect(converted, images, write_program, ssh, tmp_path, free_port):
     arguments, _ = ssh
     nobody = {**arguments, "target": f"ssh:{getpass.getuser()}@127.0.0.1:{free_port()}"}
     with pytest.raises(DeviceLostError, match=r"cannot be reached.*refused"):
@@ -173,7 +112,6 @@ def test_ssh_says_why_it_cannot_connect(converted, images, write_program, ssh, t
     assert [bool(result.failure) for result in report.results] == [False, True]
 
 
-@needs_sshd
 def test_ssh_refuses_a_program_for_another_system(converted, images, ssh, tmp_path, folders):
     before = folders()
     wrong = tmp_path / "program"
@@ -183,7 +121,6 @@ def test_ssh_refuses_a_program_for_another_system(converted, images, ssh, tmp_pa
     assert folders() == before
 
 
-@needs_sshd
 def test_the_only_folder_ever_removed_is_our_own(ssh, tmp_path):
     arguments, _ = ssh
     address, port = arguments["target"].removeprefix("ssh:").rsplit(":", 1)
@@ -257,7 +194,7 @@ def test_adb_says_which_devices_it_sees(converted, images, write_program, phone)
 
 
 @needs_adb
-def test_adb_without_a_server_says_so(converted, images, write_program, monkeypatch):
+def test_adb_without_a_server_says_so(converted, images, write_program, monkeypatch, free_port):
     monkeypatch.setenv("ADB_SERVER_SOCKET", f"tcp:127.0.0.1:{free_port()}")
     with pytest.raises(DeviceLostError, match="adb does not work"):
         device.run(converted[1], "adb", images, program=write_program(), **QUICK)

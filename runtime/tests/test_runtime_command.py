@@ -1,0 +1,195 @@
+"""`larq-equalbits-run`: labels, probabilities and milliseconds; and one line with exit status 2 for bad input."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from larq_equalbits_runtime import _images, command
+from larq_equalbits_runtime._description import Description
+
+
+def run(*arguments, environment=None):
+    line = [
+        sys.executable,
+        "-c",
+        "from larq_equalbits_runtime.command import main; main()",
+        *map(str, arguments),
+    ]
+    return subprocess.run(line, capture_output=True, text=True, env=environment)
+
+
+def test_it_prints_labels_probabilities_and_milliseconds(deployed, small):
+    done = run(deployed / "model.tflite", *(deployed / f"{number}.png" for number in range(3)))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        assert re.fullmatch(
+            r".*\d\.png: digit \d \d+\.\d%, digit \d .*%, digit \d .*% \(\d+\.\d{3} ms\)", line
+        ), line
+
+
+def test_json_holds_what_the_network_answers(deployed, small):
+    from PIL import Image
+
+    done = run(deployed, deployed / "0.png", "--json", "--top", "10", "--threads", "2", "--repeats", "3")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["threads"] == 2
+    (found,) = report["images"]
+    assert found["ms"] > 0
+    pixels = np.asarray(Image.open(deployed / "0.png"), np.float32)[None, ..., None]
+    scores = small.oracle(((pixels / 255 - 0.3) / 0.4).astype(np.float32))[0].astype(np.float64)
+    shares = np.exp(scores) / np.exp(scores).sum()
+    assert [each["label"] for each in found["classes"]] == [f"digit {k}" for k in np.argsort(-shares)]
+    np.testing.assert_allclose(
+        [each["probability"] for each in found["classes"]], np.sort(shares)[::-1], atol=1e-5
+    )
+
+
+def test_without_an_image_it_tells_the_time(deployed):
+    done = run(deployed / "model.tflite", "--repeats", "5")
+    assert done.returncode == 0 and re.search(r"model\.tflite: \d+\.\d{3} ms", done.stdout)
+
+
+def test_a_bad_image_leaves_the_others(deployed):
+    (deployed / "text.png").write_text("no image")
+    (deployed / "cut.png").write_bytes((deployed / "1.png").read_bytes()[:40])
+    names = ["0.png", "text.png", "cut.png", "none.png", "2.png"]
+    done = run(deployed, *(deployed / name for name in names))
+    assert done.returncode == 2
+    assert len(done.stdout.splitlines()) == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("larq-equalbits-run:")]
+    assert len(errors) == 3 and "Traceback" not in done.stderr
+    for name, line in zip(names[1:4], errors, strict=True):
+        assert name in line
+
+
+def _remove_json(folder):
+    (folder / "model.json").unlink()
+
+
+def _other_hash(folder):
+    content = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(content | {"sha256": "0" * 64}))
+
+
+def _no_mean(folder):
+    content = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**content, "mean": None, "std": None}))
+
+
+def _no_json(folder):
+    (folder / "model.json").write_text("[1, 2")
+
+
+def _colour(folder):
+    content = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**content, "mean": [0, 0, 0], "std": [1, 1, 1]}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_remove_json, "model.json is missing"),
+        (_other_hash, "describes another model"),
+        (_no_mean, "does not say how images are normalised"),
+        (_no_json, "must be what larq-equalbits convert wrote"),
+        (_colour, "one mean for each of 1 channels"),
+    ],
+)
+def test_the_description_must_be_the_models(deployed, spoil, words):
+    spoil(deployed)
+    done = run(deployed, deployed / "0.png")
+    lines = [line for line in done.stderr.splitlines() if line.startswith("larq-equalbits-run:")]
+    assert done.returncode == 2 and not done.stdout and len(lines) == 1 and words in lines[0], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "MODEL"),
+        (["none.tflite", "0.png"], "No such file"),
+        (["text.tflite", "0.png"], "identifier"),
+        (["model.tflite", "0.png", "--threads", "0"], "--threads must be at least 1"),
+        (["model.tflite", "0.png", "--repeats", "x"], "--repeats"),
+        (["model.tflite", "0.png", "--no-such-option"], "no-such-option"),
+    ],
+)
+def test_bad_arguments_are_one_line(deployed, monkeypatch, arguments, words):
+    monkeypatch.chdir(deployed)
+    (deployed / "text.tflite").write_text("a text that is no model")
+    done = run(*arguments)
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("larq-equalbits-run:")]) == 1
+
+
+def test_without_pillow_the_extra_is_named(deployed):
+    code = (
+        "import sys; sys.modules['PIL'] = None\nfrom larq_equalbits_runtime.command import main\n"
+        f"main([{str(deployed)!r}, {str(deployed / '0.png')!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2 and "larq-equalbits-runtime[images]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_takes_no_image_is_refused(deployed, pair):
+    (deployed / "two.tflite").write_bytes(pair.tflite)
+    import hashlib
+
+    content = json.loads((deployed / "model.json").read_text())
+    content["sha256"] = hashlib.sha256(pair.tflite).hexdigest()
+    (deployed / "two.json").write_text(json.dumps(content))
+    done = run(deployed / "two.tflite", deployed / "0.png")
+    assert done.returncode == 2 and "must take one image" in done.stderr
+
+
+def test_the_installed_program_answers():
+    program = shutil.which("larq-equalbits-run", path=str(__import__("pathlib").Path(sys.executable).parent))
+    if program is None:
+        pytest.skip("the runtime is not installed as a package")
+    done = subprocess.run([program, "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and "plain" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "target"), [(8, 8, (8, 8)), (9, 5, (32, 32)), (100, 64, (7, 11)), (3, 2, (2, 3))]
+)
+def test_images_are_resized_as_in_training(height, width, target):
+    import tensorflow as tf
+
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        _images.resize(pixels, *target), tf.image.resize(pixels, target).numpy(), rtol=0, atol=1e-3
+    )
+
+
+def test_the_centre_of_an_image_is_taken():
+    pixels = np.zeros((100, 300, 1), np.float32)
+    pixels[:, 100:200] = 1
+    np.testing.assert_array_equal(_images.fit(pixels, 10, 10), np.ones((10, 10, 1)))
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [([0.0, 0.0], [0.5, 0.5]), ([0.25, 0.75], [0.25, 0.75]), ([1000.0, 0.0], [1, 0]), ([0, 1], [0, 1])],
+)
+def test_probabilities(scores, expected):
+    np.testing.assert_allclose(command.probabilities(np.asarray(scores)), expected, atol=1e-12)
+
+
+def test_what_convert_writes_is_read(small, tmp_path):
+    from larq_equalbits import data, export
+
+    pytest.importorskip("sklearn")
+    pytest.importorskip("tensorflow_datasets")
+    digits = data.load("digits")
+    export.save(export.convert(small.keras), tmp_path / "model.tflite", digits)
+    found = Description.beside(tmp_path / "model.tflite", (tmp_path / "model.tflite").read_bytes())
+    assert found.mean == tuple(digits.mean) and found.labels == tuple(digits.labels)
+    assert found.dataset == "digits"

@@ -1,0 +1,176 @@
+"""The runs that docs/results.md needs, in the order in which they are trained: the first groups tell most.
+
+Settings, seeds and order were committed before the first run was trained.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+QUANTIZERS = ("siman", "ir_net", "bi_half", "ste_sign")
+# One network for all that are compared, where a group does not say otherwise.
+COMMON: dict[str, Any] = {
+    "model": "resnet20",
+    "dataset": "cifar10",
+    "batch_size": 128,
+    "validation_fraction": 0.0,
+    "train_images": 10_000,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRun:
+    """A run of the plan.
+
+    Attributes:
+        group: name of its group.
+        variant: what is compared in the group.
+        seed: of the run.
+        fields: of `training.Settings`.
+        pruning: (criterion, sparsity) of `pruning.prune`, or None.
+    """
+
+    group: str
+    variant: str
+    seed: int
+    fields: Mapping[str, Any]
+    pruning: tuple[str, float] | None = None
+
+    @property
+    def name(self) -> str:
+        """Group, variant and seed, as in the name of its file."""
+        return f"{self.group}-{self.variant}-{self.seed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Runs that are compared with each other, every seed of all variants after the other.
+
+    Attributes:
+        name: short, as in the names of files.
+        title: what is compared, in words.
+        variants: by name, the fields in which a variant differs from `COMMON`; "pruning" is no field of settings.
+        seeds: how many, from 0.
+        claims: of the papers, as (words, the variant that is more accurate, the other one).
+    """
+
+    name: str
+    title: str
+    variants: Mapping[str, Mapping[str, Any]]
+    seeds: int
+    claims: tuple[tuple[str, str, str], ...] = ()
+
+    def runs(self) -> Iterator[PlannedRun]:
+        """The group's runs in their order: seed by seed, so that a break leaves whole comparisons."""
+        for seed in range(self.seeds):
+            for variant, given in self.variants.items():
+                fields = {**COMMON, **given, "seed": seed}
+                pruning = fields.pop("pruning", None)
+                yield PlannedRun(self.name, variant, seed, fields, pruning)
+
+
+def _one_recipe(epochs: int, **fields: Any) -> dict[str, dict[str, Any]]:
+    """The four quantizers in SiMaN's network and by SiMaN's recipe, so that nothing but the quantizer differs."""
+    return {name: {"recipe": "siman", "quantizer": name, "epochs": epochs, **fields} for name in QUANTIZERS}
+
+
+def _pruned() -> dict[str, dict[str, Any]]:
+    variants: dict[str, dict[str, Any]] = {}
+    for sparsity in (0.3, 0.5, 0.8):
+        for name, criterion in (("bi_half", "rank"), ("ste_sign", "magnitude")):
+            fields = {"quantizer": name, "epochs": 10, "pruning": (criterion, sparsity)}
+            variants[f"{name}_{sparsity}"] = fields
+        variants[f"mpt_{sparsity}"] = {"recipe": "mpt", "epochs": 10, "score_sparsity": sparsity}
+    return variants
+
+
+_RIVALS = (
+    ("SiMaN, Table 2: SiMaN is more accurate than IR-Net", "siman", "ir_net"),
+    ("SiMaN is more accurate than Equal Bits (neither paper says so)", "siman", "bi_half"),
+    ("Equal Bits: bi_half is more accurate than sign", "bi_half", "ste_sign"),
+)
+
+GROUPS = (
+    Group("short", "Four quantizers, one recipe, 10,000 images, 3 epochs", _one_recipe(3), 4, _RIVALS),
+    Group("recipe", "Four quantizers, one recipe, 10,000 images, 20 epochs", _one_recipe(20), 4, _RIVALS),
+    Group(
+        "ratio",
+        "bi_half by share of +1, 10,000 images, 10 epochs",
+        {
+            f"ratio_{ratio}": {"quantizer_options": {"positive_ratio": ratio}, "epochs": 10}
+            for ratio in (0.3, 0.4, 0.5, 0.6, 0.7)
+        },
+        3,
+        tuple(
+            (
+                f"Equal Bits, Fig. 5: a share of one half is more accurate than {ratio}",
+                "ratio_0.5",
+                f"ratio_{ratio}",
+            )
+            for ratio in (0.3, 0.4, 0.6, 0.7)
+        ),
+    ),
+    Group(
+        "headline",
+        "The papers' own recipes, 50,000 images, 60 epochs",
+        {
+            "siman": {"recipe": "siman", "batch_size": None, "train_images": None, "epochs": 60},
+            "bi_half": {"recipe": "equal-bits", "batch_size": None, "train_images": None, "epochs": 60},
+        },
+        1,
+    ),
+    Group(
+        "long",
+        "bi_half against ste_sign, Equal Bits' recipe, 10,000 images, 60 epochs",
+        {name: {"quantizer": name, "epochs": 60} for name in ("bi_half", "ste_sign")},
+        5,
+        (("Equal Bits, Fig. 4: bi_half is more accurate than sign", "bi_half", "ste_sign"),),
+    ),
+    Group(
+        "pruned",
+        "Pruned networks by share of zeros, 10,000 images, 10 epochs",
+        _pruned(),
+        3,
+        tuple(
+            (
+                f"Equal Bits, Fig. 8: at {sparsity} of zeros bi_half is more accurate than {rival}",
+                f"bi_half_{sparsity}",
+                f"{rival}_{sparsity}",
+            )
+            for sparsity in (0.3, 0.5, 0.8)
+            for rival in ("ste_sign", "mpt")
+        ),
+    ),
+    Group(
+        "encoding",
+        "SiMaN with and without L2 and with both encodings, 10,000 images, 20 epochs",
+        {
+            f"{encoding}{'_l2' if decay == 'equal_bits' else ''}": {
+                "recipe": "siman",
+                "epochs": 20,
+                "decay": decay,
+                "quantizer_options": {"encoding": encoding},
+            }
+            for decay in ("siman", "equal_bits")
+            for encoding in ("half", "optimal")
+        },
+        4,
+        (
+            ("SiMaN, Table 1: half-half is more accurate than the optimal k", "half", "optimal"),
+            ("Table 1: half-half is more accurate without L2", "half", "half_l2"),
+            ("Table 1: the optimal k is more accurate without L2", "optimal", "optimal_l2"),
+        ),
+    ),
+    Group(
+        "vgg",
+        "Four quantizers, one recipe, VGG-small, 10,000 images, 5 epochs",
+        _one_recipe(5, model="vgg_small"),
+        4,
+        _RIVALS,
+    ),
+)
+
+
+def runs() -> list[PlannedRun]:
+    """All runs in their order."""
+    return [run for group in GROUPS for run in group.runs()]

@@ -1,0 +1,200 @@
+"""Our runtime: in this process, and installed behind the real sshd on loopback."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from larq_equalbits import device, export
+from larq_equalbits._errors import DeviceError, InputError
+from larq_equalbits.device import shells, wheels
+from larq_equalbits.device.wheels import Python
+
+QUICK = {"repeats": 5, "warmup": 1, "rounds": 2}
+DEVICE = Python("python3", (3, 11), "aarch64", 31)
+
+
+@pytest.fixture
+def litert():
+    return pytest.importorskip("larq_equalbits_runtime", reason="needs the runtime: pip install ./runtime")
+
+
+def test_it_answers_on_local_for_all_images(converted, images, litert):
+    model, tflite = converted
+    labels = np.zeros(len(images), int)
+    report = device.run(
+        tflite, "local", images, runtime="litert", keras_model=model, labels=labels, threads=(1, 2), **QUICK
+    )
+    assert not report.failures
+    for result in report.results:
+        assert result.latency.count == 10 and len(result.outputs[0]) == len(images)
+        assert result.agreement("keras").argmax == 1 and result.agreement("host").max_difference < 2e-5
+        assert result.accuracy_images == len(images)
+        assert any("larq-equalbits-runtime in Python has no profiler" in note for note in result.notes)
+
+
+def test_verify_takes_it(converted, images, litert):
+    found = export.verify(*converted, images, runtime="litert")
+    assert found.argmax_agreement == 1 and found.max_abs_diff < 1e-4
+    with pytest.raises(InputError, match='"lce" or "litert"'):
+        export.verify(*converted, images, runtime="tflite")
+    with pytest.raises(InputError, match="our runtime can run"):
+        export.verify(
+            converted[0], converted[1].replace(b"LceQuantize", b"LceQuantum1"), images, runtime="litert"
+        )
+
+
+def test_without_it_the_command_that_installs_it_is_named(converted, images, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "larq_equalbits_runtime", None)
+    with pytest.raises(ImportError, match="pip install larq-equalbits-runtime"):
+        device.run(converted[1], "local", images, runtime="litert", **QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["plain", 'it\'s a "folder" $HOME `id`'])
+def test_ssh_installs_it_measures_all_images_and_keeps_the_environment(
+    converted, images, ssh, folders, runtime_wheel, tmp_path, name
+):
+    before = folders()
+    place = tmp_path / name
+    place.mkdir()
+    arguments = {**ssh[0], "device_folder": str(place), "runtime_wheel": runtime_wheel, **QUICK}
+    steps = []
+    model, tflite = converted
+    labels = np.zeros(len(images), int)
+    report = device.run(
+        {"small": tflite},
+        inputs=images,
+        labels=labels,
+        keras_model=model,
+        threads=(1, 2),
+        progress=steps.append,
+        **arguments,
+    )
+    assert not report.failures
+    for result in report.results:
+        assert result.latency.count == 10 and len(result.latency.rounds_ms) == 2
+        assert result.memory_kib > 0 and result.peak_kib > 0 and result.init_ms > 0
+        assert len(result.outputs[0]) == result.accuracy_images == len(images)
+        assert result.agreement("keras").argmax == 1 and result.agreement("host").max_difference < 2e-5
+        assert any("larq-equalbits-runtime 0" in note for note in result.notes)
+    known = report.devices[arguments["target"]]
+    assert re.fullmatch(r"3\.1[0-3]", known["python"])
+    assert Path(known["environment"]).parent == place
+    assert [path.name.split("-")[0] for path in place.iterdir()] == ["runtime"]
+    assert any("installing" in step for step in steps)
+    steps.clear()
+    again = device.run({"small": tflite}, inputs=images, images=2, progress=steps.append, **arguments)
+    assert not again.failures and len(again.results[0].outputs[0]) == 2
+    assert not any("installing" in step for step in steps)
+    assert folders() == before
+
+
+@pytest.fixture
+def few_tools(tmp_path):
+    """A folder with the programs of a small system, without a Python."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in (
+        "sh",
+        "mktemp",
+        "uname",
+        "rm",
+        "kill",
+        "cat",
+        "df",
+        "sed",
+        "getconf",
+        "nproc",
+        "tar",
+        "tr",
+        "test",
+    ):
+        found = shutil.which(name)
+        if found:
+            (folder / name).symlink_to(found)
+    return folder
+
+
+class Without(shells.Shell):
+    """A shell on this machine that finds programs in one folder only."""
+
+    def __init__(self, folder, root):
+        super().__init__("small system", str(root))
+        self._path = folder
+
+    def run(self, script, timeout=60, stdin=None):
+        return super().run(f"PATH={self._path}; export PATH\n{script}", timeout, stdin)
+
+
+def _bench(shell, wheel=None):
+    from larq_equalbits.device.bench import Plan
+    from larq_equalbits.device.runtime import RuntimeBench
+
+    return RuntimeBench(shell, Plan((1,), 1, 0, 1, 60.0, False, print), (), wheel, shell.root)
+
+
+def test_a_device_without_python_is_told(few_tools, tmp_path):
+    with (
+        _bench(Without(few_tools, tmp_path)) as bench,
+        pytest.raises(DeviceError, match="has no python3, but"),
+    ):
+        bench.prepare([], [])
+
+
+def test_an_old_python_is_told(few_tools, tmp_path):
+    (few_tools / "python3").write_text("#!/bin/sh\necho '[[3, 9], \"aarch64\", 31, 64]'\n")
+    (few_tools / "python3").chmod(0o755)
+    with (
+        _bench(Without(few_tools, tmp_path)) as bench,
+        pytest.raises(DeviceError, match=r"has Python 3\.9, but"),
+    ):
+        bench.prepare([], [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ('[[3, 11], "armv7l", 31, 32]', "a 32-bit Python on armv7l"),
+        ('[[3, 11], "aarch64", 0, 64]', "has no glibc"),
+    ],
+)
+def test_a_system_without_wheels_is_told(few_tools, tmp_path, answer, words):
+    (few_tools / "python3").write_text(f"#!/bin/sh\necho '{answer}'\n")
+    (few_tools / "python3").chmod(0o755)
+    with _bench(Without(few_tools, tmp_path)) as bench, pytest.raises(DeviceError, match=words):
+        bench.prepare([], [])
+
+
+def _wheel(folder, platform):
+    path = folder / f"larq_equalbits_runtime-0.1.0-py3-none-{platform}.whl"
+    path.write_bytes(b"")
+    return path
+
+
+def test_the_wheel_for_the_device_is_found(tmp_path):
+    right = _wheel(tmp_path, "manylinux_2_17_aarch64")
+    _wheel(tmp_path, "manylinux_2_17_x86_64")
+    _wheel(tmp_path, "manylinux_2_39_aarch64")
+    for given in (tmp_path, right):
+        assert wheels.runtime(str(given), DEVICE, tmp_path, 60) == right
+
+
+@pytest.mark.parametrize("given", ["none", "empty", "larq_equalbits_runtime-0.1.0-py3-none-linux_x86_64.whl"])
+def test_a_wheel_for_another_device_is_refused(tmp_path, given):
+    (tmp_path / "empty").mkdir()
+    _wheel(tmp_path, "linux_x86_64")
+    with pytest.raises(
+        InputError, match="runtime_wheel must be a wheel of larq-equalbits-runtime for aarch64"
+    ):
+        wheels.runtime(str(tmp_path / given), DEVICE, tmp_path, 60)
+
+
+def test_platforms_of_a_device():
+    names = DEVICE.platforms
+    assert names[0] == "manylinux_2_31_aarch64" and "manylinux2014_aarch64" in names
+    assert names.index("manylinux_2_27_aarch64") < names.index("manylinux_2_17_aarch64")

@@ -1,0 +1,69 @@
+"""The pages of the documentation run as typed, each in a process and a folder of its own; docstrings' examples run."""
+
+import doctest
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# What an untrained network answers depends on rounding for an image in a thousand.
+START = """
+import subprocess
+import larq_equalbits
+import tensorflow as tf
+
+def bash(text):
+    subprocess.run(["bash", "-euo", "pipefail", "-c", text], check=True)
+
+tf.keras.utils.set_random_seed(0)
+page = {"__name__": "__main__"}
+"""
+
+
+def program(page):
+    """The ```python and ```bash blocks of `page` as one program (```console only shows); "" where it has none."""
+    lines = []
+    for token in MarkdownIt().parse(page.read_text(encoding="utf-8")):
+        if token.type == "fence" and token.info == "python":
+            # The lines of an error are those of the page.
+            code = "\n" * (token.map[0] + 1) + token.content
+            lines.append(f"exec(compile({code!r}, {page.name!r}, 'exec'), page)")
+        elif token.type == "fence" and token.info == "bash":
+            lines.append(f"bash({token.content!r})")
+    return "\n".join([START, *lines]) if lines else ""
+
+
+PROGRAMS = {str(page.relative_to(ROOT)): text for page in PAGES if (text := program(page))}
+
+
+@pytest.mark.parametrize("page", PROGRAMS)
+def test_the_blocks_of_a_page_run_in_their_order(run_python, tmp_path, page):
+    script = tmp_path / "page.py"
+    script.write_text(PROGRAMS[page], encoding="utf-8")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = run_python(script, env={"PATH": path}, cwd=folder, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def modules():
+    for folder, package in (
+        (ROOT / "larq_equalbits", "larq_equalbits"),
+        (ROOT / "zoo", "larq_equalbits.zoo"),
+    ):
+        for path in sorted(folder.rglob("*.py")):
+            if ">>>" in path.read_text(encoding="utf-8"):
+                parts = path.relative_to(folder).with_suffix("").parts
+                yield ".".join([package, *(part for part in parts if part != "__init__")])
+
+
+@pytest.mark.parametrize("name", modules())
+def test_the_examples_of_docstrings_are_right(name):
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted and not result.failed

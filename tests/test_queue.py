@@ -1,0 +1,152 @@
+"""The queue of runs, and the page that is made of what it wrote."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from larq_equalbits._errors import InputError
+
+FIGURES = Path(__file__).resolve().parent.parent / "scripts" / "figures"
+# The queue's own program on two small groups, one of which prunes.
+DRIVER = f"""
+import sys
+sys.path.insert(0, {str(FIGURES)!r})
+import plan
+plan.COMMON.clear()
+plan.COMMON.update(model="conv2", dataset="digits", train_images=256, validation_fraction=0.0)
+plan.COMMON.update(model_options={{"width": 0.1}})
+names = ("bi_half", "ste_sign")
+plan.GROUPS = (
+    plan.Group("tiny", "Two", {{name: {{"quantizer": name, "epochs": 2}} for name in names}}, 1),
+    plan.Group("cut", "Pruned", {{"rank": {{"epochs": 1, "pruning": ("rank", 0.5)}}}}, 1),
+)
+import run_queue
+run_queue.run_command(run_queue.main)
+"""
+
+
+@pytest.fixture(scope="module")
+def programs():
+    """The modules of the figure programs."""
+    sys.path.insert(0, str(FIGURES))
+    import plan
+    import results_page
+    import run_queue
+
+    yield plan, run_queue, results_page
+    sys.path.remove(str(FIGURES))
+
+
+def write(folder, group, variant, seed, accuracy, says=None):
+    row = {"group": group, "variant": says or variant, "seed": seed, "epoch": 1, "loss": 1.5, "accuracy": 0.4}
+    row |= {
+        "bit_entropy": 1,
+        "positive_ratio": 0.5,
+        "bit_flips": "",
+        "test_loss": 1.6,
+        "test_accuracy": accuracy,
+    }
+    with (folder / f"{group}-{variant}-{seed}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        writer.writeheader()
+        writer.writerow(row)
+
+
+def test_every_run_of_the_plan_has_a_name_of_its_own_and_settings_that_hold(programs):
+    from larq_equalbits import training
+
+    runs = programs[0].runs()
+    assert len({run.name for run in runs}) == len(runs)
+    for run in runs:
+        plan = training.Settings(**run.fields).plan()
+        assert plan.epochs >= 3
+    for group in programs[0].GROUPS:
+        assert {name for claim in group.claims for name in claim[1:]} <= set(group.variants)
+
+
+def test_the_seeds_of_a_group_are_finished_one_after_the_other(programs):
+    seeds = [run.seed for run in programs[0].runs() if run.group == "recipe"]
+    assert seeds == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4
+
+
+def test_a_queue_trains_what_is_open_and_nothing_twice(programs, run_python, tmp_path):
+    options = ("--runs", tmp_path / "runs", "--results", tmp_path / "data")
+    done = run_python("-c", DRIVER, *options, "--limit", "1")
+    assert done.returncode == 0, done.stderr
+    first = tmp_path / "data" / "tiny-bi_half-0.csv"
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [first.name]
+    rows = list(csv.DictReader(first.open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    results = json.loads((tmp_path / "runs" / "tiny-bi_half-0" / "results.json").read_text())
+    assert float(rows[-1]["test_accuracy"]) == pytest.approx(results["test_accuracy"], rel=1e-6)
+    assert rows[0]["test_accuracy"] == ""
+    assert float(rows[-1]["bit_entropy"]) == 1
+    written = first.stat().st_mtime_ns
+    done = run_python("-c", DRIVER, *options)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.stem for path in (tmp_path / "data").iterdir()) == [
+        "cut-rank-0",
+        "tiny-bi_half-0",
+        "tiny-ste_sign-0",
+    ]
+    assert first.stat().st_mtime_ns == written
+    assert run_python("-c", DRIVER, *options, "--list").stdout == ""
+
+
+def test_a_run_of_another_process_is_passed_over(programs, tmp_path):
+    plan, run_queue, _ = programs
+    run = plan.runs()[0]
+    with run_queue.claimed(run, tmp_path) as first, run_queue.claimed(run, tmp_path) as second:
+        assert (first, second) == (True, False)
+    with run_queue.claimed(run, tmp_path) as again:
+        assert again
+
+
+def test_bad_groups_and_cores_are_named(programs, run_python, tmp_path):
+    with pytest.raises(InputError, match="group must be one of short"):
+        programs[1].open_runs(("all",), tmp_path)
+    done = run_python(FIGURES / "run_queue.py", "--core", "999", "--runs", tmp_path, "--results", tmp_path)
+    assert done.returncode == 2
+    assert "core must be among" in done.stderr
+
+
+def test_the_page_says_what_ran_and_what_it_tells(programs, tmp_path):
+    plan, _, page = programs
+    for seed in range(4):
+        write(tmp_path, "short", "bi_half", seed, 0.30 + seed / 1000)
+        write(tmp_path, "short", "ste_sign", seed, 0.25 + seed / 1000 + (seed == 2) / 100)
+    write(tmp_path, "short", "siman", 0, 0.4)
+    text = tmp_path / "page.md"
+    markers = "\n".join(f"<!-- runs: {g.name} -->\n<!-- end of runs: {g.name} -->" for g in plan.GROUPS)
+    text.write_text(f"before\n{markers}\nafter\n")
+    arguments = ["--results", str(tmp_path), "--page", str(text), "--images", str(tmp_path / "images")]
+    CliRunner().invoke(page.main, arguments, catch_exceptions=False)
+    made = text.read_text()
+    assert "9 of 16 runs" in made
+    assert "| bi_half | 4 | 30.1 (0.1) |" in made
+    assert "bi_half is more accurate than sign | +4.8 | 4 | 0.000 | holds |" in made
+    assert (
+        "SiMaN is more accurate than Equal Bits (neither paper says so) | +10.0 | 1 |  | cannot be told |"
+        in made
+    )
+    assert "no run is finished yet" in made
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["runs_short.png"]
+    # Making it twice changes nothing.
+    CliRunner().invoke(page.main, arguments, catch_exceptions=False)
+    assert text.read_text() == made
+
+
+def test_a_file_that_is_no_result_is_named(programs, tmp_path):
+    plan, _, page = programs
+    write(tmp_path, "short", "siman", 0, 0.4, says="bi_half")
+    with pytest.raises(InputError, match=r"short-siman-0\.csv must be the result of short-siman-0"):
+        page.read(plan.GROUPS[0], tmp_path)
+    (tmp_path / "short-siman-0.csv").write_text("")
+    with pytest.raises(InputError, match=r"short-siman-0\.csv must be the result"):
+        page.read(plan.GROUPS[0], tmp_path)
+    with pytest.raises(InputError, match="page must hold the markers"):
+        page.written("", {"short": ""})
