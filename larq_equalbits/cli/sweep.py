@@ -111,7 +111,7 @@ def command(
 def _folder(settings: Any, name: str | None, out: Path | None) -> Path:
     if out is not None:
         return out
-    name = f"sweep-{settings.model}-{settings.dataset}" if name is None else name
+    name = f"sweep-{settings.model}-{settings.dataset_name}" if name is None else name
     if not name or name != Path(name).name:
         raise InputError(f"--name must be a plain name, but got {name!r}; use --out for a folder elsewhere.")
     return Path("runs") / name
