@@ -42,9 +42,12 @@ def _number(text: str) -> float:
 
 
 def _read_csv(path: Path) -> dict[str, list[float]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = [line for line in file if line.endswith(("\n", "\r"))]
-    names, *rows = list(csv.reader(lines)) or [[]]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = [line for line in file if line.endswith(("\n", "\r"))]
+        names, *rows = list(csv.reader(lines)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} must be CSV, but is not: {error}.") from error
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):
             raise InputError(

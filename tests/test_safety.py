@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from larq_equalbits import _files, export, training
 from larq_equalbits._errors import InputError
 from larq_equalbits._keras.loading import load_model
+from larq_equalbits._text import csv_cell, visible
 from larq_equalbits.cli import program
 from larq_equalbits.training import page, run_folder
 
@@ -241,13 +242,14 @@ def test_a_configuration_that_names_what_is_not_keras_needs_trust(tmp_path, dang
         load_model(tmp_path / "bad.keras")
 
 
+@tf.keras.utils.register_keras_serializable("mine")
 class Own(tf.keras.layers.Layer):
     def call(self, inputs):
         return 2 * inputs
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5", ""])
-def test_models_of_layers_that_the_user_imported_load(tmp_path, suffix):
+def test_models_of_layers_that_the_user_registered_load(tmp_path, suffix):
     inputs = tf.keras.Input((4,))
     binary = lq.layers.QuantDense(3, kernel_quantizer="siman")(inputs)
     # HDF5 and SavedModel know classes of one's own by registration alone.
@@ -258,6 +260,24 @@ def test_models_of_layers_that_the_user_imported_load(tmp_path, suffix):
     np.testing.assert_allclose(
         load_model(tmp_path / f"net{suffix}").predict(x, verbose=0), model.predict(x, verbose=0)
     )
+
+
+@pytest.mark.parametrize("name", ["[/x]", "[link=https://example.org]here[/link]", "\x1b[31mred", "a\u202eb"])
+def test_names_in_files_are_shown_and_not_obeyed(name):
+    layer = export.LayerReport(name, "CONV_2D", False, 1, "float32", name, "", False)
+    text = str(export.ConversionReport(b"", [layer], None))
+    assert "\x1b" not in text and "\u202e" not in text
+    assert visible(name)[:4] in text
+
+
+def test_csv_cells_are_no_formulas():
+    assert [csv_cell(value) for value in ("=1+1", "@x", "loss", 0.5, "-1")] == [
+        "'=1+1",
+        "'@x",
+        "loss",
+        0.5,
+        "'-1",
+    ]
 
 
 # Damage is answered in one line.

@@ -13,6 +13,7 @@ import click
 
 import larq_equalbits
 from larq_equalbits._errors import InputError, WorkError
+from larq_equalbits._text import visible
 from larq_equalbits._version import VERSION
 from larq_equalbits.cli.quiet import be_verbose, quiet
 
@@ -115,7 +116,7 @@ def run_command(command: click.Command) -> None:
         )
         sys.exit(130)
     except (InputError, WorkError, OSError, ImportError) as error:
-        click.echo(f"{Path(sys.argv[0]).name}: {error}", err=True)
+        click.echo(f"{Path(sys.argv[0]).name}: {visible(error)}", err=True)
         failed = isinstance(error, WorkError | ConnectionError | TimeoutError)
         sys.exit(1 if failed or getattr(error, "errno", None) in _NO_INPUT else 2)
     sys.exit(status if isinstance(status, int) else 0)

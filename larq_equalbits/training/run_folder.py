@@ -15,6 +15,7 @@ import tensorflow as tf
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError, WorkError, invalid
 from larq_equalbits._keras.loading import load_model
+from larq_equalbits._text import csv_cell
 from larq_equalbits.training import checkpoint
 from larq_equalbits.training.settings import Settings
 
@@ -239,7 +240,7 @@ def history_csv(rows: Sequence[dict[str, float]]) -> str:
     table = columns(rows)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["epoch", *table])
+    writer.writerow(["epoch", *map(csv_cell, table)])
     for epoch, values in enumerate(zip(*table.values(), strict=True)):
         writer.writerow([epoch, *map(repr, values)])
     return text.getvalue()

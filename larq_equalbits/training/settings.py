@@ -164,7 +164,7 @@ class Settings:
             raise InputError(f"settings must be plain values that JSON can hold, but {error}.") from error
 
     @classmethod
-    def from_json(cls, text: str) -> "Settings":
+    def from_json(cls, text: str | bytes) -> "Settings":
         """The settings that `to_json` wrote.
 
         Raises:
@@ -176,7 +176,7 @@ class Settings:
                 if isinstance(values.get(name), list):
                     values[name] = tuple(values[name])
             return cls(**values)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"settings must be the JSON that a run wrote, but {error}.") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -191,7 +191,7 @@ class Settings:
             InputError: no such file, or not settings; names the file.
         """
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+            return cls.from_json(Path(path).read_bytes())
         except FileNotFoundError as error:
             raise InputError(f"folder must be that of a run, but there is no {os.fspath(path)}.") from error
         except InputError as error:

@@ -64,11 +64,7 @@ def differences(folder: Path, description: dict[str, Any]) -> list[str]:
         InputError: its description is damaged.
     """
     path = folder / DESCRIPTION
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} must be JSON, but {error}.") from error
-    return _compared(known, json.loads(json.dumps(description)), "")
+    return _compared(_files.read_json(path), json.loads(json.dumps(description)), "")
 
 
 def _compared(known: dict[str, Any], given: dict[str, Any], prefix: str) -> list[str]:
