@@ -92,28 +92,29 @@ def plain_name(argument: str, name: str) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Holds the lock `path` for this process, until the block ends or the process does, in whatever way.
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Holds `folder`, made where it is missing, for this process, until the block ends or the process does.
 
     Args:
-        path: the lock's file, which stays.
+        folder: what to hold; nothing is written there.
         what: what another process does that holds it, for the error.
 
     Raises:
         InputError: another process holds it.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
     except ImportError:
         # Windows has no such lock that ends with the process.
         yield
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f"out must not be in use, but another process {what} in {path.parent}."
-            ) from error
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"out must not be in use, but another process {what} in {folder}.") from error
         yield
+    finally:
+        os.close(descriptor)

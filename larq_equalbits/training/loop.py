@@ -95,7 +95,7 @@ def train(
         monitor = "accuracy" if images.validation is None else "val_accuracy"
         recorder = Recorder(folder, settings, monitor, stateful, rate, None if chief else Path(scratch))
         if chief:
-            held.enter_context(_files.locked(folder / run_folder.LOCK, "trains"))
+            held.enter_context(_files.locked(folder, "trains"))
             run_folder.clear(folder, everything=not resume)
             if not resume:
                 settings.save(folder / run_folder.SETTINGS)

@@ -23,7 +23,6 @@ SETTINGS, HISTORY, RESULTS = "settings.json", "history.csv", "results.json"
 LAST, BEST = "model.keras", "best.keras"
 STATE = Path("checkpoint", "state.npz")
 LOGS = "logs"
-LOCK = Path("checkpoint", "lock")
 # What `larq-equalbits convert` and `report` make of a run's model.
 _DERIVED = ("model.tflite", "model.json", "report.html")
 _FILES = (*map(Path, (SETTINGS, HISTORY, RESULTS, LAST, BEST)), STATE)
@@ -102,7 +101,7 @@ def check_free(folder: Path) -> None:
         raise InputError(f"out must be a folder, but {folder} is a file.")
     if not folder.is_dir() or is_run(folder):
         return
-    if any(path.is_file() and path != folder / LOCK for path in folder.rglob("*")):
+    if any(path.is_file() or path.is_symlink() for path in folder.rglob("*")):
         raise InputError(f"out must be a new folder or that of a run, but {folder} holds other things.")
 
 

@@ -18,7 +18,6 @@ from larq_equalbits.tuning.oracles import Resilient
 
 TUNER, ADDRESS, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
 PARENT = "LARQ_EQUALBITS_PARENT"
-LOCK = "lock"
 # The exit status of a worker that found that the whole search cannot go on.
 GIVE_UP = 3
 _RESTARTS = 3
@@ -48,7 +47,7 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another process runs it.
     """
-    with _files.locked(folder / LOCK, "runs the sweep"):
+    with _files.locked(folder, "runs the sweep"):
         yield
 
 

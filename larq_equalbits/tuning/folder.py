@@ -7,7 +7,7 @@ from typing import Any
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError
-from larq_equalbits.tuning import distributed, trials
+from larq_equalbits.tuning import trials
 
 DESCRIPTION = "sweep.json"
 BEST = "best"
@@ -16,7 +16,6 @@ _WRITTEN = (
     STATE,
     STOP,
     "oracle.json",
-    distributed.LOCK,
     trials.CSV,
     trials.JSON,
     trials.PLOT,
