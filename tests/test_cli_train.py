@@ -65,7 +65,7 @@ def test_every_part_of_a_recipe_is_an_option(tmp_path, monkeypatch):
         (["--estimator", "0.1"], "estimator must be two positive numbers"),
         (["--percentile", "1,2"], "--percentile must be a number or none"),
         (["--score-sparsity", "half"], "--score-sparsity must be numbers"),
-        (["--name", "a/b"], "--name must be a plain name"),
+        (["--name", "a/b"], "--name must be the plain name"),
         (["--resume", "--name", "none"], "there is no runs/none/settings.json"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from larq_equalbits import _files
 from larq_equalbits._errors import InputError
 
 _RECOVERIES = "LARQ_EQUALBITS_RECOVERIES"
@@ -208,9 +209,7 @@ def _folder(defaults: Any, fields: dict[str, Any], name: str | None, out: Path |
         settings = defaults.replace(**fields)
         quantizer = settings.plan().quantizer
         name = f"{settings.model}-{settings.dataset_name}-{quantizer}-{settings.seed}"
-    if not name or name != Path(name).name:
-        raise InputError(f"--name must be a plain name, but got {name!r}; use --out for a folder elsewhere.")
-    return Path("runs") / name
+    return Path("runs") / _files.plain_name("--name", name)
 
 
 def _print(run: Any, as_json: bool) -> None:

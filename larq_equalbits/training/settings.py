@@ -79,8 +79,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Takes numpy's numbers as Python's, and a folder of images by its absolute path."""
-        if self.dataset not in data.NAMES and Path(self.dataset).is_dir():
-            object.__setattr__(self, "dataset", str(Path(self.dataset).resolve()))
+        given = self.dataset
+        if isinstance(given, str | os.PathLike) and given not in data.NAMES and Path(given).is_dir():
+            object.__setattr__(self, "dataset", str(Path(given).resolve()))
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             # JSON knows nothing of numpy's, nor does Keras as a seed.
@@ -173,7 +174,7 @@ class Settings:
             raise InputError(f"settings must be plain values that JSON can hold, but {error}.") from error
 
     @classmethod
-    def from_json(cls, text: str) -> "Settings":
+    def from_json(cls, text: str | bytes) -> "Settings":
         """The settings that `to_json` wrote.
 
         Raises:
@@ -185,7 +186,7 @@ class Settings:
                 if isinstance(values.get(name), list):
                     values[name] = tuple(values[name])
             return cls(**values)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"settings must be the JSON that a run wrote, but {error}.") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -200,7 +201,7 @@ class Settings:
             InputError: no such file, or not settings; names the file.
         """
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+            return cls.from_json(Path(path).read_bytes())
         except FileNotFoundError as error:
             raise InputError(f"folder must be that of a run, but there is no {os.fspath(path)}.") from error
         except InputError as error:
