@@ -49,6 +49,7 @@ def _test_images(folder: Path, count: int | None, data_dir: str | None) -> tuple
     import numpy as np
 
     from larq_equalbits import data
+    from larq_equalbits.data import given
 
     settings = folder / "settings.json"
     if not settings.is_file():
@@ -61,7 +62,14 @@ def _test_images(folder: Path, count: int | None, data_dir: str | None) -> tuple
             f'{settings} must name a data set under "dataset"; or give real images with --inputs FILE.npy.'
         )
     place = data_dir or content.get("data_dir")
-    loaded = data.load(content["dataset"], batch_size=min(count or 64, 64), data_dir=place)
+    if content["dataset"] == given.NAME:
+        raise InputError(
+            f"{folder} was trained on the caller's own data; give real images with --inputs FILE.npy."
+        )
+    batch = min(count or 64, 64, content.get("batch_size") or 64)
+    loaded = data.load(
+        content["dataset"], batch_size=batch, data_dir=place, image_size=content.get("image_size")
+    )
     size = 4 * loaded.num_test * int(np.prod(loaded.input_shape))
     if count is None and size > _LARGEST_BYTES:
         raise InputError(

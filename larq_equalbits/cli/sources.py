@@ -59,12 +59,18 @@ class Source:
     def images(self, dataset: str | None, data_dir: Path | None) -> Any:
         """The data set to verify on: the named one, or that of the run; None where neither is there."""
         from larq_equalbits import data
+        from larq_equalbits.data import given
 
         name = dataset or (self.settings.dataset if self.settings else None)
-        if name is None:
+        if name is None or name == given.NAME:
             return None
         folder = data_dir or (self.settings.data_dir if self.settings else None)
-        return data.load(name, data_dir=folder, augment="none")
+        if name in data.NAMES:
+            return data.load(name, data_dir=folder, augment="none")
+        # A folder may hold fewer images than the batch that is usual elsewhere.
+        batch = self.settings.plan().batch_size if self.settings and not dataset else 8
+        size = self.model.input_shape[1]
+        return data.load(name, data_dir=folder, augment="none", batch_size=batch, image_size=size)
 
 
 def open_source(path: Path, *, best: bool = False, trust: bool = False) -> Source:

@@ -112,7 +112,7 @@ def command(
 def _folder(settings: Any, name: str | None, out: Path | None) -> Path:
     if out is not None:
         return out
-    name = f"sweep-{settings.model}-{settings.dataset}" if name is None else name
+    name = f"sweep-{settings.model}-{settings.dataset_name}" if name is None else name
     return Path("runs") / _files.plain_name("--name", name)
 
 

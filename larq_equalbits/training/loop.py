@@ -12,10 +12,10 @@ import larq
 import tensorflow as tf
 from tensorflow.python.framework import config as framework_config
 
-from larq_equalbits import _files, data
+from larq_equalbits import _files
 from larq_equalbits._errors import InputError
 from larq_equalbits._keras.loading import load_model
-from larq_equalbits.data import tfds_folder
+from larq_equalbits.data import Data, tfds_folder
 from larq_equalbits.training import building, distribution, run_folder
 from larq_equalbits.training.run_folder import Recorder, Run
 from larq_equalbits.training.settings import Settings
@@ -33,6 +33,7 @@ def train(
     callbacks: Sequence[tf.keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
     download: bool = False,
+    data: Data | Sequence[tf.data.Dataset] | None = None,
 ) -> Run:
     """Trains as `settings` say, and saves everything in the folder `out` after each epoch.
 
@@ -57,6 +58,8 @@ def train(
         strategy: a `tf.distribute` strategy; the batch is divided among its replicas, and batch normalization
             takes its statistics over all of them.
         download: whether to download a data set that is missing.
+        data: the images instead of those that `settings` name: a `data.Data`, whose batch size is then that of the
+            run, or a pair (train, test) of tf.data sets as for `data.from_datasets`.
 
     Returns:
         The run, with its history and its accuracy on the test images.
@@ -68,6 +71,10 @@ def train(
         WorkError: the loss became infinite or NaN; the epochs before are saved.
         OSError: the folder cannot be written, or the disk is full; what was saved before is still there.
     """
+    given = None if data is None else building.given(data)
+    if given is not None:
+        size = given.input_shape[0] if Path(given.name).is_dir() or given.name.startswith("tfds:") else None
+        settings = settings.replace(dataset=given.name, batch_size=given.batch_size, image_size=size)
     plan = settings.plan()
     folder = Path(out)
     if resume:
@@ -80,7 +87,7 @@ def train(
         tempfile.TemporaryDirectory() as scratch,
         contextlib.ExitStack() as held,
     ):
-        images = building.images(settings, download=download)
+        images = building.images(settings, download=download) if given is None else given
         distribution.check_batch(plan.batch_size, strategy)
         # The data must not decide how the weights start.
         tf.keras.utils.set_random_seed(settings.seed)
@@ -157,7 +164,7 @@ def _surroundings(settings: Settings) -> Iterator[None]:
             framework_config.disable_op_determinism()
 
 
-def _evaluate(model: tf.keras.Model | None, images: data.Data, recorder: Recorder) -> None:
+def _evaluate(model: tf.keras.Model | None, images: Data, recorder: Recorder) -> None:
     """Tests what the files hold: the last in `model`, which is traced for it, or else in one of its own."""
     epochs, best = recorder.state.epoch, recorder.state.best
     results: dict[str, Any] = {"epochs": epochs, "best_epoch": best[1] if best else None}
