@@ -1,11 +1,16 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and what is read of them."""
 
 import contextlib
+import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from larq_equalbits._errors import InputError, invalid
 
 
 @contextlib.contextmanager
@@ -13,11 +18,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `path` that takes its place if the block succeeds.
 
     The temporary path keeps the suffix (libraries choose a format by it) and does not exist yet; the
-    block writes a file there. After a failure `path` is as it was.
+    block writes a file there. After a failure `path` is as it was. What a killed process of this machine left of its
+    own writing to `path` is removed.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    _remove_left_over(target)
+    prefix = f".{target.name}.{socket.gethostname()}-{os.getpid()}-"
+    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
     written = scratch / target.name
     try:
         yield written
@@ -26,7 +34,87 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _remove_left_over(target: Path) -> None:
+    prefix = f".{target.name}.{socket.gethostname()}-"
+    for scratch in target.parent.glob(f"{prefix}*"):
+        number = scratch.name.removeprefix(prefix).partition("-")[0]
+        if number.isdigit() and not _is_alive(int(number)):
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes `text` to `path` as UTF-8, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON object in the file `path`.
+
+    Raises:
+        InputError: no file, no UTF-8, no JSON, or JSON that is no object; names the file.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {os.fspath(path)}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{os.fspath(path)} must be JSON, but is not: {error}.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{os.fspath(path)} must hold a JSON object, but holds {type(content).__name__}.")
+    return content
+
+
+def plain_name(argument: str, name: str) -> str:
+    """`name`, which must be that of a single, ordinary file or folder.
+
+    Raises:
+        InputError: an empty name, "." or "..", one with separators or characters that cannot be seen, or too long.
+    """
+    ordinary = (
+        name == Path(name).name and name not in ("", ".", "..") and "\\" not in name and ":" not in name
+    )
+    if not ordinary or not name.isprintable() or name != name.strip() or len(name.encode()) > 200:
+        raise invalid(argument, name, "the plain name of a folder, without separators")
+    return name
+
+
+@contextlib.contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Holds `folder`, made where it is missing, for this process, until the block ends or the process does.
+
+    Args:
+        folder: what to hold; nothing is written there.
+        what: what another process does that holds it, for the error.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        # Windows has no such lock that ends with the process.
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"out must not be in use, but another process {what} in {folder}.") from error
+        yield
+    finally:
+        os.close(descriptor)

@@ -42,9 +42,12 @@ def _number(text: str) -> float:
 
 
 def _read_csv(path: Path) -> dict[str, list[float]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = [line for line in file if line.endswith(("\n", "\r"))]
-    names, *rows = list(csv.reader(lines)) or [[]]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = [line for line in file if line.endswith(("\n", "\r"))]
+        names, *rows = list(csv.reader(lines)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} must be CSV, but is not: {error}.") from error
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):
             raise InputError(
@@ -76,23 +79,26 @@ def read_history(run: Any) -> dict[str, list[float]]:
     return {key: [float(value) for value in values] for key, values in history.items()}
 
 
-def load_model(run: Any) -> Any:
+def load_model(run: Any, *, trust: bool = False) -> Any:
     """The Keras model of a run.
 
     Args:
         run: a run folder (with a model.keras), such a file, a Keras History, or a model.
+        trust: whether to load a file even where it could run code of whoever wrote it.
 
     Raises:
-        InputError: where there is no model.
+        InputError: where there is no model, a damaged one, or one that needs `trust`.
     """
     import tensorflow as tf
+
+    from larq_equalbits._keras import loading
 
     if isinstance(run, str | os.PathLike):
         path = Path(run)
         path = path / "model.keras" if path.is_dir() and (path / "model.keras").exists() else path
         if not path.is_file() and not (path / "saved_model.pb").exists():
             raise invalid("run", str(run), "a run folder with a model.keras, or a saved model")
-        return tf.keras.models.load_model(path, compile=False)
+        return loading.load_model(path, compile=False, trust=trust)
     model = getattr(run, "model", run)
     if not isinstance(model, tf.keras.layers.Layer):
         raise invalid("run", run, "a run folder, a Keras History or a model")

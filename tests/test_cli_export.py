@@ -93,11 +93,13 @@ def test_the_recorded_source_counts_for_its_own_file_alone(tmp_path):
     save(report, path, source="best.keras")
     assert model_json.source_of(path) == "best.keras"
     path.write_bytes(report.tflite + b"\0")
-    assert model_json.source_of(path) is None
+    with pytest.raises(InputError, match="another file"):
+        model_json.source_of(path)
     save(report, path)
     assert model_json.source_of(path) is None
     (tmp_path / "model.json").write_text("[]")
-    assert model_json.source_of(path) is None
+    with pytest.raises(InputError, match="JSON object"):
+        model_json.source_of(path)
     with pytest.raises(InputError, match=r"another suffix than \.json"):
         save(report, tmp_path / "x.json")
     assert not (tmp_path / "x.json").exists()

@@ -30,7 +30,7 @@ def history(tmp_path_factory):
         epochs=3,
         verbose=0,
         validation_split=0.25,
-        callbacks=[tf.keras.callbacks.CSVLogger(folder / "history.csv"), BitLogger()],
+        callbacks=[BitLogger(), tf.keras.callbacks.CSVLogger(folder / "history.csv")],
     )
     model.save(folder / "model.keras")
     history.folder = folder

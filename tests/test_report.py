@@ -45,7 +45,7 @@ def trained(tmp_path_factory):
         np.ones((4, 2)),
         epochs=2,
         verbose=0,
-        callbacks=[tf.keras.callbacks.CSVLogger(folder / "history.csv"), BitLogger()],
+        callbacks=[BitLogger(), tf.keras.callbacks.CSVLogger(folder / "history.csv")],
     )
     model.save(folder / "model.keras")
     (folder / "settings.json").write_text(json.dumps({"quantizer": "bi_half", "epochs": 2, "note": "<b>"}))
@@ -103,7 +103,7 @@ def test_nothing_to_report(tmp_path):
 
 def test_a_damaged_file(run):
     (run / "settings.json").write_text("{")
-    with pytest.raises(InputError, match=r"settings\.json is not JSON"):
+    with pytest.raises(InputError, match=r"settings\.json must be JSON"):
         run_page.write(run)
     assert not (run / "report.html").exists()
 

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from larq_equalbits._errors import InputError
+from larq_equalbits._text import cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +84,8 @@ class BinarizationReport:
                 ("binary" if binary else "float") if layer.weights else ""
                 for binary in (layer.binary, layer.binary_input)
             )
-            table.add_row(
-                layer.name, layer.before, layer.after, f"{layer.weights:,}", kernel, given, layer.reason
-            )
+            row = (layer.name, layer.before, layer.after, f"{layer.weights:,}", kernel, given, layer.reason)
+            table.add_row(*cells(*row))
         return Group(table, Text(f"{self.binary_share:.1%} of the weights in kernels are binary"))
 
     def __str__(self) -> str:

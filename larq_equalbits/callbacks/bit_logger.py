@@ -70,13 +70,14 @@ class BitLogger(tf.keras.callbacks.ProgbarLogger):
             probe the model does not accept: before training starts, or after the first step where that builds
             the model; before training starts, for a log folder that cannot be written.
 
-    >>> import larq, numpy as np
-    >>> layer = larq.layers.QuantDense(2, kernel_quantizer="bi_half", input_shape=(4,))
-    >>> model = tf.keras.Sequential([layer])
-    >>> model.compile("sgd", "mse")
-    >>> history = model.fit(np.ones((4, 4)), np.ones((4, 2)), verbose=0, callbacks=[BitLogger()])
-    >>> history.history["bit_entropy"]
-    [1.0]
+    Example:
+        >>> import larq, numpy as np
+        >>> layer = larq.layers.QuantDense(2, kernel_quantizer="bi_half", input_shape=(4,))
+        >>> model = tf.keras.Sequential([layer])
+        >>> model.compile("sgd", "mse")
+        >>> history = model.fit(np.ones((4, 4)), np.ones((4, 2)), verbose=0, callbacks=[BitLogger()])
+        >>> print(*history.history["bit_entropy"])
+        1.0
     """
 
     def __init__(

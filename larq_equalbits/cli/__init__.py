@@ -5,6 +5,7 @@ import functools
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import click
 
 import larq_equalbits
 from larq_equalbits._errors import InputError, WorkError
+from larq_equalbits._text import visible
 from larq_equalbits._version import VERSION
 from larq_equalbits.cli.quiet import be_verbose, quiet
 
@@ -85,7 +87,7 @@ def program(verbose: bool) -> None:
       larq-equalbits device runs/first --on local
 
     \b
-    Exit status: 0 done, 1 the work failed (the message says how), 2 bad input.
+    Exit status: 0 done, 1 the work failed (the message says how), 2 bad input, 130 stopped by Ctrl-C.
     Shell completion: eval "$(_LARQ_EQUALBITS_COMPLETE=bash_source larq-equalbits)"
     """
     if verbose:
@@ -99,16 +101,30 @@ def run_command(command: click.Command) -> None:
     """Runs `command` on the program's arguments.
 
     Bad input, a path that is not there or may not be written among it, gives one line on standard error and exit
-    status 2; work that failed the same with status 1, be it that the disk was full or a connection lost.
+    status 2; work that failed the same with status 1, be it that the disk was full or a connection lost. Ctrl-C gives
+    status 130.
     """
     try:
-        command()
+        status = command.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        name = Path(sys.argv[0]).name
+        click.echo(
+            f"{name}: stopped; what was finished is kept. To go on: train with --resume, sweep with the same command.",
+            err=True,
+        )
+        sys.exit(130)
     except (InputError, WorkError, OSError, ImportError) as error:
-        click.echo(f"{Path(sys.argv[0]).name}: {error}", err=True)
+        click.echo(f"{Path(sys.argv[0]).name}: {visible(error)}", err=True)
         failed = isinstance(error, WorkError | ConnectionError | TimeoutError)
         sys.exit(1 if failed or getattr(error, "errno", None) in _NO_INPUT else 2)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def main() -> None:
     """The program `larq-equalbits`."""
+    # A line for the user, without the place in the code.
+    warnings.formatwarning = lambda message, *_, **__: f"larq-equalbits: {message}\n"
     run_command(program)

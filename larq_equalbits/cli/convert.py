@@ -40,6 +40,7 @@ def command(
     source: Path,
     out: Path | None,
     best: bool,
+    trust: bool,
     dataset: str | None,
     data_dir: Path | None,
     no_verify: bool,
@@ -76,9 +77,10 @@ def command(
             raise invalid("--without", name, f"one of {', '.join(export.REWRITES)}")
     if out is not None and out.suffix == ".json":
         raise invalid("--out", str(out), "a .tflite file, beside which a .json is written")
-    opened = open_source(source, best=best)
+    opened = open_source(source, best=best, trust=trust)
     images = opened.images(dataset, data_dir)
     target = out or opened.folder / "model.tflite"
+    model_json.check_target(target)
     if float_layers == "int8" and images is None:
         raise InputError(
             "--dataset must name a data set to measure int8's ranges on, where SOURCE is no run folder."

@@ -1,12 +1,12 @@
 """`larq-equalbits device`: runs converted models on a device and compares what comes back."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from larq_equalbits import _files
 from larq_equalbits._errors import InputError
 
 #: So much of a test set is taken whole, in bytes.
@@ -49,19 +49,27 @@ def _test_images(folder: Path, count: int | None, data_dir: str | None) -> tuple
     import numpy as np
 
     from larq_equalbits import data
+    from larq_equalbits.data import given
 
     settings = folder / "settings.json"
     if not settings.is_file():
         raise InputError(
             f"{folder} has no settings.json that names a data set; give real images with --inputs FILE.npy."
         )
-    content = json.loads(settings.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or "dataset" not in content:
+    content = _files.read_json(settings)
+    if "dataset" not in content:
         raise InputError(
             f'{settings} must name a data set under "dataset"; or give real images with --inputs FILE.npy.'
         )
     place = data_dir or content.get("data_dir")
-    loaded = data.load(content["dataset"], batch_size=min(count or 64, 64), data_dir=place)
+    if content["dataset"] == given.NAME:
+        raise InputError(
+            f"{folder} was trained on the caller's own data; give real images with --inputs FILE.npy."
+        )
+    batch = min(count or 64, 64, content.get("batch_size") or 64)
+    loaded = data.load(
+        content["dataset"], batch_size=batch, data_dir=place, image_size=content.get("image_size")
+    )
     size = 4 * loaded.num_test * int(np.prod(loaded.input_shape))
     if count is None and size > _LARGEST_BYTES:
         raise InputError(
@@ -78,19 +86,15 @@ def _test_images(folder: Path, count: int | None, data_dir: str | None) -> tuple
     return np.concatenate(images)[:count], np.concatenate(labels)[:count]
 
 
-def _keras_model(path: Path) -> Any:
+def _keras_model(path: Path, trust: bool) -> Any:
     """The model in a run folder of which its file was made, where it is known and there."""
-    import tensorflow as tf
-
+    from larq_equalbits._keras.loading import load_model
     from larq_equalbits.export import model_json
 
     file = path / (model_json.source_of(path / "model.tflite") or "model.keras")
     if not (path.is_dir() and file.is_file()):
         return None
-    try:
-        return tf.keras.models.load_model(file, compile=False)
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{file} must be a model that Keras can load, but: {error}") from error
+    return load_model(file, compile=False, trust=trust)
 
 
 def _names(paths: list[Path]) -> list[str]:
@@ -135,6 +139,11 @@ def _names(paths: list[Path]) -> list[str]:
     help="The runtime's wheel for the device, or a folder with wheels. Default: what scripts/build_runtime.sh made in "
     "this clone, or else the published one.",
 )
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="Load a Keras model that could run code of whoever wrote it (Lambda layers).",
+)
 @click.option("--prefix", default="", help='Words before the program on the device, such as "taskset f0".')
 @click.option(
     "--flag", "flags", multiple=True, help="More options for the program, such as --flag=--use_xnnpack=false."
@@ -177,7 +186,7 @@ def _names(paths: list[Path]) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     models: tuple[Path, ...], targets: tuple[str, ...], inputs: Path | None, labels: Path | None, data_dir: str | None,
-    out: Path | None, as_json: bool, images: int | None, **options: Any,
+    out: Path | None, as_json: bool, images: int | None, trust: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Run converted models on a device: latency, memory, operators, and the outputs next to Keras'.
 
@@ -211,7 +220,7 @@ def command(
         pixels, answers = _test_images(
             models[0] if models[0].is_dir() else models[0].parent, images, data_dir
         )
-    keras = {name: _keras_model(path) for name, path in zip(names, models, strict=True)}
+    keras = {name: _keras_model(path, trust) for name, path in zip(names, models, strict=True)}
     report, lost = device.Report(), ""
     try:
         report = device.run(

@@ -9,8 +9,11 @@ import click
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write  [default: RUN/report.html].")
+@click.option(
+    "--trust", is_flag=True, help="Load a model that could run code of whoever wrote it (Lambda layers)."
+)
 @click.option("--json", "as_json", is_flag=True, help='Print {"report": PATH} instead of a sentence.')
-def command(run: Path, out: Path | None, as_json: bool) -> None:
+def command(run: Path, out: Path | None, trust: bool, as_json: bool) -> None:
     """Write a page about the run folder RUN: its layers, its bits, its settings.
 
     The page is one file that needs no network and reads well on a phone. It shows what the folder holds of
@@ -23,5 +26,5 @@ def command(run: Path, out: Path | None, as_json: bool) -> None:
     """
     from larq_equalbits.training import page
 
-    path = page.write(run, out)
+    path = page.write(run, out, trust=trust)
     click.echo(json.dumps({"report": str(path)}) if as_json else f"Written to {path}")

@@ -15,6 +15,11 @@ def compared_options(command: Callable[..., None]) -> Callable[..., None]:
     """The argument SOURCE and the options of whatever compares a file with a Keras model on a data set."""
     options = (
         click.argument("source", type=click.Path(path_type=Path)),
+        click.option(
+            "--trust",
+            is_flag=True,
+            help="Load a model that could run code of whoever wrote it (Lambda layers).",
+        ),
         click.option("--best", is_flag=True, help="Take the run's best model, not its last."),
         click.option(
             "--dataset",
@@ -54,34 +59,33 @@ class Source:
     def images(self, dataset: str | None, data_dir: Path | None) -> Any:
         """The data set to verify on: the named one, or that of the run; None where neither is there."""
         from larq_equalbits import data
+        from larq_equalbits.data import given
 
         name = dataset or (self.settings.dataset if self.settings else None)
-        if name is None:
+        if name is None or name == given.NAME:
             return None
         folder = data_dir or (self.settings.data_dir if self.settings else None)
-        return data.load(name, data_dir=folder, augment="none")
+        if name in data.NAMES:
+            return data.load(name, data_dir=folder, augment="none")
+        # A folder may hold fewer images than the batch that is usual elsewhere.
+        batch = self.settings.plan().batch_size if self.settings and not dataset else 8
+        size = self.model.input_shape[1]
+        return data.load(name, data_dir=folder, augment="none", batch_size=batch, image_size=size)
 
 
-def open_source(path: Path, *, best: bool = False) -> Source:
+def open_source(path: Path, *, best: bool = False, trust: bool = False) -> Source:
     """Loads the model of a run folder (the last one, or the best), or one that Keras saved.
 
     Raises:
-        InputError: nothing there, or nothing that Keras can load.
+        InputError: nothing there, nothing that Keras can load, or a model that needs `trust`.
     """
-    import tensorflow as tf
+    from larq_equalbits._keras.loading import load_model
+    from larq_equalbits.training import run_folder
 
-    from larq_equalbits.training import Run, run_folder
-
-    if (path / "settings.json").is_file():
-        run = Run.load(path)
-        model = run.load_model("best" if best else "last")
+    if (path / run_folder.SETTINGS).is_file():
+        run = run_folder.Run.load(path)
+        model = run.load_model("best" if best else "last", trust=trust)
         return Source(model, run_folder.BEST if best else run_folder.LAST, path, run.settings)
     if not path.exists():
         raise InputError(f"SOURCE must be a run folder or a saved Keras model, but there is no {path}.")
-    try:
-        return Source(tf.keras.models.load_model(path), path.name, path.parent)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"SOURCE must be a run folder or a Keras 2 model, but {path} is not: {reason}"
-        ) from error
+    return Source(load_model(path, trust=trust), path.name, path.parent)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from larq_equalbits import _files
 from larq_equalbits._errors import InputError
 from larq_equalbits.cli import train
 
@@ -111,10 +112,8 @@ def command(
 def _folder(settings: Any, name: str | None, out: Path | None) -> Path:
     if out is not None:
         return out
-    name = f"sweep-{settings.model}-{settings.dataset}" if name is None else name
-    if not name or name != Path(name).name:
-        raise InputError(f"--name must be a plain name, but got {name!r}; use --out for a folder elsewhere.")
-    return Path("runs") / name
+    name = f"sweep-{settings.model}-{settings.dataset_name}" if name is None else name
+    return Path("runs") / _files.plain_name("--name", name)
 
 
 def _print(sweep: Any, as_json: bool) -> None:

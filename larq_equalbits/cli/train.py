@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from larq_equalbits import _files
 from larq_equalbits._errors import InputError
+from larq_equalbits.cli import names
 
 _RECOVERIES = "LARQ_EQUALBITS_RECOVERIES"
 _MOST_RECOVERIES = 20
@@ -52,13 +54,32 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
 
 
 @click.command("train", context_settings={"show_default": True})
-@click.option("--model", metavar="NAME", help="A network of the zoo.  [default: conv2]")
 @click.option(
-    "--dataset", metavar="NAME", help="digits, cifar10, cifar100 or imagenet2012.  [default: digits]"
+    "--model",
+    type=names.Name(names.MODELS),
+    metavar="NAME",
+    help=f"{', '.join(names.MODELS[:-1])} or {names.MODELS[-1]}.  [default: conv2]",
+)
+@click.option(
+    "--dataset",
+    type=names.Name(names.DATASETS, images=True),
+    metavar="NAME|FOLDER",
+    help="digits, cifar10, cifar100, imagenet2012, tfds:NAME, or a folder with a subfolder of images for each class.  "
+    "[default: digits]",
+)
+@click.option(
+    "--image-size",
+    type=int,
+    help="Height and width of a folder's or tfds:NAME's images.  [default: their own, or else 96]",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of tensorflow-datasets' data.")
 @click.option("--download", is_flag=True, help="Download and prepare the data set if it is missing.")
-@click.option("--recipe", metavar="NAME", help="equal-bits, siman, ir-net or mpt.  [default: equal-bits]")
+@click.option(
+    "--recipe",
+    type=names.Name(names.RECIPES),
+    metavar="NAME",
+    help="equal-bits, siman, ir-net or mpt.  [default: equal-bits]",
+)
 @click.option("--quantizer", metavar="ALIAS", help="Of the kernels, in place of the recipe's.")
 @click.option(
     "--quantizer-option",
@@ -144,6 +165,8 @@ def command(
       larq-equalbits train --model conv2 --dataset digits --epochs 30 --name first
     Three epochs of Equal Bits on CIFAR-10, data in ~/tensorflow_datasets:
       larq-equalbits train --model conv2 --dataset cifar10 --recipe equal-bits --epochs 3
+    Your own images, in a subfolder for each class:
+      larq-equalbits train --model resnet18 --dataset photos --image-size 96 --batch-size 32
     After a kill, at most one epoch is lost, and the result is the same:
       larq-equalbits train --name first --resume
 
@@ -197,10 +220,8 @@ def _folder(defaults: Any, fields: dict[str, Any], name: str | None, out: Path |
     if name is None:
         settings = defaults.replace(**fields)
         quantizer = settings.plan().quantizer
-        name = f"{settings.model}-{settings.dataset}-{quantizer}-{settings.seed}"
-    if not name or name != Path(name).name:
-        raise InputError(f"--name must be a plain name, but got {name!r}; use --out for a folder elsewhere.")
-    return Path("runs") / name
+        name = f"{settings.model}-{settings.dataset_name}-{quantizer}-{settings.seed}"
+    return Path("runs") / _files.plain_name("--name", name)
 
 
 def _print(run: Any, as_json: bool) -> None:

@@ -26,6 +26,7 @@ def command(
     source: Path,
     tflite: Path | None,
     best: bool,
+    trust: bool,
     dataset: str | None,
     data_dir: Path | None,
     tolerance: float,
@@ -55,7 +56,7 @@ def command(
     recorded = None
     if path.is_file() and beside.is_file():
         recorded = model_json.check(beside, path.read_bytes()).get("source")
-    opened = open_source(source, best=best or recorded == run_folder.BEST)
+    opened = open_source(source, best=best or recorded == run_folder.BEST, trust=trust)
     images = opened.images(dataset, data_dir)
     if images is None:
         raise InputError("--dataset must name a data set to compare on, where SOURCE is no run folder.")

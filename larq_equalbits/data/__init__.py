@@ -1,8 +1,11 @@
 """Data sets through one input pipeline: shuffled by a seed, augmented as in the papers, normalised, batched."""
 
-from larq_equalbits.data.loading import AUGMENTATIONS, NAMES, Data, load
+from larq_equalbits.data.folders import from_folder
+from larq_equalbits.data.given import from_datasets
+from larq_equalbits.data.loading import AUGMENTATIONS, NAMES, load
+from larq_equalbits.data.pipeline import Data
 
-__all__ = ["AUGMENTATIONS", "NAMES", "Data", "load"]
+__all__ = ["AUGMENTATIONS", "NAMES", "Data", "from_datasets", "from_folder", "load"]
 
 
 def __dir__() -> list[str]:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from google.protobuf.json_format import ParseError
 
 from larq_equalbits._errors import InputError, require
+from larq_equalbits.data.in_memory import Examples, Splits
 
 _DAMAGE = (
     tf.errors.DataLossError,
@@ -145,6 +146,12 @@ def read_all(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
             del _kept[next(iter(_kept))]
         _kept[key] = decoded
     return _kept[key]
+
+
+def splits(builder: Any, test_split: str) -> Splits:
+    """The training and the test images of a set whose images all have one size."""
+    train, test = (Examples(*read_all(builder, split)) for split in ("train", test_split))
+    return Splits(train, test, tuple(builder.info.features["label"].names))
 
 
 def _state_of_files(builder: Any, split: str) -> Hashable | None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from larq_equalbits._text import cells, visible
 from larq_equalbits.device.results import Agreement, Report, Result
 
 
@@ -48,7 +49,7 @@ def results(report: Report) -> Any:
     for name in ("Keras", "host", "acc."):
         table.add_column(name, no_wrap=True)
     for result in report.results:
-        table.add_row(*_cells(result), style="red" if result.failure else None)
+        table.add_row(*cells(*_cells(result)), style="red" if result.failure else None)
     table.caption = "KiB: the file; ms: median of an inference; memory in KiB"
     return table
 
@@ -60,14 +61,14 @@ def operators(result: Result, limit: int = 10) -> Any:
 
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=f"Slowest operators: {result.model} on {result.device}, {result.threads} threads",
+        title=cells(f"Slowest operators: {result.model} on {result.device}, {result.threads} threads")[0],
     )
     table.add_column("operator")
     table.add_column("output", overflow="fold")
     table.add_column("ms", justify="right")
     table.add_column("share", justify="right")
     for each in sorted(result.operators, key=lambda operator: -operator.ms)[:limit]:
-        table.add_row(each.type, each.name, f"{each.ms:.3f}", f"{each.percent:.1f}%")
+        table.add_row(*cells(each.type, each.name, f"{each.ms:.3f}", f"{each.percent:.1f}%"))
     return table
 
 
@@ -83,4 +84,4 @@ def print_report(report: Report, console: Any = None) -> None:
             shown.add((result.model, result.device))
             console.print(operators(result))
     for note in dict.fromkeys(note for result in report.results for note in result.notes):
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {visible(note)}", markup=False)

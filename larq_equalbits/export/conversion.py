@@ -195,7 +195,8 @@ def convert(
 
     Args:
         model: a built Keras 2 model with float32 layers: functional, Sequential, nested or subclassed.
-        path: where to write the file, whole or not at all; None writes none.
+        path: where to write the file, and `model.json` beside it with the suffix .json, each whole or not at all; None
+            writes none. No other kind of file is replaced.
         strict: raise where a layer with binary kernel and input became float.
         verify_on: inputs to compare Keras and the file on: an array, a mapping from input names to arrays, or a
             tf.data data set of batches of (inputs, labels).
@@ -220,6 +221,8 @@ def convert(
         ImportError: without larq-compute-engine.
     """
     _check_tolerance(tolerance)
+    if path is not None:
+        model_json.check_target(path)
     chosen = select(rewrites)
     checks.check(model)
     batches = _calibration(
@@ -246,8 +249,7 @@ def convert(
     if verify_on is not None:
         report = verified(model, report, verify_on, tolerance)
     if path is not None:
-        with _files.replacing(path) as temporary:
-            temporary.write_bytes(content)
+        save(report, path)
     return report
 
 
@@ -284,13 +286,18 @@ def verified(
 def save(
     report: ConversionReport, path: str | os.PathLike[str], images: Any = None, source: str | None = None
 ) -> None:
-    """Writes the file to `path`, and `sidecar.describe(report, images, source)` beside it with the suffix .json.
+    """Writes the file to `path`, and what describes it beside it, with the suffix .json and the file's hash.
+
+    Args:
+        report: the conversion.
+        path: a new file, or a .tflite that is replaced.
+        images: the `data.Data` that the model was trained on, which tells how images are normalised.
+        source: the name of the Keras model's file.
 
     Raises:
-        InputError: a path with the suffix .json.
+        InputError: another kind of file is there under either name, or the suffix is .json.
     """
-    if Path(path).suffix == ".json":
-        raise invalid("path", str(path), "of another suffix than .json, which is that of the file beside it")
+    model_json.check_target(path)
     with _files.replacing(path) as temporary:
         temporary.write_bytes(report.tflite)
     model_json.write(Path(path).with_suffix(".json"), report, images, source)

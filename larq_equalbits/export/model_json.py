@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError
+from larq_equalbits._errors import InputError, invalid
 from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.results import ConversionReport
 
@@ -67,15 +67,45 @@ def write(
     _files.write_text(path, json.dumps(describe(report, images, source), indent=2) + "\n")
 
 
-def source_of(tflite: str | os.PathLike[str]) -> str | None:
-    """The file of the Keras model that `model.json` beside a .tflite records; None where it tells of another one."""
-    beside = Path(tflite).with_suffix(".json")
-    if not beside.is_file():
-        return None
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Checks that a .tflite may be written to `path`, and its `model.json` beside it.
+
+    Raises:
+        InputError: another kind of file is there, which is never replaced, or the suffix is .json.
+    """
+    target = Path(path)
+    beside = target.with_suffix(".json")
+    if target == beside:
+        raise invalid("path", str(path), "of another suffix than .json, which is that of the file beside it")
+    if target.is_dir():
+        raise invalid("path", str(path), "the name of a file, but it is a folder")
+    if target.exists():
+        with target.open("rb") as file:
+            if file.read(8)[4:] != b"TFL3":
+                raise InputError(f"path must be new or that of a .tflite, but {target} is another file.")
+    if beside.exists() and not {"sha256", "report"} <= set(_ours(beside)):
+        raise InputError(
+            f"path must leave {beside} as it is, which `convert` did not write: choose another name for the .tflite."
+        )
+
+
+def _ours(path: Path) -> dict[str, Any]:
     try:
-        recorded = check(beside, Path(tflite).read_bytes()).get("source")
+        return _files.read_json(path)
     except InputError:
+        return {}
+
+
+def source_of(tflite: str | os.PathLike[str]) -> str | None:
+    """The file of the Keras model that `model.json` beside a .tflite records; None where there is no `model.json`.
+
+    Raises:
+        InputError: a `model.json` that is damaged or belongs to another .tflite.
+    """
+    beside = Path(tflite).with_suffix(".json")
+    if not (beside.is_file() and Path(tflite).is_file()):
         return None
+    recorded = check(beside, Path(tflite).read_bytes()).get("source")
     return Path(recorded).name if isinstance(recorded, str) else None
 
 
@@ -85,13 +115,9 @@ def check(path: str | os.PathLike[str], tflite: bytes) -> dict[str, Any]:
     Raises:
         InputError: not such a file, or one that was written for another .tflite.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        expected = content["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} must be what `convert` wrote beside a .tflite, but is not: {error}."
-        ) from error
-    if expected != hashlib.sha256(tflite).hexdigest():
+    content = _files.read_json(path)
+    if not isinstance(content.get("report"), dict):
+        raise InputError(f"{path} must be what `convert` wrote beside a .tflite, but has no report.")
+    if content.get("sha256") != hashlib.sha256(tflite).hexdigest():
         raise InputError(f"{path} describes another file than this .tflite: convert the model again.")
     return content

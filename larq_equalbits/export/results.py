@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from larq_equalbits._errors import InputError
+from larq_equalbits._text import cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +148,9 @@ def table(layers: list[LayerReport]) -> Any:
     for layer in layers:
         mark = "yes" if layer.binary else ("NO" if layer.expected else "no")
         size = f"{layer.bytes:,}"
-        result.add_row(layer.name, layer.operator, mark, layer.weights, size, layer.rewrite, layer.reason)
+        result.add_row(
+            *cells(layer.name, layer.operator, mark, layer.weights, size, layer.rewrite, layer.reason)
+        )
     return result
 
 

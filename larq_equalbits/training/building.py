@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,21 @@ from larq_equalbits.training import recipes, run_folder
 from larq_equalbits.training.settings import Settings
 
 Builder = Callable[..., tf.keras.Model]
+
+
+def given(source: data.Data | Sequence[tf.data.Dataset]) -> data.Data:
+    """What `training.train` was given as `data`, as a `Data`.
+
+    Raises:
+        InputError: neither a `Data` nor a pair of tf.data sets, or as `data.from_datasets`.
+    """
+    if isinstance(source, data.Data):
+        return source
+    if isinstance(source, tuple | list) and len(source) == 2:
+        return data.from_datasets(*source)
+    raise InputError(
+        f"data must be a data.Data or a pair (train, test) of tf.data sets, but got {type(source).__name__}."
+    )
 
 
 def images(settings: Settings, *, download: bool = False) -> data.Data:
@@ -34,6 +49,7 @@ def images(settings: Settings, *, download: bool = False) -> data.Data:
         validation_fraction=settings.validation_fraction,
         train_images=settings.train_images,
         download=download,
+        image_size=settings.image_size,
     )
 
 

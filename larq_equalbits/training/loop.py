@@ -12,9 +12,10 @@ import larq
 import tensorflow as tf
 from tensorflow.python.framework import config as framework_config
 
-from larq_equalbits import _files, data
+from larq_equalbits import _files
 from larq_equalbits._errors import InputError
-from larq_equalbits.data import tfds_folder
+from larq_equalbits._keras.loading import load_model
+from larq_equalbits.data import Data, tfds_folder
 from larq_equalbits.training import building, distribution, run_folder
 from larq_equalbits.training.run_folder import Recorder, Run
 from larq_equalbits.training.settings import Settings
@@ -32,6 +33,7 @@ def train(
     callbacks: Sequence[tf.keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
     download: bool = False,
+    data: Data | Sequence[tf.data.Dataset] | None = None,
 ) -> Run:
     """Trains as `settings` say, and saves everything in the folder `out` after each epoch.
 
@@ -44,7 +46,7 @@ def train(
 
     Args:
         settings: what to train, on what and how.
-        out: the run's folder; a former run's files there are replaced.
+        out: the run's folder: a new one, or that of a former run, whose files are replaced and no others.
         resume: go on after the last saved epoch in `out` (from the start, where none was finished), with the
             same result as an unbroken run; a run that is finished is only evaluated. `settings` must be those
             of that run.
@@ -56,23 +58,36 @@ def train(
         strategy: a `tf.distribute` strategy; the batch is divided among its replicas, and batch normalization
             takes its statistics over all of them.
         download: whether to download a data set that is missing.
+        data: the images instead of those that `settings` name: a `data.Data`, whose batch size is then that of the
+            run, or a pair (train, test) of tf.data sets as for `data.from_datasets`.
 
     Returns:
         The run, with its history and its accuracy on the test images.
 
     Raises:
         InputError: values out of range, unknown names, data that is missing or damaged, a model that does not
-            fit the data, and to resume: no run there, another model's, or other settings (names them).
+            fit the data, a folder that holds other things or that another process trains in, and to resume: no run
+            there, another model's, or other settings (names them).
         WorkError: the loss became infinite or NaN; the epochs before are saved.
         OSError: the folder cannot be written, or the disk is full; what was saved before is still there.
     """
+    given = None if data is None else building.given(data)
+    if given is not None:
+        size = given.input_shape[0] if Path(given.name).is_dir() or given.name.startswith("tfds:") else None
+        settings = settings.replace(dataset=given.name, batch_size=given.batch_size, image_size=size)
     plan = settings.plan()
     folder = Path(out)
     if resume:
         _check_same(settings, folder)
+    else:
+        run_folder.check_free(folder)
     strategy = strategy or tf.distribute.get_strategy()
-    with _surroundings(settings), tempfile.TemporaryDirectory() as scratch:
-        images = building.images(settings, download=download)
+    with (
+        _surroundings(settings),
+        tempfile.TemporaryDirectory() as scratch,
+        contextlib.ExitStack() as held,
+    ):
+        images = building.images(settings, download=download) if given is None else given
         distribution.check_batch(plan.batch_size, strategy)
         # The data must not decide how the weights start.
         tf.keras.utils.set_random_seed(settings.seed)
@@ -87,6 +102,7 @@ def train(
         monitor = "accuracy" if images.validation is None else "val_accuracy"
         recorder = Recorder(folder, settings, monitor, stateful, rate, None if chief else Path(scratch))
         if chief:
+            held.enter_context(_files.locked(folder, "trains"))
             run_folder.clear(folder, everything=not resume)
             if not resume:
                 settings.save(folder / run_folder.SETTINGS)
@@ -148,19 +164,19 @@ def _surroundings(settings: Settings) -> Iterator[None]:
             framework_config.disable_op_determinism()
 
 
-def _evaluate(model: tf.keras.Model | None, images: data.Data, recorder: Recorder) -> None:
+def _evaluate(model: tf.keras.Model | None, images: Data, recorder: Recorder) -> None:
     """Tests what the files hold: the last in `model`, which is traced for it, or else in one of its own."""
     epochs, best = recorder.state.epoch, recorder.state.best
     results: dict[str, Any] = {"epochs": epochs, "best_epoch": best[1] if best else None}
     if model is None:
-        model = tf.keras.models.load_model(recorder.folder / run_folder.LAST)
+        model = load_model(recorder.folder / run_folder.LAST, trust=True)
     else:
         # A callback may have changed the weights when the training ended.
         model.load_weights(recorder.folder / run_folder.LAST)
     last = model.evaluate(images.test, verbose=0)
     best_is_last = best is not None and best[1] == epochs - 1
     if not best_is_last:
-        model = tf.keras.models.load_model(recorder.folder / run_folder.BEST)
+        model = load_model(recorder.folder / run_folder.BEST, trust=True)
     for prefix, values in (
         ("", last),
         ("best_", last if best_is_last else model.evaluate(images.test, verbose=0)),

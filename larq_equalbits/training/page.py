@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from larq_equalbits import plots
+from larq_equalbits import _files, plots
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._files import write_text
+from larq_equalbits.export import model_json
 
+_GENERATOR = '<meta name="generator" content="larq-equalbits report">'
 _STYLE = """
 :root { color-scheme: light; font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 60rem; margin: 0 auto; padding: 1rem; color: #222; background: #fff; }
@@ -61,19 +63,12 @@ _COLUMNS = {
 }
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"run: {path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"run: {path} must hold a JSON object.")
-    return content
-
-
-def _conversion(path: Path) -> dict[str, Any]:
-    """What `convert` reported in the `model.json` at `path`, the verification's values beside the rest."""
-    report = _read_json(path).get("report")
+def _conversion(folder: Path) -> dict[str, Any]:
+    """What `convert` reported in the run's `model.json`, the verification's values beside the rest."""
+    path, tflite = folder / "model.json", folder / "model.tflite"
+    paired = tflite.is_file()
+    content = model_json.check(path, tflite.read_bytes()) if paired else _files.read_json(path)
+    report = content.get("report")
     if not isinstance(report, dict):
         raise InputError(f"run: {path} must be what `convert` wrote beside a .tflite.")
     return {**report, **(report.get("verification") or {})}
@@ -140,14 +135,14 @@ def _picture(figure: Any, caption: str) -> str:
     return f'<figure><img alt="{caption}" src="{source}"><figcaption>{caption}</figcaption></figure>'
 
 
-def _pictures(folder: Path, history: Mapping[str, Any]) -> Iterable[str]:
+def _pictures(folder: Path, history: Mapping[str, Any], trust: bool) -> Iterable[str]:
     if "loss" in history:
         yield _picture(plots.learning(history, width=5), "Loss and accuracy over the epochs.")
     if history.get("bit_entropy"):
         figure = plots.bits({"all kernels": history}, width=5)
         yield _picture(figure, "Bit entropy, and the share of bits that flipped in each epoch.")
     if (folder / "model.keras").is_file():
-        model = plots.load_model(folder)
+        model = plots.load_model(folder, trust=trust)
         drawn: tuple[tuple[Callable[..., Any], str], ...] = (
             (plots.latent_weights, "Latent weights at the end, by the code they get."),
             (plots.filter_ratios, "Share of +1 in each filter at the end."),
@@ -164,7 +159,7 @@ _SOURCES = {
 }
 
 
-def render(run: str | os.PathLike[str]) -> str:
+def render(run: str | os.PathLike[str], *, trust: bool = False) -> str:
     """The report of a run folder as one HTML page that needs no other file and no network.
 
     It shows what the folder holds of settings.json, history.csv, model.keras and model.json, and says
@@ -172,6 +167,7 @@ def render(run: str | os.PathLike[str]) -> str:
 
     Args:
         run: the run folder.
+        trust: whether to load a model that could run code of whoever wrote it.
 
     Raises:
         InputError: where the folder does not exist, holds none of these files, or one that is damaged.
@@ -183,8 +179,8 @@ def render(run: str | os.PathLike[str]) -> str:
     missing = {name: use for name, use in _SOURCES.items() if not (folder / name).is_file()}
     if len(missing) == len(_SOURCES):
         raise InputError(f"run: {folder} holds none of {', '.join(_SOURCES)}, so there is nothing to report.")
-    settings = {} if "settings.json" in missing else _read_json(folder / "settings.json")
-    report = {} if "model.json" in missing else _conversion(folder / "model.json")
+    settings = {} if "settings.json" in missing else _files.read_json(folder / "settings.json")
+    report = {} if "model.json" in missing else _conversion(folder)
     history = {} if "history.csv" in missing else plots.read_history(folder)
     last = {key: values[-1] for key, values in history.items() if values}
     known = {key: settings[key] for key in ("model", "dataset", "quantizer") if settings.get(key)}
@@ -194,7 +190,7 @@ def render(run: str | os.PathLike[str]) -> str:
         f"<h1>{name}</h1>",
         _facts({**known, **last, **report}),
         f"<h2>Layers</h2>{_table(rows)}" if rows else "",
-        f'<h2>Plots</h2><div class="plots">{"".join(_pictures(folder, history))}</div>',
+        f'<h2>Plots</h2><div class="plots">{"".join(_pictures(folder, history, trust))}</div>',
         f"<h2>Settings</h2>{_settings(settings)}" if settings else "",
     ]
     if missing:
@@ -202,18 +198,23 @@ def render(run: str | os.PathLike[str]) -> str:
         sections.append(f"<h2>Not in this run</h2><ul>{items}</ul>")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'{_GENERATOR}<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{name}</title><style>{_STYLE}</style></head><body>{''.join(sections)}</body></html>\n"
     )
 
 
-def write(run: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
+def write(
+    run: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, *, trust: bool = False
+) -> Path:
     """Writes the report of a run folder and returns its path.
 
     Args:
         run: the run folder; see `render`, also for what is raised.
-        out: the file; ``report.html`` in the run folder by default.
+        out: the file; ``report.html`` in the run folder by default. A file that is no report is not replaced.
+        trust: as for `render`.
     """
     path = Path(run) / "report.html" if out is None else Path(out)
-    write_text(path, render(run))
+    if path.exists() and not (path.is_file() and _GENERATOR.encode() in path.read_bytes()):
+        raise InputError(f"out must be a new file or a report, but {path} is another: choose another name.")
+    write_text(path, render(run, trust=trust))
     return path

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import json
 import math
 import os
 import shutil
@@ -15,6 +14,8 @@ import tensorflow as tf
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError, WorkError, invalid
+from larq_equalbits._keras.loading import load_model
+from larq_equalbits._text import csv_cell
 from larq_equalbits.training import checkpoint
 from larq_equalbits.training.settings import Settings
 
@@ -63,24 +64,25 @@ class Run:
             rows, best = state.history, state.best
         results = {}
         if (folder / RESULTS).is_file():
-            try:
-                results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise InputError(f"{folder / RESULTS} must be JSON, but {error}.") from error
+            results = _files.read_json(folder / RESULTS)
         return cls(folder, settings, columns(rows), best[1] if best else None, results)
 
-    def load_model(self, which: str = "last") -> tf.keras.Model:
+    def load_model(self, which: str = "last", *, trust: bool = False) -> tf.keras.Model:
         """The trained model, compiled, from ``model.keras`` ("last") or ``best.keras`` ("best").
 
+        Args:
+            which: "last" or "best".
+            trust: whether to load it even where it could run code of whoever wrote it, as a Lambda layer can.
+
         Raises:
-            InputError: another name, or the file is not there.
+            InputError: another name, the file is not there, is damaged or needs `trust`.
         """
         if which not in ("last", "best"):
             raise invalid("which", which, '"last" or "best"')
         path = self.folder / (LAST if which == "last" else BEST)
         if not path.is_file():
             raise InputError(f"the run must have saved a model, but there is no {path}.")
-        return tf.keras.models.load_model(path)
+        return load_model(path, trust=trust)
 
 
 def columns(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
@@ -89,9 +91,42 @@ def columns(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
     return {key: [row.get(key, math.nan) for row in rows] for key in keys}
 
 
+def check_free(folder: Path) -> None:
+    """Checks that a run may write into `folder`: a new or empty one, or that of a run.
+
+    Raises:
+        InputError: a folder with other things in it, or a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"out must be a folder, but {folder} is a file.")
+    if not folder.is_dir() or is_run(folder):
+        return
+    if any(path.is_file() or path.is_symlink() for path in folder.rglob("*")):
+        raise InputError(f"out must be a new folder or that of a run, but {folder} holds other things.")
+
+
+def is_run(folder: Path) -> bool:
+    """Whether `folder` has the settings of a run, intact or damaged as a kill or a disk leaves them."""
+    try:
+        content = _files.read_json(folder / SETTINGS)
+    except (InputError, OSError):
+        return (folder / STATE).is_file()
+    return {"model", "dataset", "recipe"} <= set(content)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file that `convert` or `report` may have written is one of theirs."""
+    if path.suffix == ".json":
+        try:
+            return {"sha256", "report"} <= set(_files.read_json(path))
+        except InputError:
+            return False
+    return path.is_file()
+
+
 def clear(folder: Path, everything: bool) -> None:
     """Removes what a killed process left half-written, and with `everything` the former run's files too, its .tflite
-    among them."""
+    among them. Files of other names stay, and so does whatever else lies in `logs/`."""
     for name in _FILES:
         for scratch in (folder / name.parent).glob(f".{name.name}.*"):
             shutil.rmtree(scratch, ignore_errors=True)
@@ -99,8 +134,10 @@ def clear(folder: Path, everything: bool) -> None:
             (folder / name).unlink(missing_ok=True)
     if everything:
         for derived in _DERIVED:
-            (folder / derived).unlink(missing_ok=True)
-        shutil.rmtree(folder / LOGS, ignore_errors=True)
+            if _is_ours(folder / derived):
+                (folder / derived).unlink(missing_ok=True)
+        for events in (folder / LOGS).glob("*/events.out.tfevents.*"):
+            events.unlink()
 
 
 def save_model(model: tf.keras.Model, path: Path) -> None:
@@ -202,7 +239,7 @@ def history_csv(rows: Sequence[dict[str, float]]) -> str:
     table = columns(rows)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["epoch", *table])
+    writer.writerow(["epoch", *map(csv_cell, table)])
     for epoch, values in enumerate(zip(*table.values(), strict=True)):
         writer.writerow([epoch, *map(repr, values)])
     return text.getvalue()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from larq_equalbits import _files
+from larq_equalbits import _files, data
 from larq_equalbits._errors import InputError, invalid, is_number, is_whole
 from larq_equalbits.training import recipes
 
@@ -31,7 +31,8 @@ class Settings:
 
     Attributes:
         model: a network of the zoo.
-        dataset: one of `data.NAMES`.
+        dataset: one of `data.NAMES`, "tfds:NAME", or a folder of images for `data.from_folder`.
+        image_size: as for `data.load`, for a folder or "tfds:NAME".
         data_dir: folder of the prepared data sets, None for the default of `data.load`.
         recipe: one of `recipes.NAMES`.
         seed: of the initial weights, the order of the images and their augmentation; an integer from 0.
@@ -58,6 +59,7 @@ class Settings:
     train_images: int | None = None
     precision: str = "float32"
     deterministic: bool = True
+    image_size: int | None = None
     quantizer: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -76,12 +78,20 @@ class Settings:
     score_sparsity: float | str | None = None
 
     def __post_init__(self) -> None:
-        """Takes numpy's numbers as Python's."""
+        """Takes numpy's numbers as Python's, and a folder of images by its absolute path."""
+        given = self.dataset
+        if isinstance(given, str | os.PathLike) and given not in data.NAMES and Path(given).is_dir():
+            object.__setattr__(self, "dataset", str(Path(given).resolve()))
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             # JSON knows nothing of numpy's, nor does Keras as a seed.
             if isinstance(value, np.integer | np.floating):
                 object.__setattr__(self, field.name, value.item())
+
+    @property
+    def dataset_name(self) -> str:
+        """`dataset` as a part of a file's name: that of the folder alone."""
+        return Path(self.dataset).name.removeprefix("tfds:")
 
     def replace(self, **changes: Any) -> "Settings":
         """These settings with some fields changed."""
@@ -164,7 +174,7 @@ class Settings:
             raise InputError(f"settings must be plain values that JSON can hold, but {error}.") from error
 
     @classmethod
-    def from_json(cls, text: str) -> "Settings":
+    def from_json(cls, text: str | bytes) -> "Settings":
         """The settings that `to_json` wrote.
 
         Raises:
@@ -176,7 +186,7 @@ class Settings:
                 if isinstance(values.get(name), list):
                     values[name] = tuple(values[name])
             return cls(**values)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"settings must be the JSON that a run wrote, but {error}.") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -191,7 +201,7 @@ class Settings:
             InputError: no such file, or not settings; names the file.
         """
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+            return cls.from_json(Path(path).read_bytes())
         except FileNotFoundError as error:
             raise InputError(f"folder must be that of a run, but there is no {os.fspath(path)}.") from error
         except InputError as error:

@@ -12,12 +12,12 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
+from larq_equalbits import _files
 from larq_equalbits._errors import InputError, WorkError, require
 from larq_equalbits.tuning.oracles import Resilient
 
 TUNER, ADDRESS, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
 PARENT = "LARQ_EQUALBITS_PARENT"
-LOCK = "lock"
 # The exit status of a worker that found that the whole search cannot go on.
 GIVE_UP = 3
 _RESTARTS = 3
@@ -47,19 +47,7 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another process runs it.
     """
-    try:
-        import fcntl
-    except ImportError:
-        # Windows has no such lock that ends with the process.
-        yield
-        return
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f"out must not be in use, but another process runs the sweep in {folder}."
-            ) from error
+    with _files.locked(folder, "runs the sweep"):
         yield
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError
-from larq_equalbits.tuning import distributed, trials
+from larq_equalbits.tuning import trials
 
 DESCRIPTION = "sweep.json"
 BEST = "best"
@@ -16,7 +16,6 @@ _WRITTEN = (
     STATE,
     STOP,
     "oracle.json",
-    distributed.LOCK,
     trials.CSV,
     trials.JSON,
     trials.PLOT,
@@ -64,11 +63,7 @@ def differences(folder: Path, description: dict[str, Any]) -> list[str]:
         InputError: its description is damaged.
     """
     path = folder / DESCRIPTION
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} must be JSON, but {error}.") from error
-    return _compared(known, json.loads(json.dumps(description)), "")
+    return _compared(_files.read_json(path), json.loads(json.dumps(description)), "")
 
 
 def _compared(known: dict[str, Any], given: dict[str, Any], prefix: str) -> list[str]:

@@ -131,6 +131,8 @@ def _run(
             ):
                 (folder / file).parent.mkdir(exist_ok=True)
                 shutil.copyfile(former / file, folder / file)
+        else:
+            settings.save(folder / run_folder.SETTINGS)
         _files.write_text(folder / VALUES, json.dumps(values))
     result = training.train(
         settings,

@@ -12,6 +12,7 @@ from typing import Any
 
 from larq_equalbits import _files
 from larq_equalbits._errors import require
+from larq_equalbits._text import csv_cell
 from larq_equalbits.tuning.ratios import NAME
 
 RESULT = "trial_results.json"
@@ -154,7 +155,7 @@ def write(folder: Path, trials: Sequence[Trial], description: dict[str, Any]) ->
         text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
     )
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
     _files.write_text(folder / CSV, text.getvalue())
     content = {
         "search": description,

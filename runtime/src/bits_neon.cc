@@ -135,11 +135,13 @@ inline uint32_t word_of(const uint32x4_t* true_lanes) {
   return vgetq_lane_u32(vreinterpretq_u32_u8(vpaddq_u8(sums, sums)), 0);
 }
 
-uint32_t signs(const float* x, int count) {
-  if (count < 32) return scalar::signs(x, count);
-  uint32x4_t negative[8];
-  for (int i = 0; i < 8; ++i) negative[i] = vcltzq_f32(vld1q_f32(x + 4 * i));
-  return word_of(negative);
+void signs(const float* x, int64_t count, uint32_t* words) {
+  for (; count >= 32; count -= 32, x += 32) {
+    uint32x4_t negative[8];
+    for (int i = 0; i < 8; ++i) negative[i] = vcltzq_f32(vld1q_f32(x + 4 * i));
+    *words++ = word_of(negative);
+  }
+  scalar::signs(x, count, words);
 }
 
 uint32_t greater(const int32_t* a, const int32_t* b, int count) {

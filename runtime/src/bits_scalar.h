@@ -58,10 +58,14 @@ inline void pack_filters(const uint32_t* rows, const uint32_t* masks, size_t wor
   interleave(rows, masks, kFilters, words, kStepWords, packed);
 }
 
-inline uint32_t signs(const float* x, int count) {
+inline uint32_t sign_word(const float* x, int count) {
   uint32_t bits = 0;
   for (int i = 0; i < count; ++i) bits |= uint32_t(x[i] < 0.0f) << i;
   return bits;
+}
+
+inline void signs(const float* x, int64_t count, uint32_t* words) {
+  for (; count > 0; count -= 32, x += 32) *words++ = sign_word(x, count < 32 ? int(count) : 32);
 }
 
 inline uint32_t greater(const int32_t* a, const int32_t* b, int count) {

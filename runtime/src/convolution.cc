@@ -69,12 +69,12 @@ void Convolution::run(const Image& image, int batch, const PaddingSums& zero_pad
 
 void Convolution::pack_part(const Image& image, int group, int64_t begin, int64_t end, Scratch* scratch) const {
   const int tap_words = image.words / groups_;
-  uint8_t* packed = scratch->packed.data();
+  uint8_t *packed = scratch->packed.data(), *outside = scratch->outside.data();
+  Position at = position_of(image, begin);
   for (int64_t tile = begin; tile < end; tile += kernel_->pixels) {
-    for (int p = 0; p < std::min<int64_t>(kernel_->pixels, end - tile); ++p) {
-      uint32_t* row = scratch->rows.data() + size_t(p) * words_;
-      scratch->outside[size_t(tile - begin + p)] = gather(image, tile + p, group * tap_words, tap_words, row);
-    }
+    const int pixels = int(std::min<int64_t>(kernel_->pixels, end - tile));
+    for (int p = 0; p < pixels; ++p, at.next(image))
+      *outside++ = gather(image, at, group * tap_words, tap_words, scratch->rows.data() + size_t(p) * words_);
     kernel_->pack_pixels(scratch->rows.data(), words_, packed);
     packed += words_ * kernel_->pixel_bytes * size_t(kernel_->pixels);
   }
@@ -97,15 +97,16 @@ void Convolution::run_part(const Image& image, int64_t begin, int64_t end, const
       const uint8_t* packed = scratch->packed.data();
       for (int64_t tile = begin; tile < end; tile += pixels, packed += pixel_tile) {
         count(packed, block, words_, tiles, sums);
-        for (int p = 0; p < std::min<int64_t>(pixels, end - tile); ++p) {
-          const bool zero = !zero_padding.empty() && scratch->outside[size_t(tile - begin + p)];
-          if (zero) {
-            int64_t position = tile + p;
-            int row = int(position / image.columns.output % image.rows.output);
-            int column = int(position % image.columns.output);
-            zero_padding.outside(image.rows.place(row), image.columns.place(column), first, filters, padding);
-          }
-          output.write(*kernel_, tile + p, first, filters, sums + p * kBlock, zero ? padding : nullptr);
+        const int in_tile = int(std::min<int64_t>(pixels, end - tile));
+        const uint8_t* outside = scratch->outside.data() + (tile - begin);
+        if (zero_padding.empty() || std::count(outside, outside + in_tile, 0) == in_tile) {
+          output.write(*kernel_, tile, in_tile, first, filters, sums, nullptr);
+          continue;
+        }
+        for (int p = 0; p < in_tile; ++p) {
+          const Position at = position_of(image, tile + p);
+          zero_padding.outside(image.rows.place(at.row), image.columns.place(at.column), first, filters, padding);
+          output.write(*kernel_, tile + p, 1, first, filters, sums + p * kBlock, outside[p] ? padding : nullptr);
         }
       }
     }

@@ -3,10 +3,13 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "operators.h"
+#include "pruned.h"
 #include "version.h"
 
 namespace lqe {
@@ -16,6 +19,7 @@ struct Delegate {
   TfLiteDelegate base = {};
   Options options;
   Threads threads;
+  std::mutex claiming;                // held while a graph is claimed
   std::unique_ptr<Operator> claimed;  // on its way to the node that the interpreter makes for it
 };
 
@@ -99,6 +103,23 @@ bool interface_is_known(TfLiteContext* context) {
   return true;
 }
 
+// Claims the pruned layers, three nodes each, and names those nodes in `fused`.
+TfLiteStatus claim_pruned(TfLiteContext* context, TfLiteDelegate* base, const std::vector<int>& plan,
+                          std::set<int>* fused) {
+  std::vector<PrunedNodes> found;
+  if (find_pruned(context, plan, &found) != kTfLiteOk) return kTfLiteError;
+  for (const PrunedNodes& nodes : found) {
+    bool failed = false;
+    std::unique_ptr<Operator> work = make_pruned(context, nodes, static_cast<Delegate*>(base->data_)->options, &failed);
+    if (failed) return kTfLiteError;
+    if (work == nullptr) continue;
+    if (claim(context, base, std::move(work), "LceBconv2d pruned", {nodes.first, nodes.second, nodes.sum}) != kTfLiteOk)
+      return kTfLiteError;
+    fused->insert({nodes.first, nodes.second, nodes.sum});
+  }
+  return kTfLiteOk;
+}
+
 TfLiteStatus claim_all(TfLiteContext* context, TfLiteDelegate* base) {
   auto* delegate = static_cast<Delegate*>(base->data_);
   if (!interface_is_known(context)) {
@@ -110,7 +131,10 @@ TfLiteStatus claim_all(TfLiteContext* context, TfLiteDelegate* base) {
   TfLiteIntArray* plan = nullptr;
   if (context->GetExecutionPlan(context, &plan) != kTfLiteOk || plan == nullptr) return kTfLiteError;
   const std::vector<int> nodes(plan->data, plan->data + plan->size);
+  std::set<int> fused;
+  if (delegate->options.ternary && claim_pruned(context, base, nodes, &fused) != kTfLiteOk) return kTfLiteError;
   for (int index : nodes) {
+    if (fused.count(index)) continue;
     TfLiteNode* node = nullptr;
     TfLiteRegistration* registration = nullptr;
     if (context->GetNodeAndRegistration(context, index, &node, &registration) != kTfLiteOk) return kTfLiteError;
@@ -128,6 +152,7 @@ TfLiteStatus claim_all(TfLiteContext* context, TfLiteDelegate* base) {
 }
 
 TfLiteStatus prepare_graph(TfLiteContext* context, TfLiteDelegate* base) {
+  std::lock_guard<std::mutex> lock(static_cast<Delegate*>(base->data_)->claiming);
   return guarded(context, [&] { return claim_all(context, base); });
 }
 

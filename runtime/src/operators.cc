@@ -1,8 +1,15 @@
 #include "operators.h"
 
+#include <algorithm>
+
 #include "attributes.h"
 
 namespace lqe {
+
+int thread_count(const TfLiteContext* context) {
+  constexpr int kMost = 256;
+  return std::min(std::max(context->recommended_num_threads, 1), kMost);
+}
 
 std::string describe(const TfLiteContext* context, const TfLiteNode* node, const char* name) {
   std::string text = name;

@@ -39,6 +39,9 @@ class Operator {
   Shape input_shape_, output_shape_;
 };
 
+// How many threads the interpreter's caller asked for: 1 where it left that open.
+int thread_count(const TfLiteContext* context);
+
 // Name of the operator and of its output, for errors.
 std::string describe(const TfLiteContext* context, const TfLiteNode* node, const char* name);
 

@@ -27,9 +27,16 @@ struct Output {
   // A rectified sum of two convolutions: bounds of y.
   float least = -std::numeric_limits<float>::infinity(), most = std::numeric_limits<float>::infinity();
 
-  // Writes channels [first, first + count), count <= kBlock, of one pixel. counted: the a's, which may be changed;
-  // padding: what the taps outside sum to, or null. The channels of a pixel come in ascending order.
-  void write(const Kernel& kernel, int64_t pixel, int first, int count, int32_t* counted, const int32_t* padding) const;
+  // Writes channels [first, first + count), count <= kBlock, of `pixels` pixels, at most kMaxPixels. counted: the a's, a
+  // row of kBlock for every pixel, which may be changed. padding: what the taps outside the image sum to, or null; then
+  // there is one pixel. The channels of a pixel come in ascending order.
+  void write(const Kernel& kernel, int64_t pixel, int pixels, int first, int count, int32_t* counted,
+             const int32_t* padding) const;
+
+ private:
+  void write_floats(int pixels, int first, int count, const int32_t* counted, const int32_t* padding, float* y,
+                    int64_t row) const;
+  void write_bits(const Kernel& kernel, int first, int count, int32_t* counted, uint32_t* words) const;
 };
 
 }  // namespace lqe

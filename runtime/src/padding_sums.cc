@@ -1,8 +1,11 @@
 #include "padding_sums.h"
 
+#include <cstddef>
+
 namespace lqe {
 
-void PaddingSums::set(const uint32_t* rows, int filters, int height, int width, int words, int channels) {
+void PaddingSums::set(std::initializer_list<const uint32_t*> kernels, int filters, int height, int width, int words,
+                      int channels) {
   filters_ = filters;
   height_ = height;
   width_ = width;
@@ -10,10 +13,14 @@ void PaddingSums::set(const uint32_t* rows, int filters, int height, int width, 
   for (int f = 0; f < filters; ++f) {
     for (int y = 0; y < height; ++y) {
       for (int x = 0; x < width; ++x) {
-        int32_t ones = 0;
-        for (int w = 0; w < words; ++w) ones += __builtin_popcount(*rows++);
+        const size_t tap = ((size_t(f) * size_t(height) + size_t(y)) * size_t(width) + size_t(x)) * size_t(words);
+        int32_t sum = 0;
+        for (const uint32_t* rows : kernels) {
+          sum += channels;
+          for (int w = 0; w < words; ++w) sum -= 2 * __builtin_popcount(rows[tap + size_t(w)]);
+        }
         int32_t* cell = table_.data() + ((int64_t{y} + 1) * (width + 1) + x + 1) * filters + f;
-        *cell = channels - 2 * ones + at(y, x + 1)[f] + at(y + 1, x)[f] - at(y, x)[f];
+        *cell = sum + at(y, x + 1)[f] + at(y + 1, x)[f] - at(y, x)[f];
       }
     }
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "geometry.h"
@@ -12,8 +13,9 @@ namespace lqe {
 // a rectangle, so sums over rectangles that begin at tap (0, 0) answer for every position and every image size.
 class PaddingSums {
  public:
-  // `filters` rows of height * width taps with `words` words each, of which `channels` bits are weights.
-  void set(const uint32_t* rows, int filters, int height, int width, int words, int channels);
+  // `filters` rows of height * width taps with `words` words each, of which `channels` bits are weights. With more than
+  // one kernel their sums are added.
+  void set(std::initializer_list<const uint32_t*> kernels, int filters, int height, int width, int words, int channels);
 
   // sums[i] = the sum over the taps outside for filter first + i, i < count.
   void outside(const Place& y, const Place& x, int first, int count, int32_t* sums) const;

@@ -31,31 +31,33 @@ class Quantize : public Operator {
     auto* words = static_cast<uint32_t*>(context->tensors[output_].data);
     const int channels = shape_of(from).back(), row_words = packed_words(channels);
     const int64_t rows = elements(shape_of(from)) / channels;
-    const int32_t zero_point = from.params.zero_point;
     const int64_t part_rows = std::max<int64_t>(1, 65536 / channels);
-    threads->run(context->recommended_num_threads, int((rows + part_rows - 1) / part_rows), [&](int part, int) {
-      for (int64_t row = part * part_rows; row < std::min(rows, (part + 1) * part_rows); ++row) {
-        for (int w = 0; w < row_words; ++w) {
-          const int64_t at = row * channels + int64_t{w} * kWordBits;
-          const int count = std::min(kWordBits, channels - w * kWordBits);
-          uint32_t bits = 0;
-          if (from.type == kTfLiteFloat32) {
-            bits = kernel_->signs(static_cast<const float*>(from.data) + at, count);
-          } else if (from.type == kTfLiteInt8) {
-            const int8_t* q = static_cast<const int8_t*>(from.data) + at;
-            for (int i = 0; i < count; ++i) bits |= uint32_t(q[i] < zero_point) << i;
-          } else {
-            const uint8_t* b = static_cast<const uint8_t*>(from.data) + at;
-            for (int i = 0; i < count; ++i) bits |= uint32_t(b[i] == 0) << i;
-          }
-          words[row * row_words + w] = bits;
-        }
+    threads->run(thread_count(context), int((rows + part_rows - 1) / part_rows), [&](int part, int) {
+      const int64_t first = part * part_rows, last = std::min(rows, first + part_rows);
+      if (from.type == kTfLiteFloat32 && channels % kWordBits == 0) {
+        auto* x = static_cast<const float*>(from.data) + first * channels;
+        return kernel_->signs(x, (last - first) * channels, words + first * row_words);
       }
+      for (int64_t row = first; row < last; ++row) pack_row(from, row * channels, channels, words + row * row_words);
     });
     return kTfLiteOk;
   }
 
  private:
+  // Values [at, at + channels) of the input.
+  void pack_row(const TfLiteTensor& from, int64_t at, int channels, uint32_t* words) const {
+    if (from.type == kTfLiteFloat32) return kernel_->signs(static_cast<const float*>(from.data) + at, channels, words);
+    const bool int8 = from.type == kTfLiteInt8;
+    const int8_t* q = static_cast<const int8_t*>(from.data) + at;  // of a bool: 0 is false
+    const int32_t zero_point = from.params.zero_point;
+    for (int c = 0; c < channels; c += kWordBits) {
+      uint32_t bits = 0;
+      for (int i = 0; i < std::min(kWordBits, channels - c); ++i)
+        bits |= uint32_t(int8 ? q[c + i] < zero_point : q[c + i] == 0) << i;
+      *words++ = bits;
+    }
+  }
+
   int input_, output_;
   const Kernel* kernel_;
 };

@@ -15,9 +15,27 @@ struct Image {
   Axis rows, columns;
 };
 
-// Writes the window of output position `position` (batch, row and column in one number) to `row`: for every tap
+// An output position. `next` goes through them in the order of the output tensor.
+struct Position {
+  int batch, row, column;
+
+  void next(const Image& image) {
+    if (++column < image.columns.output) return;
+    column = 0;
+    if (++row < image.rows.output) return;
+    row = 0;
+    ++batch;
+  }
+};
+
+inline Position position_of(const Image& image, int64_t index) {
+  const int64_t line = index / image.columns.output;
+  return {int(line / image.rows.output), int(line % image.rows.output), int(index % image.columns.output)};
+}
+
+// Writes the window of an output position to `row`: for every tap
 // `tap_words` words, beginning with word `first_word` of the pixel; words of 0 (+1) for taps outside the image.
 // Answers whether a tap lies outside.
-bool gather(const Image& image, int64_t position, int first_word, int tap_words, uint32_t* row);
+bool gather(const Image& image, const Position& at, int first_word, int tap_words, uint32_t* row);
 
 }  // namespace lqe

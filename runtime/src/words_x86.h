@@ -6,15 +6,18 @@
 
 #include <cstdint>
 
+#include "bits_scalar.h"
+
 namespace lqe {
 
-inline uint32_t signs_sse2(const float* x, int count) {
-  uint32_t bits = 0;
-  int i = 0;
-  for (; i + 4 <= count; i += 4)
-    bits |= uint32_t(_mm_movemask_ps(_mm_cmplt_ps(_mm_loadu_ps(x + i), _mm_setzero_ps()))) << i;
-  for (; i < count; ++i) bits |= uint32_t(x[i] < 0.0f) << i;
-  return bits;
+inline void signs_sse2(const float* x, int64_t count, uint32_t* words) {
+  for (; count >= 32; count -= 32, x += 32) {
+    uint32_t bits = 0;
+    for (int i = 0; i < 32; i += 4)
+      bits |= uint32_t(_mm_movemask_ps(_mm_cmplt_ps(_mm_loadu_ps(x + i), _mm_setzero_ps()))) << i;
+    *words++ = bits;
+  }
+  scalar::signs(x, count, words);
 }
 
 inline uint32_t greater_sse2(const int32_t* a, const int32_t* b, int count) {

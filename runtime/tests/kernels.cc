@@ -71,19 +71,21 @@ bool check_words(const Kernel& kernel) {
   const float special[] = {0.0f, -0.0f, std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN(),
                            std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
                            -std::numeric_limits<float>::denorm_min(), 1.0f, -1.0f};
-  const int count = between(0, 3) == 0 ? 32 : between(1, 32);
+  const int count = between(0, 3) == 0 ? 64 : between(1, 100), first = std::min(count, 32);
   std::vector<float> x;
   std::vector<int32_t> a, b;
-  uint32_t signs = 0, greater = 0;
+  std::vector<uint32_t> signs(size_t(packed_words(count)), 0u), found(signs.size());
+  uint32_t greater = 0;
   for (int i = 0; i < count; ++i) {
     x.push_back(special[between(0, 8)]);
     a.push_back(between(-3, 3));
     b.push_back(between(0, 5) == 0 ? std::numeric_limits<int32_t>::min() : between(-3, 3));
-    signs |= uint32_t(x.back() < 0.0f) << i;
-    greater |= uint32_t(a.back() > b.back()) << i;
+    signs[size_t(i / 32)] |= uint32_t(x.back() < 0.0f) << (i % 32);
+    if (i < first) greater |= uint32_t(a.back() > b.back()) << i;
   }
-  if (kernel.signs(x.data(), count) != signs) return wrong(kernel, "signs", std::to_string(count) + " floats");
-  if (kernel.greater(a.data(), b.data(), count) != greater) return wrong(kernel, "greater", std::to_string(count));
+  kernel.signs(x.data(), count, found.data());
+  if (found != signs) return wrong(kernel, "signs", std::to_string(count) + " floats");
+  if (kernel.greater(a.data(), b.data(), first) != greater) return wrong(kernel, "greater", std::to_string(first));
   return true;
 }
 
@@ -153,7 +155,7 @@ bool check_convolution(const Kernel& kernel, Threads* threads) {
   convolution.set_filters(&kernel, p.rows.data(), nullptr, p.filters, p.groups, size_t(taps * tap_words));
   PaddingSums sums;
   if (p.zero_padding)
-    sums.set(p.rows.data(), p.filters, p.window_height, p.window_width, tap_words, p.channels / p.groups);
+    sums.set({p.rows.data()}, p.filters, p.window_height, p.window_width, tap_words, p.channels / p.groups);
   const int weights = taps * p.channels / p.groups;
   Output out;
   out.channels = p.filters;

@@ -1,0 +1,162 @@
+"""Loads saved Keras models, and refuses those that could run code of whoever wrote them."""
+
+import builtins
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from larq_equalbits._errors import InputError
+
+_TRUSTED_PACKAGES = ("keras", "tf_keras", "larq", "larq_equalbits")
+# TensorFlow's functions that a layer may be, by the first part of their names: they compute, and touch no file.
+_COMPUTING = ("__operators__", "bitwise", "image", "linalg", "math", "nn", "signal", "sparse", "strings")
+_NOT_COMPUTING = ("function", "load_library", "load_op_library", "numpy_function", "print", "py_function")
+_GRAPH_OPERATORS = ("PyFunc", "PyFuncStateless", "EagerPyFunc", "WriteFile", "ReadFile", "MatchingFiles")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def load_model(path: str | os.PathLike[str], *, compile: bool = True, trust: bool = False) -> Any:
+    """The Keras model that was saved as `path`: .keras, HDF5 or a SavedModel's folder, told by the bytes.
+
+    Args:
+        path: the file or folder.
+        compile: whether to compile it as it was.
+        trust: whether to load it even where its layers are functions or classes that could run any code: Lambda
+            layers, functions, classes of modules other than Keras', Larq's and ours that nobody has registered or
+            imported.
+
+    Raises:
+        InputError: nothing there, no model, a damaged one, or one that needs `trust`.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise InputError(f"a saved Keras model is needed, but there is no {place}.")
+    try:
+        if not trust:
+            _check(place)
+        # Keras tells HDF5 from .keras by the name; the bytes were told above.
+        return _loaded(place, compile, trust)
+    except InputError:
+        raise
+    except Exception as error:
+        # Keras and what it calls raise whatever they meet in a damaged file.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{place} must be a Keras 2 model, but cannot be loaded: {reason}") from error
+
+
+def _loaded(place: Path, compile: bool, trust: bool) -> Any:
+    if place.is_file() and _is_hdf5(place):
+        import h5py
+        from tf_keras.src.saving.legacy import hdf5_format
+
+        with h5py.File(place, "r") as file:
+            return hdf5_format.load_model_from_hdf5(file, compile=compile)
+    if place.is_file() and place.suffix != ".keras":
+        raise InputError(f"{place} must be a Keras 2 model, HDF5 or one whose name ends with .keras.")
+    return tf.keras.models.load_model(
+        place, compile=compile, **({"safe_mode": not trust} if place.is_file() else {})
+    )
+
+
+def _is_hdf5(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+
+
+def _check(place: Path) -> None:
+    for config in _configurations(place):
+        for found in _dangers(config):
+            raise InputError(
+                f"{place} is not loaded, because it holds {found}, which could run any code of whoever wrote the "
+                "file. If you trust it, load it with trust=True (--trust)."
+            )
+
+
+def _configurations(place: Path) -> Iterator[Any]:
+    """What a file says of its layers, optimizer and losses, without anything of it being made."""
+    if place.is_dir():
+        yield from _of_saved_model(place)
+    elif _is_hdf5(place):
+        import h5py
+
+        with h5py.File(place, "r") as file:
+            for name in ("model_config", "training_config"):
+                if name in file.attrs:
+                    yield json.loads(file.attrs[name])
+    elif zipfile.is_zipfile(place):
+        with zipfile.ZipFile(place) as archive:
+            yield json.loads(archive.read("config.json"))
+    else:
+        raise InputError(f"{place} must be a Keras 2 model: .keras, HDF5 or a SavedModel's folder.")
+
+
+def _of_saved_model(place: Path) -> Iterator[Any]:
+    from tensorflow.core.protobuf import saved_model_pb2
+    from tf_keras.protobuf import saved_metadata_pb2
+
+    metadata, model = saved_metadata_pb2.SavedMetadata(), saved_model_pb2.SavedModel()
+    if not (place / "saved_model.pb").is_file():
+        raise InputError(f"{place} must be a run folder or a saved Keras model, but has no saved_model.pb.")
+    model.ParseFromString((place / "saved_model.pb").read_bytes())
+    for graph in model.meta_graphs:
+        nodes = [*graph.graph_def.node]
+        for function in graph.graph_def.library.function:
+            nodes += function.node_def
+        for node in nodes:
+            # Saving and restoring the model itself matches and reads its own files.
+            if node.op in _GRAPH_OPERATORS:
+                yield {"class_name": "Lambda", "name": f"the operator {node.op}"}
+    if (place / "keras_metadata.pb").is_file():
+        metadata.ParseFromString((place / "keras_metadata.pb").read_bytes())
+        for node in metadata.nodes:
+            yield json.loads(node.metadata)
+
+
+def _dangers(config: Any) -> Iterator[str]:
+    """What of a configuration could run code that is not Keras', Larq's, ours or the user's."""
+    waiting = [config]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, dict):
+            waiting.extend(value.values())
+            found = _danger(value)
+            if found:
+                yield found
+
+
+def _danger(config: dict[str, Any]) -> str:
+    kind, module = config.get("class_name"), config.get("module")
+    inner = config.get("config")
+    if kind in ("Lambda", "__lambda__"):
+        return str(config.get("name") or "a Lambda layer")
+    if kind in ("TFOpLambda", "SlicingOpLambda") and isinstance(inner, dict):
+        function = str(inner.get("function"))
+        first, dot, _ = function.partition(".")
+        if (first in _COMPUTING) if dot else (function not in _NOT_COMPUTING):
+            return ""
+        return f"a layer of the function tf.{function}"
+    name = inner if kind == "function" and isinstance(inner, str) else kind
+    if not isinstance(module, str) or not isinstance(name, str) or _is_known(module, name, config):
+        return ""
+    return f"{module}.{name}"
+
+
+def _is_known(module: str, name: str, config: dict[str, Any]) -> bool:
+    if module.partition(".")[0] in _TRUSTED_PACKAGES:
+        return True
+    registered = tf.keras.utils.get_custom_objects()
+    if config.get("registered_name") in registered or name in registered:
+        return True
+    if module == "builtins":
+        return not hasattr(builtins, name) or name in ("function", "dict", "list", "set", "tuple")
+    # A class of the user's own, whose module is imported.
+    found = getattr(sys.modules.get(module), name, None)
+    return isinstance(found, type) and issubclass(found, tf.Module | tf.keras.constraints.Constraint)

@@ -1,0 +1,251 @@
+"""A folder of one's own images, and other data sets of one's own, as `Data`."""
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+from PIL import Image
+
+from larq_equalbits import data, training
+from larq_equalbits._errors import InputError
+from larq_equalbits.cli import program
+from larq_equalbits.data import digits
+
+COLOURS = {"rot": (220, 30, 20), "青": (20, 40, 220)}
+
+
+def picture(path, colour, size=(40, 30), mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).convert(mode).save(path)
+
+
+def photos(root, count=10, under=""):
+    for label, colour in COLOURS.items():
+        for index in range(count):
+            shade = tuple(min(255, part + index) for part in colour)
+            picture(root / under / label / f"{index:02}.png", shade, (30 + index, 25))
+    return root
+
+
+def gather(dataset):
+    batches = list(dataset.as_numpy_iterator())
+    return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
+
+
+def pixels(loaded, dataset):
+    images, labels = gather(dataset)
+    return np.round((images * loaded.std + loaded.mean) * 255).astype(int), labels
+
+
+def test_a_folder_becomes_splits_that_do_not_depend_on_the_seed(tmp_path):
+    photos(tmp_path)
+    loaded = data.from_folder(tmp_path, image_size=16, batch_size=2, validation_fraction=0.25)
+    assert loaded.labels == ("rot", "青")
+    assert (loaded.num_train, loaded.num_validation, loaded.num_test) == (12, 4, 4)
+    assert loaded.input_shape == (16, 16, 3)
+    seen = set()
+    for part in (loaded.train, loaded.validation, loaded.test):
+        images, labels = pixels(loaded, part)
+        for image, label in zip(images, labels, strict=True):
+            assert image[8, 8].argmax() == (0 if label == 0 else 2)
+            seen.add((label, tuple(image[8, 8])))
+    assert len(seen) == 20
+    again = data.from_folder(tmp_path, image_size=16, batch_size=2, seed=9)
+    np.testing.assert_array_equal(gather(again.test)[0], gather(loaded.test)[0])
+    assert np.bincount(gather(loaded.test)[1]).tolist() == [2, 2]
+    first = data.from_folder(tmp_path, image_size=16, batch_size=6, train_images=6, augment="none")
+    assert set(gather(first.train)[1]) == {0, 1}
+
+
+def test_splits_of_ones_own_are_kept(tmp_path):
+    for part, count in (("train", 6), ("validation", 3), ("test", 2)):
+        photos(tmp_path, count, part)
+    loaded = data.from_folder(tmp_path, image_size=8, batch_size=4, validation_fraction=0.5)
+    assert (loaded.num_train, loaded.num_validation, loaded.num_test) == (12, 6, 4)
+
+
+def test_every_mode_size_and_rotation_is_read(tmp_path):
+    red = (200, 0, 0)
+    photos(tmp_path, 2)
+    for mode, suffix in (
+        ("L", "png"),
+        ("P", "bmp"),
+        ("RGBA", "png"),
+        ("CMYK", "jpg"),
+        ("1", "png"),
+        ("LA", "png"),
+    ):
+        picture(tmp_path / "rot" / f"{mode}.{suffix}", red, (9, 200), mode)
+    Image.fromarray(np.full((20, 20), 65535, np.uint16)).save(tmp_path / "rot" / "sixteen.png")
+    clear = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
+    clear.save(tmp_path / "rot" / "clear.PNG")
+    turned = Image.new("RGB", (64, 32), (0, 0, 255))
+    turned.paste((255, 0, 0), (0, 0, 32, 32))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    turned.save(tmp_path / "rot" / "turned.jpg", exif=exif, quality=95)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = data.from_folder(tmp_path, image_size=8, batch_size=1, augment="none", validation_fraction=0)
+    assert loaded.num_train + loaded.num_test == 2 + 2 + 9
+    images = np.concatenate([pixels(loaded, part)[0] for part in (loaded.train, loaded.test)])
+    assert (images == 255).all(axis=(1, 2, 3)).sum() == 2
+    half = [
+        image for image in images if image[4, 1, 2] > 200 and image[4, 6, 0] > 200 and image[4, 6, 2] < 60
+    ]
+    assert len(half) == 1
+
+
+def test_broken_images_are_named_and_skipped(tmp_path):
+    photos(tmp_path, 5)
+    (tmp_path / "rot" / "empty.jpg").write_bytes(b"")
+    whole = (tmp_path / "rot" / "00.png").read_bytes()
+    (tmp_path / "青" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "青" / "notes.txt").write_text("no image")
+    (tmp_path / "青" / "._00.png").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"2 files in .* skipped: 'rot/empty.jpg', '青/cut.png'"):
+        loaded = data.from_folder(tmp_path, image_size=8, batch_size=2)
+    assert loaded.num_train + loaded.num_validation + loaded.num_test == 10
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda root: None, "must hold a subfolder of images for each class, but has none"),
+        (lambda root: picture(root / "one" / "a.png", (1, 2, 3)), "two classes or more, but has only 'one'"),
+        (
+            lambda root: (photos(root), (root / "zzz").mkdir()),
+            r"zzz' must hold 2 readable .* has 0 \(0 damaged\)",
+        ),
+        (lambda root: photos(root, 1), r"must hold 2 readable JPEG, PNG or BMP images or more, but has 1"),
+        (
+            lambda root: (
+                photos(root, 3, "train"),
+                photos(root, 3, "test"),
+                picture(root / "test/cat/a.png", 0),
+            ),
+            "test' must have the classes of train, but 'cat' is not among them",
+        ),
+        (lambda root: photos(root, 5), "batch_size must be an integer from 1 to the 8 training images"),
+    ],
+)
+def test_a_bad_folder_gives_one_line(tmp_path, make, words):
+    make(tmp_path)
+    with pytest.raises(InputError, match=words):
+        data.from_folder(tmp_path, image_size=8, batch_size=16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"image_size": 0}, "image_size must be an integer from 8 to 1024, but got 0"),
+        ({"augment": "resized_crop"}, "augment must be one of none, crop, crop_flip"),
+        ({"validation_fraction": 1}, "validation_fraction"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_bad_arguments_are_named(tmp_path, arguments, words):
+    photos(tmp_path)
+    with pytest.raises(InputError, match=words):
+        data.from_folder(tmp_path, **arguments)
+
+
+def test_names_are_checked_and_the_nearest_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"but got 'cifar-10'. Did you mean cifar10\?"):
+        data.load("cifar-10")
+    with pytest.raises(InputError, match="image_size must be None for digits"):
+        data.load("digits", image_size=32)
+    with pytest.raises(InputError, match="path must be a folder"):
+        data.from_folder(tmp_path / "none")
+
+
+def test_any_prepared_set_of_images_with_labels(tmp_path):
+    digits.prepared_builder(tmp_path)
+    own = data.load("tfds:digits", data_dir=tmp_path, augment="none")
+    same = data.load("digits", data_dir=tmp_path)
+    assert (own.num_train, own.num_test, own.input_shape) == (same.num_train, same.num_test, (8, 8, 1))
+    np.testing.assert_array_equal(pixels(own, own.test)[0], pixels(same, same.test)[0])
+    assert data.load("tfds:digits", data_dir=tmp_path, image_size=12).input_shape == (12, 12, 1)
+    with pytest.raises(InputError, match="must hold nothing prepared by tensorflow-datasets"):
+        data.load("tfds:nothing", data_dir=tmp_path)
+
+
+def test_training_converting_and_labels_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos(tmp_path / "photos", 20)
+    options = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--batch-size", "4", "--quiet"]
+    command = ["train", "--dataset", "photos", "--image-size", "16", "--epochs", "4", *options]
+    done = CliRunner().invoke(program, [*command, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert results["folder"] == "runs/conv2-photos-ste_sign-0"
+    assert results["test_accuracy"] > 0.8
+    converted = CliRunner().invoke(program, ["convert", results["folder"]], catch_exceptions=False)
+    assert converted.exit_code == 0
+    described = json.loads((tmp_path / results["folder"] / "model.json").read_text())
+    assert described["labels"] == ["rot", "青"]
+    assert described["input_shape"] == [16, 16, 3]
+    assert described["report"]["verification"]["images"] == 8
+
+
+def test_the_program_says_in_a_line_what_it_skipped(tmp_path):
+    photos(tmp_path / "photos", 3)
+    (tmp_path / "photos" / "rot" / "empty.jpg").write_bytes(b"")
+    program_file = Path(sys.executable).parent / "larq-equalbits"
+    command = [program_file, "train", "--dataset", "photos", "--batch-size", "64"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    skipped, error = done.stderr.splitlines()
+    assert skipped.startswith("larq-equalbits: 1 files in")
+    assert skipped.endswith("were skipped: 'rot/empty.jpg'.")
+    assert (
+        error == "larq-equalbits: batch_size must be an integer from 1 to the 4 training images, but got 64."
+    )
+
+
+def test_training_takes_data_of_ones_own(tmp_path):
+    settings = training.Settings(quantizer="ste_sign", epochs=1, model_options={"width": 0.05})
+    loaded = data.from_folder(photos(tmp_path / "photos", 5), image_size=16, batch_size=4)
+    run = training.train(settings, tmp_path / "a", verbose=0, data=loaded)
+    assert (run.settings.dataset, run.settings.image_size) == (str(tmp_path / "photos"), 16)
+    generator = np.random.default_rng(0)
+    images, labels = generator.random((22, 16, 16, 3)), np.arange(22) % 3
+    pair = [tf.data.Dataset.from_tensor_slices((images, labels)).batch(5) for _ in range(2)]
+    run = training.train(settings, tmp_path / "b", verbose=0, data=pair)
+    assert (run.settings.dataset, run.settings.batch_size) == ("given", 5)
+    assert run.load_model().output_shape == (None, 3)
+    with pytest.raises(
+        InputError, match=r"data must be a data.Data or a pair \(train, test\) of tf.data sets"
+    ):
+        training.train(settings, tmp_path / "c", data=[1, 2, 3])
+
+
+def batches(images, labels):
+    return tf.data.Dataset.from_tensor_slices((np.asarray(images, np.float32), labels)).batch(4)
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [
+        (batches(np.zeros([4, 8, 8, 1]), [0, 1, 2, 0]), "test must have labels from 0 to 1, but has 2"),
+        (
+            batches(np.zeros([4, 9, 8, 1]), [0, 1, 0, 0]),
+            r"test must have images of shape \(8, 8, 1\) as train",
+        ),
+        (batches(np.zeros([4, 8, 8, 1]), [0.0, 1, 0, 0]), "integer labels of shape"),
+        (batches(np.zeros([4, 8, 8, 1]), [0, -1, 0, 0]), "from 0"),
+        (batches(np.zeros([4, 8, 8, 1]), [0, 1, 0, 0]).repeat(), r"leave out .repeat\(\)"),
+        (batches(np.zeros([0, 8, 8, 1]), np.zeros(0, int)), "test must have images, but is empty"),
+        ([1, 2], "test must be a tf.data.Dataset of batches, but got list"),
+    ],
+)
+def test_datasets_that_do_not_fit_give_one_line(test, words):
+    train = batches(np.zeros([8, 8, 8, 1]), [0, 1] * 4)
+    with pytest.raises(InputError, match=words):
+        data.from_datasets(train, test)

@@ -1,0 +1,326 @@
+"""Nothing of a user's is lost, no file of a stranger's runs code, and damage is answered in one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import larq as lq
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+
+from larq_equalbits import _files, export, training
+from larq_equalbits._errors import InputError
+from larq_equalbits._keras.loading import load_model
+from larq_equalbits._text import csv_cell, visible
+from larq_equalbits.cli import program
+from larq_equalbits.training import page, run_folder
+
+SETTINGS = training.Settings(epochs=1, batch_size=64, train_images=128, model_options={"width": 0.1})
+
+
+def small():
+    return tf.keras.Sequential(
+        [
+            tf.keras.Input((6, 6, 32)),
+            lq.layers.QuantConv2D(
+                32, 3, input_quantizer="ste_sign", kernel_quantizer="bi_half", padding="same", pad_values=1
+            ),
+            tf.keras.layers.GlobalAveragePooling2D(),
+            tf.keras.layers.Dense(3),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    training.train(SETTINGS, folder, verbose=0)
+    return folder
+
+
+# Nothing is overwritten or deleted unasked.
+
+
+@pytest.mark.parametrize(
+    "name", ["model.keras", "history.csv", "model.json", "logs/notes.txt", "settings.json"]
+)
+def test_a_folder_of_other_things_is_refused_and_stays(tmp_path, name):
+    mine = tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("{}")
+    with pytest.raises(InputError, match="out must be a new folder"):
+        training.train(SETTINGS, tmp_path, verbose=0)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
+    assert mine.read_text() == "{}"
+
+
+def test_a_new_run_replaces_what_a_run_wrote_and_nothing_else(run, tmp_path):
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    others = {
+        "notes.txt": "mine",
+        "model.json": '{"class_name": "Sequential"}',
+        "logs/train/mine.txt": "mine",
+    }
+    for name, text in others.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    run_folder.clear(folder, everything=True)
+    left = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert left == others
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "a\\b", "../x", "a\nb", " a", "x" * 300, "c:"])
+@pytest.mark.parametrize("command", ["train", "sweep"])
+def test_a_name_is_that_of_a_folder(command, name):
+    done = CliRunner().invoke(program, [command, "--name", name])
+    assert isinstance(done.exception, InputError), done.output
+    assert "--name" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "content"),
+    [
+        ("net.keras", None, None),
+        ("settings.tflite", "settings.json", '{"model": "conv2"}'),
+        ("model.tflite", "model.json", '{"class_name": "Functional"}'),
+        ("model.tflite", "model.json", "not JSON"),
+    ],
+)
+def test_a_conversion_replaces_no_other_file(tmp_path, name, beside, content):
+    target = tmp_path / name
+    if beside is None:
+        target.write_bytes(b"PK\3\4 a model of mine")
+    else:
+        (tmp_path / beside).write_text(content)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match="path must"):
+        export.convert(small(), target)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_conversion_leaves_a_pair_which_it_may_replace(tmp_path):
+    target = tmp_path / "model.tflite"
+    for _ in range(2):
+        report = export.convert(small(), target)
+        described = json.loads((tmp_path / "model.json").read_text())
+        assert described["report"]["layers"][0]["name"] == report.layers[0].name
+
+
+def test_readers_tell_that_a_pair_does_not_belong_together(run, tmp_path):
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    export.convert(training.Run.load(folder).load_model(), folder / "model.tflite", strict=False)
+    page.render(folder)
+    other = export.convert(small()).tflite
+    # What a kill between the two writes leaves.
+    (folder / "model.tflite").write_bytes(other)
+    with pytest.raises(InputError, match="another file"):
+        page.render(folder)
+    for command in ("device", "verify"):
+        done = CliRunner().invoke(program, [command, str(folder)])
+        assert isinstance(done.exception, InputError) and "another file" in str(done.exception)
+
+
+def test_a_report_replaces_no_other_file(run, tmp_path):
+    mine = tmp_path / "notes.html"
+    mine.write_text("<p>mine")
+    with pytest.raises(InputError, match="out must be"):
+        page.write(run, mine)
+    assert mine.read_text() == "<p>mine"
+    for _ in range(2):
+        page.write(run, tmp_path / "new.html")
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from larq_equalbits import _files
+with _files.locked(Path(sys.argv[1]), "trains"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_one_is_dead(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="another process"), _files.locked(tmp_path, "trains"):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+    with _files.locked(tmp_path, "trains"):
+        pass
+
+
+def test_the_next_write_removes_what_a_killed_one_left(tmp_path):
+    code = (
+        "import os, sys; from larq_equalbits import _files\n"
+        "with _files.replacing(sys.argv[1]) as path:\n    path.write_text('half'); os._exit(1)"
+    )
+    target = tmp_path / "file.txt"
+    subprocess.run([sys.executable, "-c", code, target], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    _files.write_text(target, "whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+# A stranger's file runs no code.
+
+
+def touching(path):
+    """A model whose Lambda layer makes the file `path` when it is loaded or called."""
+
+    path = str(path)
+
+    def act(x):
+        tf.io.write_file(path, "run")
+        return x
+
+    return tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Lambda(act)])
+
+
+@pytest.mark.parametrize("name", ["net.h5", "net.keras", "disguised.keras", "folder"])
+def test_a_model_with_a_lambda_layer_needs_trust(tmp_path, name):
+    place, made = tmp_path / name, tmp_path / "made"
+    model = touching(made)
+    if name == "disguised.keras":
+        model.save(tmp_path / "net.h5")
+        (tmp_path / "net.h5").rename(place)
+    else:
+        model.save(place)
+    made.unlink(missing_ok=True)
+    with pytest.raises(InputError, match="trust=True"):
+        load_model(place)
+    done = CliRunner().invoke(program, ["convert", str(place)])
+    assert isinstance(done.exception, InputError) and "--trust" in str(done.exception)
+    assert not made.exists()
+    assert load_model(place, trust=True).count_params() == 0
+
+
+@pytest.mark.parametrize(
+    "danger",
+    [
+        {"module": "os", "class_name": "function", "config": "system", "registered_name": "function"},
+        {"module": "builtins", "class_name": "function", "config": "exec", "registered_name": "function"},
+        {"module": "subprocess", "class_name": "Popen", "config": {"args": "true"}, "registered_name": None},
+        {"class_name": "__lambda__", "config": {"value": "eA=="}},
+        {"module": "tf_keras.layers", "class_name": "TFOpLambda", "config": {"function": "io.write_file"}},
+    ],
+)
+def test_a_configuration_that_names_what_is_not_keras_needs_trust(tmp_path, danger):
+    import zipfile
+
+    model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(2)])
+    model.save(tmp_path / "good.keras")
+    load_model(tmp_path / "good.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "good.keras") as good,
+        zipfile.ZipFile(tmp_path / "bad.keras", "w") as bad,
+    ):
+        for name in good.namelist():
+            content = good.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                config["config"]["layers"][1]["config"]["activation"] = danger
+                content = json.dumps(config).encode()
+            bad.writestr(name, content)
+    with pytest.raises(InputError, match="trust=True"):
+        load_model(tmp_path / "bad.keras")
+
+
+@tf.keras.utils.register_keras_serializable("mine")
+class Own(tf.keras.layers.Layer):
+    def call(self, inputs):
+        return 2 * inputs
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ""])
+def test_models_of_layers_that_the_user_registered_load(tmp_path, suffix):
+    inputs = tf.keras.Input((4,))
+    binary = lq.layers.QuantDense(3, kernel_quantizer="siman")(inputs)
+    # HDF5 and SavedModel know classes of one's own by registration alone.
+    outputs = Own()(binary) if suffix == ".keras" else tf.nn.relu(binary) + 1.0
+    model = tf.keras.Model(inputs, outputs)
+    model.save(tmp_path / f"net{suffix}")
+    x = np.ones((2, 4), "float32")
+    np.testing.assert_allclose(
+        load_model(tmp_path / f"net{suffix}").predict(x, verbose=0), model.predict(x, verbose=0)
+    )
+
+
+@pytest.mark.parametrize("name", ["[/x]", "[link=https://example.org]here[/link]", "\x1b[31mred", "a\u202eb"])
+def test_names_in_files_are_shown_and_not_obeyed(name):
+    layer = export.LayerReport(name, "CONV_2D", False, 1, "float32", name, "", False)
+    text = str(export.ConversionReport(b"", [layer], None))
+    assert "\x1b" not in text and "\u202e" not in text
+    assert visible(name)[:4] in text
+
+
+def test_csv_cells_are_no_formulas():
+    assert [csv_cell(value) for value in ("=1+1", "@x", "loss", 0.5, "-1")] == [
+        "'=1+1",
+        "'@x",
+        "loss",
+        0.5,
+        "'-1",
+    ]
+
+
+# Damage is answered in one line.
+
+
+@pytest.mark.parametrize(
+    "name", ["settings.json", "model.keras", "results.json", "checkpoint/state.npz", "history.csv"]
+)
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "nested", "binary"])
+def test_a_damaged_file_of_a_run_is_bad_input(run, tmp_path, name, damage):
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    content = (folder / name).read_bytes()
+    middle = len(content) // 2
+    changed = {
+        "empty": b"",
+        "cut": content[:middle],
+        "flipped": content[:middle] + bytes([content[middle] ^ 0x80]) + content[middle + 1 :],
+        "nested": b"[" * 100_000,
+        "binary": os.urandom(200),
+    }
+    (folder / name).write_bytes(changed[damage])
+    for command in ("report", "convert"):
+        done = CliRunner().invoke(
+            program, [command, str(folder), *(["--no-verify"] if command == "convert" else [])]
+        )
+        assert done.exception is None or isinstance(done.exception, InputError | SystemExit), repr(
+            done.exception
+        )
+
+
+def test_control_c_ends_a_training_with_130_and_says_how_to_go_on(tmp_path):
+    command = Path(sys.executable).parent / "larq-equalbits"
+    options = ["--epochs", "500", "--model-option", "width=0.1", "--out", tmp_path / "run"]
+    process = subprocess.Popen(
+        [command, "train", *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    history = tmp_path / "run" / "history.csv"
+    end = time.monotonic() + 240
+    while not history.exists() and time.monotonic() < end:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert b"--resume" in errors and b"Traceback" not in errors
