@@ -4,12 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
+from larq_equalbits import data, zoo
 from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import InputError
-from larq_equalbits.cli import program
-from larq_equalbits.training import Run, Settings
+from larq_equalbits.cli import names, program
+from larq_equalbits.training import Run, Settings, recipes
 
 PROGRAM = Path(sys.executable).parent / "larq-equalbits"
 QUICK = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--epochs", "1", "--quiet"]
@@ -93,3 +95,20 @@ def test_bad_input_is_one_line_and_exit_status_2(tmp_path):
     assert line.startswith("larq-equalbits: data_dir must hold cifar10 prepared by tensorflow-datasets")
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_are_those_of_the_package_and_are_checked_before_tensorflow_loads():
+    assert set(names.MODELS) == set(zoo.list_models())
+    assert names.RECIPES == recipes.NAMES
+    assert names.DATASETS == data.NAMES
+    code = "import sys; from larq_equalbits_program import main; sys.argv[1:] = ['train', '--model', 'resnet-18']; "
+    check = "import atexit; atexit.register(lambda: print('tensorflow' in sys.modules)); main()"
+    done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("but got 'resnet-18'. Did you mean resnet18?")
+    assert done.stdout == "False\n"
+
+
+def test_the_shell_completes_names():
+    found = ShellComplete(program, {}, "larq-equalbits", "_X").get_completions(["train", "--model"], "res")
+    assert [item.value for item in found] == ["resnet18", "resnet20", "resnet34"]

@@ -14,7 +14,7 @@ CASES = {
     ("resnet20", "equal-bits", "ste_sign"): (2.12, 1.94, 1.88),
     ("vgg_small", "siman", "siman"): (2.92, 2.37, 1.93),
 }
-SPREAD = 0.06
+SPREAD = {"resnet20": 0.06, "vgg_small": 0.12}
 
 
 @needs_cifar10
@@ -44,4 +44,4 @@ def test_three_epochs_come_to_the_authors_loss(tmp_path, model, recipe, quantize
         validation_fraction=0,
     )
     run = training.train(settings, tmp_path, verbose=0, build=build)
-    assert run.history["loss"][-1] == pytest.approx(CASES[model, recipe, quantizer][-1], abs=SPREAD)
+    assert run.history["loss"][-1] == pytest.approx(CASES[model, recipe, quantizer][-1], abs=SPREAD[model])

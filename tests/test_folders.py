@@ -1,7 +1,10 @@
 """A folder of one's own images, and other data sets of one's own, as `Data`."""
 
 import json
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,6 +192,21 @@ def test_training_converting_and_labels_from_the_command_line(tmp_path, monkeypa
     assert described["labels"] == ["rot", "青"]
     assert described["input_shape"] == [16, 16, 3]
     assert described["report"]["verification"]["images"] == 8
+
+
+def test_the_program_says_in_a_line_what_it_skipped(tmp_path):
+    photos(tmp_path / "photos", 3)
+    (tmp_path / "photos" / "rot" / "empty.jpg").write_bytes(b"")
+    program_file = Path(sys.executable).parent / "larq-equalbits"
+    command = [program_file, "train", "--dataset", "photos", "--batch-size", "64"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    skipped, error = done.stderr.splitlines()
+    assert skipped.startswith("larq-equalbits: 1 files in")
+    assert skipped.endswith("were skipped: 'rot/empty.jpg'.")
+    assert (
+        error == "larq-equalbits: batch_size must be an integer from 1 to the 4 training images, but got 64."
+    )
 
 
 def test_training_takes_data_of_ones_own(tmp_path):

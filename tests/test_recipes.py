@@ -57,10 +57,10 @@ def test_simans_activations_have_its_authors_gradient():
         layers = [kernel.layer for kernel in quantized_kernels(built(**fields))]
         return {type(layer.input_quantizer).__name__ for layer in layers}
 
-    assert inputs(recipe="siman") == {"ApproxSign"}
-    assert inputs(recipe="siman", options={"input_quantizer": "ste_sign"}) == {"SteSign"}
+    assert inputs(recipe="siman") == {"FastApproxSign"}
+    assert inputs(recipe="siman", options={"input_quantizer": "ste_sign"}) == {"FastSteSign"}
     assert inputs(recipe="siman", binarize_activations=False) == {"NoneType"}
-    assert inputs(recipe="ir-net") == {"SteSign"}
+    assert inputs(recipe="ir-net") == {"FastSteSign"}
 
 
 @pytest.mark.parametrize(

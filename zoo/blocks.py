@@ -11,6 +11,7 @@ from larq_equalbits.zoo.arguments import check_arguments, checked_initializer
 from larq_equalbits.zoo.style import Style
 
 from larq_equalbits._keras.quantizers import resolve
+from larq_equalbits.quantizers.activations import fast
 
 Builder = Callable[..., tf.keras.Model]
 
@@ -22,7 +23,8 @@ Args:
     quantizer: of the kernels, by name or as an object (each layer gets its own copy); None for the float twin of the
         network, whose activations are float too.
     binarize_activations: False for binary weights with float activations (1/32).
-    input_quantizer: of binary activations.
+    input_quantizer: of binary activations; for Larq's own "ste_sign" and "approx_sign" the networks take
+        `quantizers.FastSteSign` and `FastApproxSign`, which compute the same.
     kernel_regularizer: of every kernel.
     width: factor of the number of filters.
     binarize_first_last: give the first and the last layer binary kernels too, as multi-prize tickets do.
@@ -68,7 +70,7 @@ def network(least: int) -> Callable[[Callable[[Any, Style], Any]], Builder]:
             kernels = resolve(quantizer)
             # Binary activations with float kernels have no fast kernel anywhere.
             binary_input = binarize_activations and kernels is not None
-            activations = resolve(input_quantizer, "input_quantizer") if binary_input else None
+            activations = fast(resolve(input_quantizer, "input_quantizer")) if binary_input else None
             regularizer = tf.keras.regularizers.get(kernel_regularizer)
             order = forms.get(form)
             initializer = checked_initializer(kernel_initializer)

@@ -5,6 +5,7 @@ import functools
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,4 +125,6 @@ def run_command(command: click.Command) -> None:
 
 def main() -> None:
     """The program `larq-equalbits`."""
+    # A line for the user, without the place in the code.
+    warnings.formatwarning = lambda message, *_, **__: f"larq-equalbits: {message}\n"
     run_command(program)

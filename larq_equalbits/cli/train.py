@@ -10,6 +10,7 @@ import click
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError
+from larq_equalbits.cli import names
 
 _RECOVERIES = "LARQ_EQUALBITS_RECOVERIES"
 _MOST_RECOVERIES = 20
@@ -53,9 +54,15 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
 
 
 @click.command("train", context_settings={"show_default": True})
-@click.option("--model", metavar="NAME", help="A network of the zoo.  [default: conv2]")
+@click.option(
+    "--model",
+    type=names.Name(names.MODELS),
+    metavar="NAME",
+    help=f"{', '.join(names.MODELS[:-1])} or {names.MODELS[-1]}.  [default: conv2]",
+)
 @click.option(
     "--dataset",
+    type=names.Name(names.DATASETS, images=True),
     metavar="NAME|FOLDER",
     help="digits, cifar10, cifar100, imagenet2012, tfds:NAME, or a folder with a subfolder of images for each class.  "
     "[default: digits]",
@@ -67,7 +74,12 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of tensorflow-datasets' data.")
 @click.option("--download", is_flag=True, help="Download and prepare the data set if it is missing.")
-@click.option("--recipe", metavar="NAME", help="equal-bits, siman, ir-net or mpt.  [default: equal-bits]")
+@click.option(
+    "--recipe",
+    type=names.Name(names.RECIPES),
+    metavar="NAME",
+    help="equal-bits, siman, ir-net or mpt.  [default: equal-bits]",
+)
 @click.option("--quantizer", metavar="ALIAS", help="Of the kernels, in place of the recipe's.")
 @click.option(
     "--quantizer-option",

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from larq_equalbits._keras.layers import KERNELS
 from larq_equalbits.pruning import PrunedBinary
+from larq_equalbits.quantizers import activations
 
 
 def leaves(model: tf.keras.layers.Layer, path: tuple[str, ...] = ()) -> dict[str, tf.keras.layers.Layer]:
@@ -38,10 +39,15 @@ def _contains_layers(layer: tf.keras.layers.Layer) -> bool:
 
 
 def as_written(layer: tf.keras.layers.Layer) -> bool:
-    """Whether `layer` computes what Keras or Larq wrote: a subclass that overrides that may do anything."""
+    """Whether `layer` computes what Keras or Larq wrote: a subclass that overrides that may do anything.
+
+    The fast signs of activations compute what Larq's do.
+    """
     methods = (getattr(type(layer), name, None) for name in ("call", "convolution_op"))
     return all(
-        method is None or method.__module__.partition(".")[0] in ("keras", "tf_keras", "larq")
+        method is None
+        or method.__module__.partition(".")[0] in ("keras", "tf_keras", "larq")
+        or method.__module__ == activations.__name__
         for method in methods
     )
 
