@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from larq_equalbits import _files
 from larq_equalbits._errors import ConversionError, InputError, invalid
-from larq_equalbits.export import auditing, checks, integers, kernels, model_json
+from larq_equalbits.export import auditing, checks, integers, kernels, lce, model_json
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.functions import Served, to_bytes
 from larq_equalbits.export.graph import as_written, has_binary_input
@@ -79,7 +79,7 @@ def _owners(model: Model, leaves: list[Leaf]) -> dict[int, Leaf]:
     owners: dict[int, Leaf] = {}
     nameless: list[tuple[int, list[Leaf]]] = []
     for position, operator in enumerate(model.operators):
-        if operator.name == auditing.BINARY_OPERATOR:
+        if operator.name == lce.BINARY_OPERATOR:
             found = (auditing.filters(model, operator, size) for size in sizes)
             candidates = [waiting.get(_fingerprint(bits)) for bits in found if bits is not None]
             for same_bits in filter(None, candidates):
@@ -135,7 +135,7 @@ def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerRepo
 
 
 def _row(model: Model, leaf: Leaf, operators: list[Operator], float_layers: str) -> LayerReport:
-    binary = all(operator.name == auditing.BINARY_OPERATOR for operator in operators)
+    binary = all(operator.name == lce.BINARY_OPERATOR for operator in operators)
     weights = auditing.weights(model, operators[0])
     reason = "" if binary else _why_float(leaf, auditing.row(model, operators[0]).reason)
     if float_layers == "int8" and weights == "float32":
