@@ -218,6 +218,15 @@ def test_a_model_with_a_lambda_layer_needs_trust(tmp_path, name):
         {"module": "subprocess", "class_name": "Popen", "config": {"args": "true"}, "registered_name": None},
         {"class_name": "__lambda__", "config": {"value": "eA=="}},
         {"module": "tf_keras.layers", "class_name": "TFOpLambda", "config": {"function": "io.write_file"}},
+        # Names that are registered, lent to a module that Keras would import.
+        {"module": "antigravity", "class_name": "function", "config": "f", "registered_name": "bi_half"},
+        {"module": "antigravity", "class_name": "bi_half", "config": {}, "registered_name": None},
+        {
+            "module": "tf_keras.src.layers.rnn.cell_wrappers",
+            "class_name": "ResidualWrapper",
+            "config": {"residual_fn": ["eA==", None, None], "residual_fn_type": "lambda"},
+            "registered_name": None,
+        },
     ],
 )
 def test_a_configuration_that_names_what_is_not_keras_needs_trust(tmp_path, danger):
@@ -239,6 +248,75 @@ def test_a_configuration_that_names_what_is_not_keras_needs_trust(tmp_path, dang
             bad.writestr(name, content)
     with pytest.raises(InputError, match="trust=True"):
         load_model(tmp_path / "bad.keras")
+
+
+def with_last_layer(path, kind, config):
+    """An HDF5 file of a dense layer, and after it a layer of the class `kind`."""
+    import h5py
+
+    inputs = tf.keras.Input((2,), name="in")
+    tf.keras.Model(inputs, tf.keras.layers.Dense(2, name="dense")(inputs)).save(path)
+    with h5py.File(path, "r+") as file:
+        model = json.loads(file.attrs["model_config"])
+        model["config"]["layers"].append(
+            {"class_name": kind, "config": config, "name": "last", "inbound_nodes": [[["dense", 0, 0, {}]]]}
+        )
+        model["config"]["output_layers"] = [["last", 0, 0]]
+        file.attrs["model_config"] = json.dumps(model)
+    return path
+
+
+def test_an_operator_that_writes_a_file_needs_trust(tmp_path):
+    from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+    node = NodeDef(name="last", op="DebugIdentity", input=["x"])
+    node.attr["T"].type = 1
+    node.attr["tensor_name"].s = b"p:0"
+    node.attr["debug_urls"].list.s.append(f"file://{tmp_path}/dump".encode())
+    config = {"name": "last", "node_def": node.SerializeToString().decode(), "constants": {}}
+    path = with_last_layer(tmp_path / "net.h5", "TensorFlowOpLayer", config)
+    with pytest.raises(InputError, match="trust=True"):
+        load_model(path)
+    # It is a danger: with trust it writes.
+    load_model(path, trust=True).predict(np.ones((1, 2), "float32"), verbose=0)
+    assert (tmp_path / "dump").exists()
+
+
+def test_a_function_inside_a_recurrent_cell_needs_trust(tmp_path):
+    path, made = tmp_path / "net.h5", tmp_path / "made"
+    text = str(made)
+
+    def act(inputs, outputs):
+        tf.io.write_file(text, "run")
+        return outputs
+
+    cell = tf.nn.RNNCellResidualWrapper(tf.keras.layers.SimpleRNNCell(4), residual_fn=lambda i, o: act(i, o))
+    assert cell.get_config()["residual_fn_type"] == "lambda"
+    tf.keras.Sequential([tf.keras.Input((3, 4)), tf.keras.layers.RNN(cell)]).save(path)
+    made.unlink(missing_ok=True)
+    with pytest.raises(InputError, match="trust=True"):
+        load_model(path)
+    assert not made.exists()
+
+
+def test_layers_inside_saved_model_pb_need_trust(tmp_path):
+    from tensorflow.core.protobuf import saved_model_pb2
+    from tf_keras.protobuf import saved_metadata_pb2
+
+    def double(x):
+        return 2 * x
+
+    tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Lambda(double)]).save(tmp_path / "net")
+    metadata, model = saved_metadata_pb2.SavedMetadata(), saved_model_pb2.SavedModel()
+    metadata.ParseFromString((tmp_path / "net" / "keras_metadata.pb").read_bytes())
+    model.ParseFromString((tmp_path / "net" / "saved_model.pb").read_bytes())
+    for node in metadata.nodes:
+        model.meta_graphs[0].object_graph_def.nodes[node.node_id].user_object.metadata = node.metadata
+    (tmp_path / "net" / "saved_model.pb").write_bytes(model.SerializeToString())
+    # Keras reads an older SavedModel so.
+    (tmp_path / "net" / "keras_metadata.pb").unlink()
+    with pytest.raises(InputError, match="trust=True"):
+        load_model(tmp_path / "net")
 
 
 @tf.keras.utils.register_keras_serializable("mine")

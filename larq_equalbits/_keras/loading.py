@@ -17,7 +17,15 @@ _TRUSTED_PACKAGES = ("keras", "tf_keras", "larq", "larq_equalbits")
 # TensorFlow's functions that a layer may be, by the first part of their names: they compute, and touch no file.
 _COMPUTING = ("__operators__", "bitwise", "image", "linalg", "math", "nn", "signal", "sparse", "strings")
 _NOT_COMPUTING = ("function", "load_library", "load_op_library", "numpy_function", "print", "py_function")
-_GRAPH_OPERATORS = ("PyFunc", "PyFuncStateless", "EagerPyFunc", "WriteFile", "ReadFile", "MatchingFiles")
+_GRAPH_OPERATORS = (
+    *("PyFunc", "PyFuncStateless", "EagerPyFunc", "WriteFile", "ReadFile", "MatchingFiles", "PrintV2"),
+    *("DebugIdentity", "DebugIdentityV2", "DebugIdentityV3", "DebugNanCount", "DebugNumericSummary"),
+    *("SaveDataset", "SaveDatasetV2", "DatasetToTFRecord", "ExperimentalDatasetToTFRecord"),
+    *("CreateSummaryFileWriter", "CreateSummaryDbWriter", "Save", "SaveSlices"),
+)
+# Layers that are any function or any operator, and what their configurations hold, whatever name the layer has.
+_ANYTHING = ("Lambda", "__lambda__", "TensorFlowOpLayer", "ClassMethod")
+_ANYTHING_HOLDS = ("function_type", "dropout_fn_type", "residual_fn_type", "node_def", "cls_symbol")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -51,17 +59,21 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True, trust: boo
 
 
 def _loaded(place: Path, compile: bool, trust: bool) -> Any:
-    if place.is_file() and _is_hdf5(place):
-        import h5py
-        from tf_keras.src.saving.legacy import hdf5_format
+    from tf_keras.src.saving.serialization_lib import SafeModeScope
 
-        with h5py.File(place, "r") as file:
-            return hdf5_format.load_model_from_hdf5(file, compile=compile)
-    if place.is_file() and place.suffix != ".keras":
-        raise InputError(f"{place} must be a Keras 2 model, HDF5 or one whose name ends with .keras.")
-    return tf.keras.models.load_model(
-        place, compile=compile, **({"safe_mode": not trust} if place.is_file() else {})
-    )
+    # Keras itself has no safe mode for HDF5 and SavedModels.
+    with SafeModeScope(not trust):
+        if place.is_file() and _is_hdf5(place):
+            import h5py
+            from tf_keras.src.saving.legacy import hdf5_format
+
+            with h5py.File(place, "r") as file:
+                return hdf5_format.load_model_from_hdf5(file, compile=compile)
+        if place.is_file() and place.suffix != ".keras":
+            raise InputError(f"{place} must be a Keras 2 model, HDF5 or one whose name ends with .keras.")
+        return tf.keras.models.load_model(
+            place, compile=compile, **({"safe_mode": not trust} if place.is_file() else {})
+        )
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -112,6 +124,10 @@ def _of_saved_model(place: Path) -> Iterator[Any]:
             # Saving and restoring the model itself matches and reads its own files.
             if node.op in _GRAPH_OPERATORS:
                 yield {"class_name": "Lambda", "name": f"the operator {node.op}"}
+        # Older SavedModels keep the layers here; Keras reads them where the file below is missing.
+        for node in graph.object_graph_def.nodes:
+            if node.user_object.metadata:
+                yield json.loads(node.user_object.metadata)
     if (place / "keras_metadata.pb").is_file():
         metadata.ParseFromString((place / "keras_metadata.pb").read_bytes())
         for node in metadata.nodes:
@@ -135,8 +151,11 @@ def _dangers(config: Any) -> Iterator[str]:
 def _danger(config: dict[str, Any]) -> str:
     kind, module = config.get("class_name"), config.get("module")
     inner = config.get("config")
-    if kind in ("Lambda", "__lambda__"):
-        return str(config.get("name") or "a Lambda layer")
+    if kind in _ANYTHING:
+        return str(config.get("name") or f"a {kind} layer")
+    held = [key for key in _ANYTHING_HOLDS if key in config]
+    if held:
+        return f"a layer with a {held[0]}"
     if kind in ("TFOpLambda", "SlicingOpLambda") and isinstance(inner, dict):
         function = str(inner.get("function"))
         first, dot, _ = function.partition(".")
@@ -144,16 +163,17 @@ def _danger(config: dict[str, Any]) -> str:
             return ""
         return f"a layer of the function tf.{function}"
     name = inner if kind == "function" and isinstance(inner, str) else kind
-    if not isinstance(module, str) or not isinstance(name, str) or _is_known(module, name, config):
+    if not isinstance(module, str) or not isinstance(name, str):
         return ""
-    return f"{module}.{name}"
+    # Keras looks for a function by its name, for a class by its registered name, and imports the module for the rest.
+    registered = name if kind == "function" else config.get("registered_name", kind)
+    return "" if _is_known(module, name, registered) else f"{module}.{name}"
 
 
-def _is_known(module: str, name: str, config: dict[str, Any]) -> bool:
+def _is_known(module: str, name: str, registered: Any) -> bool:
     if module.partition(".")[0] in _TRUSTED_PACKAGES:
         return True
-    registered = tf.keras.utils.get_custom_objects()
-    if config.get("registered_name") in registered or name in registered:
+    if isinstance(registered, str) and registered in tf.keras.utils.get_custom_objects():
         return True
     if module == "builtins":
         return not hasattr(builtins, name) or name in ("function", "dict", "list", "set", "tuple")
