@@ -33,7 +33,9 @@ def _why_float(leaf: Leaf, from_file: str) -> str:
         return "no input quantizer: its input is float (1/32)"
     quantizer = getattr(layer.input_quantizer, "name", type(layer.input_quantizer).__name__)
     if not has_binary_input(layer):
-        return f"input not binary: {quantizer} gives {layer.input_quantizer.precision} bits"
+        precision = layer.input_quantizer.precision
+        gives = "0 and 1" if precision == 1 else f"{precision} bits"
+        return f"input not binary: {quantizer} gives {gives}"
     if from_file == auditing.FLOAT_INPUT and layer.data_format == "channels_last":
         return f"input not binary to LCE, which does not see a sign in {quantizer}"
     if getattr(layer, "data_format", "channels_last") == "channels_first":
@@ -286,6 +288,7 @@ def convert(
         content = to_bytes(served, tf.as_dtype(input_type), tf.as_dtype(output_type))
     leaves = list(lowering.leaves.values())
     report = ConversionReport(content, _rows(read_model(content), leaves, float_layers), None, float_layers)
+    _check_inputs(report, leaves)
     failed = [layer for layer in report.layers if layer.expected and not layer.binary]
     if strict and failed:
         reasons = "; ".join(
@@ -299,6 +302,20 @@ def convert(
     if path is not None:
         save(report, path)
     return report
+
+
+def _check_inputs(report: ConversionReport, leaves: list[Leaf]) -> None:
+    """Refuses a file in which the input of a layer is two values where Keras has others: it is another network."""
+    binary = {row.name for row in report.layers if row.binary}
+    for leaf in leaves:
+        quantizer = getattr(leaf.layer, "input_quantizer", None)
+        if leaf.name in binary and quantizer is not None and not has_binary_input(leaf.layer):
+            raise ConversionError(
+                f"the layer {leaf.name} became a binary operator, but its input quantizer, "
+                f"{type(quantizer).__name__}, gives other values than -1 and +1: the file would be another network. "
+                "Use ste_sign; or ste_tern or ste_heaviside as Larq has them, with all rewrites and without "
+                "ternary_weight_networks."
+            )
 
 
 def _check_tolerance(tolerance: float) -> None:

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import export
+from larq_equalbits._errors import ConversionError
 
 layers = tf.keras.layers
 
@@ -122,3 +123,47 @@ def test_what_the_converter_merged_is_counted_once():
     assert second.rewrite == "computed by first, which is the same"
     operators = export.audit(report.tflite).operators
     assert operators["LceBconv2d"] == 1
+
+
+def reading(quantizer):
+    inputs = tf.keras.Input((8, 8, 32))
+    return tf.keras.Model(inputs, binary(input_quantizer=quantizer, name="only")(inputs))
+
+
+def read_by_a_layer(quantizer):
+    inputs = tf.keras.Input((8, 8, 32))
+    return tf.keras.Model(inputs, binary(input_quantizer=None, name="only")(quantizer(inputs)))
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (lambda: reading("ste_tern"), "input not binary: ste_tern gives 2 bits"),
+        (lambda: reading("dorefa_quantizer"), "input not binary: do_re_fa gives 2 bits"),
+        (lambda: reading("ste_heaviside"), "input not binary: ste_heaviside gives 0 and 1"),
+        (
+            lambda: read_by_a_layer(larq.quantizers.SteTern(0.5)),
+            "no input quantizer: its input is float (1/32)",
+        ),
+        (
+            lambda: read_by_a_layer(larq.quantizers.SteHeaviside()),
+            "no input quantizer: its input is float (1/32)",
+        ),
+    ],
+)
+def test_an_input_of_other_values_than_a_sign_keeps_them(model, reason):
+    inputs = np.random.default_rng(1).normal(size=(8, 8, 8, 32)).astype("float32")
+    inputs[0, 0, 0, :3] = [0.05, -0.05, 0.0]
+    built = model()
+    report = export.convert(built)
+    # Not the largest output of a whole image: rounding decides between equal ones.
+    assert export.verify(built, report.tflite, inputs).max_abs_diff <= 1e-4
+    (only,) = report.layers
+    assert (only.binary, only.expected, only.reason.partition(";")[0]) == (False, False, reason)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_binary_operator_on_an_input_of_three_values_is_refused(strict):
+    for quantizer in ("ste_tern", larq.quantizers.SteTern(ternary_weight_networks=True)):
+        with pytest.raises(ConversionError, match=r"only .* gives other values than -1 and"):
+            export.convert(reading(quantizer), strict=strict, rewrites=[])
