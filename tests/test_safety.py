@@ -279,6 +279,33 @@ def test_csv_cells_are_no_formulas():
     ]
 
 
+def test_a_float_convolution_under_lces_name_is_neither_believed_nor_run():
+    inputs = tf.keras.Input((6, 6, 4))
+    model = tf.keras.Model(inputs, tf.keras.layers.Conv2D(4, 3)(inputs))
+    binary = export.convert(small())
+    forged = _renamed(export.convert(model).tflite, "LceBconv2d")
+    (layer,) = export.audit(forged).layers
+    assert not layer.binary and "LceBconv2d has" in layer.reason
+    for runtime in ("lce", "litert"):
+        with pytest.raises(InputError, match="is not run"):
+            export.verify(model, forged, np.zeros((2, 6, 6, 4), "float32"), runtime=runtime)
+    assert export.audit(binary.tflite).layers[0].binary
+
+
+def _renamed(tflite, name):
+    """The file with its first operator's kind changed to the custom operator `name`."""
+    import flatbuffers
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    tree = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite, 0))
+    code = tree.operatorCodes[tree.subgraphs[0].operators[0].opcodeIndex]
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    code.customCode = name.encode()
+    builder = flatbuffers.Builder()
+    builder.Finish(tree.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 # Damage is answered in one line.
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from flatbuffers import flexbuffers
 
-from larq_equalbits.export import kernels
+from larq_equalbits.export import kernels, lce
 from larq_equalbits.export.flatbuffer import Model, Operator, Tensor, read_model
 from larq_equalbits.export.interpreter import Source, read_bytes
+from larq_equalbits.export.lce import BINARY_OPERATOR
 from larq_equalbits.export.results import LayerReport, render, table
 
-BINARY_OPERATOR = "LceBconv2d"
 _WEIGHTED = {
     BINARY_OPERATOR,
     "CONV_2D",
@@ -138,7 +138,7 @@ def constant_bytes(model: Model, operator: Operator) -> int:
 
 def weights(model: Model, operator: Operator) -> str:
     """The type of the weights of `operator`: "1 bit", or that of its largest constant, as "float32" or "int8"."""
-    if operator.name == BINARY_OPERATOR:
+    if operator.name == BINARY_OPERATOR and not lce.doubt(model, operator):
         return "1 bit"
     constants = [model.tensors[index] for index in operator.inputs if index >= 0]
     return max(constants, key=lambda tensor: tensor.bytes).dtype if any(c.bytes for c in constants) else ""
@@ -180,7 +180,8 @@ def filters(model: Model, operator: Operator) -> np.ndarray:
 def row(model: Model, operator: Operator) -> LayerReport:
     """What one operator is, seen from the file alone."""
     producers = {index: one for one in model.operators for index in one.outputs}
-    binary = operator.name == BINARY_OPERATOR
+    doubt = lce.doubt(model, operator)
+    binary = operator.name == BINARY_OPERATOR and not doubt
     name = model.tensors[operator.outputs[0]].name if operator.outputs else ""
     return LayerReport(
         name=re.sub(r"^q\d+_", "", name.split(";")[0]),
@@ -188,7 +189,7 @@ def row(model: Model, operator: Operator) -> LayerReport:
         binary=binary,
         bytes=constant_bytes(model, operator),
         weights=weights(model, operator),
-        reason="" if binary else _reason(model, operator, producers),
+        reason=doubt or ("" if binary else _reason(model, operator, producers)),
     )
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from larq_equalbits import _files
 from larq_equalbits._errors import ConversionError, InputError, invalid
-from larq_equalbits.export import auditing, checks, integers, kernels, model_json
+from larq_equalbits.export import auditing, checks, integers, kernels, lce, model_json
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.functions import Served, to_bytes
 from larq_equalbits.export.graph import as_written, has_binary_input
@@ -84,7 +84,7 @@ def _binary_owners(model: Model, leaves: list[Leaf]) -> tuple[dict[int, Leaf], d
             alike.setdefault(_fingerprint(kernel.T < 0), {})[leaf.name] = leaf
     found: dict[Any, list[int]] = {}
     for position, operator in enumerate(model.operators):
-        if operator.name == auditing.BINARY_OPERATOR:
+        if operator.name == lce.BINARY_OPERATOR:
             found.setdefault(_fingerprint(auditing.filters(model, operator)), []).append(position)
     owners: dict[int, Leaf] = {}
     merged: dict[str, Leaf] = {}
@@ -119,7 +119,7 @@ def _owners(model: Model, leaves: list[Leaf]) -> tuple[dict[int, Leaf], dict[str
     owners, merged = _binary_owners(model, leaves)
     nameless: list[tuple[int, list[Leaf]]] = []
     for position, operator in enumerate(model.operators):
-        if operator.name != auditing.BINARY_OPERATOR and auditing.has_weights(operator):
+        if operator.name != lce.BINARY_OPERATOR and auditing.has_weights(operator):
             numbers = auditing.scopes(model, operator.outputs[0])
             scoped = [leaves[number] for number in numbers if number < len(leaves)]
             # A fused operator carries the scopes of all its layers, as far as the converter leaves their names: the one
@@ -167,7 +167,7 @@ def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerRepo
             rows.append(
                 LayerReport(
                     leaf.name,
-                    auditing.BINARY_OPERATOR,
+                    lce.BINARY_OPERATOR,
                     True,
                     0,
                     "1 bit",
@@ -185,7 +185,7 @@ def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerRepo
 
 
 def _row(model: Model, leaf: Leaf, operators: list[Operator], float_layers: str) -> LayerReport:
-    binary = all(operator.name == auditing.BINARY_OPERATOR for operator in operators)
+    binary = all(operator.name == lce.BINARY_OPERATOR for operator in operators)
     weights = auditing.weights(model, operators[0])
     reason = "" if binary else _why_float(leaf, auditing.row(model, operators[0]).reason)
     if float_layers == "int8" and weights == "float32":

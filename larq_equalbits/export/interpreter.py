@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from larq_equalbits._errors import InputError, invalid, require
+from larq_equalbits.export import lce
 from larq_equalbits.export.flatbuffer import Tensor, read_model
 
 Source = str | os.PathLike[str] | bytes
@@ -122,6 +123,7 @@ def opened(content: bytes, argument: str, threads: int = 1, runtime: str = "lce"
         ImportError: where it is not installed, with the command that installs it.
     """
     check_runtime(runtime)
+    lce.check(read_model(content), argument)
     if runtime == "litert":
         module = import_runtime()
         try:

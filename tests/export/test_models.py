@@ -219,10 +219,10 @@ def test_bad_models_are_refused(make, words):
 def test_nothing_is_written_when_the_conversion_fails(convolution, tmp_path):
     model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer=ManyLevels())])
     path = tmp_path / "model.tflite"
-    path.write_bytes(b"mine")
+    path.write_bytes(b"\0\0\0\0TFL3 mine")
     with pytest.raises(export.ConversionError, match="not binary"):
         export.convert(model, path)
-    assert path.read_bytes() == b"mine"
+    assert path.read_bytes() == b"\0\0\0\0TFL3 mine"
 
 
 def test_each_float_layer_has_its_reason(convolution):

@@ -320,7 +320,8 @@ def test_a_scale_folds(convolution, exact, images, scale):
     model = tf.keras.Sequential(
         [tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer=BiHalf(scale=scale), name="c")]
     )
-    _, operators = exact(model, images, atol=1e-2 if scale == 100 else SMALL)
+    # Sums that tie are apart by rounding in Keras on some processors: the values count here, not the largest of them.
+    _, operators = exact(model, images, atol=1e-2 if scale == 100 else SMALL, tolerance=1.0)
     assert operators == {"LceQuantize": 1, "LceBconv2d": 1}
 
 
