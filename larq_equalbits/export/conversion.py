@@ -33,9 +33,7 @@ def _why_float(leaf: Leaf, from_file: str) -> str:
         return "no input quantizer: its input is float (1/32)"
     quantizer = getattr(layer.input_quantizer, "name", type(layer.input_quantizer).__name__)
     if not has_binary_input(layer):
-        precision = layer.input_quantizer.precision
-        gives = "0 and 1" if precision == 1 else f"{precision} bits"
-        return f"input not binary: {quantizer} gives {gives}"
+        return f"input not binary: {quantizer} gives {layer.input_quantizer.precision} bits"
     if from_file == auditing.FLOAT_INPUT and layer.data_format == "channels_last":
         return f"input not binary to LCE, which does not see a sign in {quantizer}"
     if getattr(layer, "data_format", "channels_last") == "channels_first":
@@ -312,9 +310,8 @@ def _check_inputs(report: ConversionReport, leaves: list[Leaf]) -> None:
         if leaf.name in binary and quantizer is not None and not has_binary_input(leaf.layer):
             raise ConversionError(
                 f"the layer {leaf.name} became a binary operator, but its input quantizer, "
-                f"{type(quantizer).__name__}, gives other values than -1 and +1: the file would be another network. "
-                "Use ste_sign; or ste_tern or ste_heaviside as Larq has them, with all rewrites and without "
-                "ternary_weight_networks."
+                f"{type(quantizer).__name__}, gives {quantizer.precision} bits: the file would be another network. "
+                "Use ste_sign; or Larq's ste_tern with the rewrite not_binary and without ternary_weight_networks."
             )
 
 

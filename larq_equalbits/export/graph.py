@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import larq
 import tensorflow as tf
 
 from larq_equalbits._keras.layers import KERNELS
@@ -54,10 +53,8 @@ def as_written(layer: tf.keras.layers.Layer) -> bool:
 
 
 def has_binary_input(layer: tf.keras.layers.Layer) -> bool:
-    """Whether `layer` quantizes its input to -1 and +1, as far as the quantizer tells."""
+    """Whether `layer` quantizes its input to one bit, as far as the quantizer tells."""
     quantizer = getattr(layer, "input_quantizer", None)
-    if isinstance(quantizer, larq.quantizers.SteHeaviside):
-        return False
     return quantizer is not None and getattr(quantizer, "precision", 1) == 1
 
 

@@ -140,13 +140,8 @@ def read_by_a_layer(quantizer):
     [
         (lambda: reading("ste_tern"), "input not binary: ste_tern gives 2 bits"),
         (lambda: reading("dorefa_quantizer"), "input not binary: do_re_fa gives 2 bits"),
-        (lambda: reading("ste_heaviside"), "input not binary: ste_heaviside gives 0 and 1"),
         (
             lambda: read_by_a_layer(larq.quantizers.SteTern(0.5)),
-            "no input quantizer: its input is float (1/32)",
-        ),
-        (
-            lambda: read_by_a_layer(larq.quantizers.SteHeaviside()),
             "no input quantizer: its input is float (1/32)",
         ),
     ],
@@ -165,5 +160,5 @@ def test_an_input_of_other_values_than_a_sign_keeps_them(model, reason):
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_binary_operator_on_an_input_of_three_values_is_refused(strict):
     for quantizer in ("ste_tern", larq.quantizers.SteTern(ternary_weight_networks=True)):
-        with pytest.raises(ConversionError, match=r"only .* gives other values than -1 and"):
+        with pytest.raises(ConversionError, match=r"only .* gives 2 bits"):
             export.convert(reading(quantizer), strict=strict, rewrites=[])

@@ -1,6 +1,7 @@
-"""Input quantizers of three values, or of 0 and 1, in a form that LCE does not take for a sign."""
+"""Input quantizers of three values in a form that LCE does not take for a sign."""
 
 from collections.abc import Callable
+from typing import Any
 
 import larq
 import tensorflow as tf
@@ -17,13 +18,11 @@ def _sign(inputs: tf.Tensor) -> tf.Tensor:
     return _step(inputs) - _step(-inputs)
 
 
-def values(quantizer: object) -> Callable[[tf.Tensor], tf.Tensor] | None:
-    """What `quantizer` computes, without tf.sign; None for other quantizers than Larq's SteTern and SteHeaviside.
+def values(quantizer: Any) -> Callable[[tf.Tensor], tf.Tensor] | None:
+    """What `quantizer` computes, without tf.sign; None for other quantizers than Larq's SteTern.
 
     SteTern that takes its threshold from the whole batch answers otherwise for each batch, which no file can.
     """
-    if type(quantizer) is larq.quantizers.SteHeaviside:
-        return _step
     if type(quantizer) is larq.quantizers.SteTern and not quantizer.ternary_weight_networks:
         threshold = quantizer.threshold_value
         return lambda inputs: _sign(_sign(inputs + threshold) + _sign(inputs - threshold))
