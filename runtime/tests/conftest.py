@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import importlib
 import importlib.util
 import json
 from typing import Any
@@ -13,7 +14,7 @@ _NEEDED = ("larq_equalbits", "larq_compute_engine", "ai_edge_litert", "larq_equa
 MISSING = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
 if not MISSING:
     # Its first import chooses Keras 2 for TensorFlow.
-    pass
+    importlib.import_module("larq_equalbits")
 
 
 def pytest_report_header():
@@ -147,6 +148,23 @@ def plain():
     model = tf.keras.Sequential(layers)
     file = tf.lite.TFLiteConverter.from_keras_model(model).convert()
     return Network(model, file, random_images(5, 8, 8, 1))
+
+
+@pytest.fixture(scope="session")
+def pruned():
+    """A binary convolution without half of its weights, which the file holds as two kernels."""
+    import tensorflow as tf
+
+    tf.keras.utils.set_random_seed(8)
+    import larq as lq
+
+    from larq_equalbits import pruning
+
+    options = {"padding": "same", "pad_values": 1, "use_bias": False}
+    quantizers = {"input_quantizer": "ste_sign", "kernel_quantizer": "bi_half"}
+    layers = [tf.keras.layers.Input((6, 5, 64)), lq.layers.QuantConv2D(32, 3, **options, **quantizers)]
+    model = pruning.prune(tf.keras.Sequential(layers), sparsity=0.5)
+    return network(model.outputs, model.inputs, random_images(7, 6, 5, 64))
 
 
 @pytest.fixture

@@ -237,20 +237,8 @@ def test_importing_needs_no_tensorflow_and_little_time():
 
 
 @pytest.mark.parametrize("ternary", [True, False])
-def test_a_pruned_convolution_answers_as_in_lce(ternary):
-    import larq as lq
-    import tensorflow as tf
-
-    from larq_equalbits import export, pruning
-    from larq_equalbits.export import interpreter
-
-    options = {"padding": "same", "pad_values": 1, "use_bias": False}
-    quantizers = {"input_quantizer": "ste_sign", "kernel_quantizer": "bi_half"}
-    layers = [tf.keras.layers.Input((6, 5, 64)), lq.layers.QuantConv2D(32, 3, **options, **quantizers)]
-    pruned = pruning.prune(tf.keras.Sequential(layers), sparsity=0.5)
-    tflite = export.convert(pruned, strict=False).tflite
-    images = np.random.default_rng(0).normal(size=(7, 6, 5, 64)).astype(np.float32)
-    runner = interpreter.load(tflite)
-    (expected,) = runner.predict({runner.inputs[0].key: images}).values()
+def test_a_pruned_convolution_answers_as_in_lce(pruned, ternary):
     # Sums of whole numbers and no scale: one rounding and three give the same bits.
-    np.testing.assert_array_equal(Interpreter(tflite, ternary=ternary).predict(images), expected)
+    np.testing.assert_array_equal(
+        Interpreter(pruned.tflite, ternary=ternary).predict(pruned.images), pruned.oracle()
+    )
