@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from flatbuffers import flexbuffers
 
 from larq_equalbits.export import kernels, lce
 from larq_equalbits.export.flatbuffer import Model, Operator, Tensor, read_model
@@ -156,32 +157,24 @@ def has_weights(operator: Operator) -> bool:
     return operator.name in _WEIGHTED
 
 
-def scopes(model: Model, operator: Operator) -> list[int]:
-    """The numbers of the name scopes made by the export that stand in the name of what a float `operator` computes.
+def scopes(model: Model, tensor: int) -> list[int]:
+    """The numbers of the name scopes made by the export that stand in the name of the tensor at the index `tensor`.
 
-    A binary convolution is often named after the quantizer of the next layer, which it computes too. The converter
-    cuts long names, so that only a scope's number is sure to be whole.
+    The converter cuts long names, so that only a scope's number is sure to be whole.
     """
-    return [
-        int(number) for number in re.findall(r"(?:^|[;/])q(\d+)_", model.tensors[operator.outputs[0]].name)
-    ]
+    return [int(number) for number in re.findall(r"(?:^|[;/])q(\d+)_", model.tensors[tensor].name)]
 
 
-def filters(model: Model, operator: Operator, size: int) -> np.ndarray | None:
-    """The kernel of an LceBconv2d as booleans (out, size), True for -1; None where its filters have another size.
+def filters(model: Model, operator: Operator) -> np.ndarray:
+    """The kernel of an LceBconv2d of a file that LCE wrote as booleans (out, size), True for -1.
 
-    Args:
-        model: the file.
-        operator: the binary convolution.
-        size: the number of weights of a filter; the file pads each position to whole words of 32 bits.
+    The file pads the channels of each position to whole words of 32 bits; how many there are, the operator says.
     """
     kernel = model.tensors[operator.inputs[1]]
     out, height, width, words = kernel.shape
-    channels, rest = divmod(size, height * width)
-    if rest or words != -(-channels // 32):
-        return None
+    channels = flexbuffers.Loads(operator.options)["channels_in"]
     bits = np.unpackbits(kernel.data, bitorder="little").reshape(out, height, width, 32 * words)
-    return bits[..., :channels].reshape(out, size).astype(bool)
+    return bits[..., :channels].reshape(out, -1).astype(bool)
 
 
 def row(model: Model, operator: Operator) -> LayerReport:

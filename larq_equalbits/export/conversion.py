@@ -52,7 +52,11 @@ def _why_float(leaf: Leaf, from_file: str) -> str:
 
 
 def _fingerprint(negative: np.ndarray) -> tuple[tuple[int, ...], bytes]:
-    return negative.shape, np.packbits(negative).tobytes()
+    """What tells kernels apart whose filters, (out, n) with True for -1, may each be given the other sign.
+
+    LCE turns a filter over where a negative factor comes after it and before a sign.
+    """
+    return negative.shape, np.packbits(negative ^ negative[:, :1]).tobytes()
 
 
 def _binary_kernels(leaf: Leaf) -> list[np.ndarray]:
@@ -64,28 +68,58 @@ def _binary_kernels(leaf: Leaf) -> list[np.ndarray]:
     return [kernel.reshape(-1, kernel.shape[-1]) for kernel in found]
 
 
-def _owners(model: Model, leaves: list[Leaf]) -> dict[int, Leaf]:
-    """The leaf of each operator with weights, by the operator's position.
+def _binary_owners(model: Model, leaves: list[Leaf]) -> tuple[dict[int, Leaf], dict[str, Leaf]]:
+    """The leaf of each binary convolution, by the operator's position; and which leaf computes for which other.
 
-    A binary convolution is known by its bits, everything else by its name scope, and what computes an output of the
-    model (which carries the output's name) by the number of its weights. Where layers are alike they take their
-    operators in the order of the model.
+    The converter merges two layers of equal kernels that take the same input: one operator then computes both.
+
+    Its bits tell. Among leaves of equal bits the scope in the name of its input or output does, as far as one is left
+    in it: the input is often named after the layer itself, the output after the next one, whose sign it takes too.
     """
-    waiting: dict[Any, list[Leaf]] = {}
+    alike: dict[Any, dict[str, Leaf]] = {}
     for leaf in leaves:
         for kernel in _binary_kernels(leaf):
-            waiting.setdefault(_fingerprint(kernel.T < 0), []).append(leaf)
-    sizes = sorted({shape[1] for shape, _ in waiting})
-    owners: dict[int, Leaf] = {}
-    nameless: list[tuple[int, list[Leaf]]] = []
+            alike.setdefault(_fingerprint(kernel.T < 0), {})[leaf.name] = leaf
+    found: dict[Any, list[int]] = {}
     for position, operator in enumerate(model.operators):
         if operator.name == lce.BINARY_OPERATOR:
-            found = (auditing.filters(model, operator, size) for size in sizes)
-            candidates = [waiting.get(_fingerprint(bits)) for bits in found if bits is not None]
-            for same_bits in filter(None, candidates):
-                owners[position] = same_bits.pop(0) if len(same_bits) > 1 else same_bits[0]
-        elif auditing.has_weights(operator):
-            scoped = [leaves[number] for number in auditing.scopes(model, operator) if number < len(leaves)]
+            found.setdefault(_fingerprint(auditing.filters(model, operator)), []).append(position)
+    owners: dict[int, Leaf] = {}
+    merged: dict[str, Leaf] = {}
+    for fingerprint in found.keys() & alike.keys():
+        candidates = alike[fingerprint]
+        taken: dict[str, list[int]] = {name: [] for name in candidates}
+        for position in found[fingerprint]:
+            operator = model.operators[position]
+            for tensor in (operator.inputs[0], operator.outputs[0]):
+                numbers = [n for n in auditing.scopes(model, tensor) if n < len(leaves)]
+                named = [leaves[number].name for number in numbers if leaves[number].name in taken]
+                if named:
+                    break
+            taken[min(named or taken, key=lambda name: len(taken[name]))].append(position)
+        for name, positions in taken.items():
+            # A layer whose sign the converter merged with that of another has no scope left.
+            richest = max(taken.values(), key=len)
+            if not positions and len(richest) > 1:
+                positions.append(richest.pop())
+            owners.update(dict.fromkeys(positions, candidates[name]))
+        first = owners[found[fingerprint][0]]
+        merged.update({name: first for name, positions in taken.items() if not positions})
+    return owners, merged
+
+
+def _owners(model: Model, leaves: list[Leaf]) -> tuple[dict[int, Leaf], dict[str, Leaf]]:
+    """The leaf of each operator with weights, by the operator's position; and which leaf computes for which other.
+
+    A binary convolution is known by its bits, everything else by its name scope, and what computes an output of the
+    model (which carries the output's name) by the number of its weights.
+    """
+    owners, merged = _binary_owners(model, leaves)
+    nameless: list[tuple[int, list[Leaf]]] = []
+    for position, operator in enumerate(model.operators):
+        if operator.name != lce.BINARY_OPERATOR and auditing.has_weights(operator):
+            numbers = auditing.scopes(model, operator.outputs[0])
+            scoped = [leaves[number] for number in numbers if number < len(leaves)]
             # A fused operator carries the scopes of all its layers, as far as the converter leaves their names: the one
             # with a kernel is meant.
             with_kernel = sorted(filter(_kernel_size, scoped), key=lambda leaf: not leaf.kernels)
@@ -99,7 +133,7 @@ def _owners(model: Model, leaves: list[Leaf]) -> dict[int, Leaf]:
         alike = [leaf for leaf in leaves if id(leaf) not in taken and _kernel_size(leaf) == weights]
         if alike or scoped:
             owners[position] = (alike or scoped)[0]
-    return owners
+    return owners, merged
 
 
 def _kernel_size(leaf: Leaf) -> int:
@@ -113,7 +147,7 @@ def _kernel_size(leaf: Leaf) -> int:
 
 
 def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerReport]:
-    owners = _owners(model, leaves)
+    owners, merged = _owners(model, leaves)
     owned: dict[str, list[Operator]] = {}
     rows: list[LayerReport] = []
     for position, operator in enumerate(model.operators):
@@ -126,6 +160,20 @@ def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerRepo
     for leaf in leaves:
         if leaf.name in owned:
             rows.append(_row(model, leaf, owned[leaf.name], float_layers))
+        elif leaf.name in merged:
+            rewrite = [*leaf.rewrite, f"computed by {merged[leaf.name].name}, which is the same"]
+            rows.append(
+                LayerReport(
+                    leaf.name,
+                    lce.BINARY_OPERATOR,
+                    True,
+                    0,
+                    "1 bit",
+                    "",
+                    ", ".join(rewrite),
+                    leaf.expected,
+                )
+            )
         elif leaf.kernels:
             reason = "its operator could not be found in the file"
             rows.append(
@@ -238,6 +286,7 @@ def convert(
         content = to_bytes(served, tf.as_dtype(input_type), tf.as_dtype(output_type))
     leaves = list(lowering.leaves.values())
     report = ConversionReport(content, _rows(read_model(content), leaves, float_layers), None, float_layers)
+    _check_inputs(report, leaves)
     failed = [layer for layer in report.layers if layer.expected and not layer.binary]
     if strict and failed:
         reasons = "; ".join(
@@ -251,6 +300,19 @@ def convert(
     if path is not None:
         save(report, path)
     return report
+
+
+def _check_inputs(report: ConversionReport, leaves: list[Leaf]) -> None:
+    """Refuses a file in which the input of a layer is two values where Keras has others: it is another network."""
+    binary = {row.name for row in report.layers if row.binary}
+    for leaf in leaves:
+        quantizer = getattr(leaf.layer, "input_quantizer", None)
+        if leaf.name in binary and quantizer is not None and not has_binary_input(leaf.layer):
+            raise ConversionError(
+                f"the layer {leaf.name} became a binary operator, but its input quantizer, "
+                f"{type(quantizer).__name__}, gives {quantizer.precision} bits: the file would be another network. "
+                "Use ste_sign; or Larq's ste_tern with the rewrite not_binary and without ternary_weight_networks."
+            )
 
 
 def _check_tolerance(tolerance: float) -> None:

@@ -62,11 +62,19 @@ class Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Operator:
-    """An operator of the file: its name and the indices of its tensors (-1 for an input that is left out)."""
+    """An operator of the file.
+
+    Attributes:
+        name: its name.
+        inputs: the indices of its tensors, -1 for an input that is left out.
+        outputs: the same.
+        options: the bytes of a custom operator's options; of LCE's operators a flexbuffer.
+    """
 
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    options: bytes = dataclasses.field(default=b"", repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +199,9 @@ def read_model(content: bytes) -> Model:
         for index in (*inputs, *outputs):
             if not -1 <= index < len(tensors):
                 raise ValueError(f"an operator names the tensor {index} of {len(tensors)}")
-        operators.append(Operator(names[operator.OpcodeIndex()], inputs, outputs))
+        length = reader.length(operator, "CustomOptions", 1)
+        options = operator.CustomOptionsAsNumpy().tobytes() if length else b""
+        operators.append(Operator(names[operator.OpcodeIndex()], inputs, outputs, options))
     return Model(
         tensors,
         operators,

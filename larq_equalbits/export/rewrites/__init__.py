@@ -9,6 +9,7 @@ from larq_equalbits.export.rewrites import (
     before_sign,
     convolution,
     next_to_zero,
+    not_binary,
     pooling,
     zero_filters,
 )
@@ -23,6 +24,7 @@ REWRITES: Mapping[str, Rewrite] = {
     "conv1d": convolution.apply_conv1d,
     "separable": convolution.apply_separable,
     "ternary_batch_norm": batch_norm.apply,
+    "not_binary": not_binary.apply,
 }
 
 

@@ -1,0 +1,164 @@
+"""Networks of many shapes against Keras: what a trained network may have and a fresh one has not."""
+
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import export
+from larq_equalbits._errors import ConversionError
+
+layers = tf.keras.layers
+
+
+def binary(filters=8, size=3, **options):
+    chosen = {"input_quantizer": "ste_sign", "kernel_quantizer": "bi_half", "use_bias": False, **options}
+    return larq.layers.QuantConv2D(filters, size, **chosen)
+
+
+def ones(filters=8, size=1, **options):
+    return binary(filters, size, kernel_quantizer="ste_sign", kernel_initializer="ones", **options)
+
+
+def negative_factors(**padding):
+    inputs = tf.keras.Input((8, 8, 32))
+    x = layers.BatchNormalization()(binary(48, name="first", **padding)(inputs))
+    return tf.keras.Model(inputs, layers.GlobalAveragePooling2D()(binary(name="second")(x)))
+
+
+def negative_factors_over_pruned_kernels():
+    from larq_equalbits import pruning
+
+    inputs = tf.keras.Input((8, 8, 32))
+    x = pruning.PrunedBinary(binary(48, name="first"), sparsity=0.5)(inputs)
+    x = binary(name="second")(layers.BatchNormalization()(x))
+    return tf.keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+
+
+def all_ones_of_two_sizes():
+    inputs = tf.keras.Input((8, 8, 64))
+    branches = [ones(name=f"of_{count}")(inputs[..., :count]) for count in (40, 50)]
+    return tf.keras.Model(inputs, layers.Concatenate()(branches))
+
+
+def one_bit_apart():
+    inputs = tf.keras.Input((8, 8, 32))
+    first, second = ones(name="first"), ones(name="second")
+    outputs = [first(inputs), second(inputs)]
+    kernel = np.ones((1, 1, 32, 8), "float32")
+    kernel[0, 0, 3, 2] = -1
+    second.set_weights([kernel])
+    return tf.keras.Model(inputs, layers.Concatenate()(outputs))
+
+
+def equal_kernels_on_one_input():
+    inputs = tf.keras.Input((8, 8, 32))
+    branches = [ones(name=name)(inputs) for name in ("first", "second")]
+    return tf.keras.Model(inputs, layers.Concatenate()(branches))
+
+
+def equal_kernels_one_after_the_other():
+    inputs = tf.keras.Input((8, 8, 32))
+    x = layers.BatchNormalization()(ones(32, name="first")(inputs))
+    return tf.keras.Model(inputs, ones(32, name="second")(x))
+
+
+def a_shared_layer_and_its_equal():
+    inputs = x = tf.keras.Input((8, 8, 32))
+    shared = ones(32, name="first")
+    for _ in range(2):
+        x = layers.BatchNormalization()(shared(x))
+    return tf.keras.Model(inputs, ones(32, name="second")(x))
+
+
+# name: (network, how many operators each binary layer has)
+SHAPES = {
+    "negative factors, valid": (lambda: negative_factors(), {"first": 1, "second": 1}),
+    "negative factors, padded with ones": (
+        lambda: negative_factors(padding="same", pad_values=1),
+        {"first": 1, "second": 1},
+    ),
+    "negative factors, padded with zeros": (
+        lambda: negative_factors(padding="same"),
+        {"first": 1, "second": 1},
+    ),
+    "negative factors, pruned": (negative_factors_over_pruned_kernels, {"first": 2, "second": 1}),
+    "all ones of two sizes": (all_ones_of_two_sizes, {"of_40": 1, "of_50": 1}),
+    "one bit apart": (one_bit_apart, {"first": 1, "second": 1}),
+    "equal kernels on one input": (equal_kernels_on_one_input, {"first": 1, "second": 1}),
+    "equal kernels one after the other": (equal_kernels_one_after_the_other, {"first": 1, "second": 1}),
+    "a shared layer and its equal": (a_shared_layer_and_its_equal, {"first": 2, "second": 1}),
+}
+
+
+def as_if_trained(model):
+    generator = np.random.default_rng(2)
+    for layer in model._flatten_layers():
+        if isinstance(layer, layers.BatchNormalization):
+            for name in ("gamma", "beta", "moving_mean"):
+                variable = getattr(layer, name)
+                variable.assign(generator.normal(size=variable.shape))
+            layer.moving_variance.assign(generator.uniform(0.5, 2, size=layer.moving_variance.shape))
+    return model
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_network_converts_and_answers_as_keras_does(name):
+    tf.keras.utils.set_random_seed(0)
+    build, expected = SHAPES[name]
+    model = as_if_trained(build())
+    inputs = np.random.default_rng(1).normal(size=(24, *model.input_shape[1:])).astype("float32")
+    report = export.convert(model, verify_on=inputs)
+    assert report.verification.max_abs_diff <= 1e-4
+    rows = {layer.name.split("/")[-1]: layer for layer in report.layers}
+    assert rows.keys() == expected.keys()
+    assert all(row.binary and row.weights == "1 bit" and not row.reason for row in rows.values())
+    assert {name: row.operator.count("LceBconv2d") for name, row in rows.items()} == expected
+
+
+def test_what_the_converter_merged_is_counted_once():
+    report = export.convert(equal_kernels_on_one_input())
+    first, second = report.layers
+    assert first.bytes > 0 and second.bytes == 0
+    assert second.rewrite == "computed by first, which is the same"
+    operators = export.audit(report.tflite).operators
+    assert operators["LceBconv2d"] == 1
+
+
+def reading(quantizer):
+    inputs = tf.keras.Input((8, 8, 32))
+    return tf.keras.Model(inputs, binary(input_quantizer=quantizer, name="only")(inputs))
+
+
+def read_by_a_layer(quantizer):
+    inputs = tf.keras.Input((8, 8, 32))
+    return tf.keras.Model(inputs, binary(input_quantizer=None, name="only")(quantizer(inputs)))
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (lambda: reading("ste_tern"), "input not binary: ste_tern gives 2 bits"),
+        (lambda: reading("dorefa_quantizer"), "input not binary: do_re_fa gives 2 bits"),
+        (
+            lambda: read_by_a_layer(larq.quantizers.SteTern(0.5)),
+            "no input quantizer: its input is float (1/32)",
+        ),
+    ],
+)
+def test_an_input_of_other_values_than_a_sign_keeps_them(model, reason):
+    inputs = np.random.default_rng(1).normal(size=(8, 8, 8, 32)).astype("float32")
+    inputs[0, 0, 0, :3] = [0.05, -0.05, 0.0]
+    built = model()
+    report = export.convert(built)
+    # Not the largest output of a whole image: rounding decides between equal ones.
+    assert export.verify(built, report.tflite, inputs).max_abs_diff <= 1e-4
+    (only,) = report.layers
+    assert (only.binary, only.expected, only.reason.partition(";")[0]) == (False, False, reason)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_binary_operator_on_an_input_of_three_values_is_refused(strict):
+    for quantizer in ("ste_tern", larq.quantizers.SteTern(ternary_weight_networks=True)):
+        with pytest.raises(ConversionError, match=r"only .* gives 2 bits"):
+            export.convert(reading(quantizer), strict=strict, rewrites=[])
