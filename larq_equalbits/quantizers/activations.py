@@ -15,9 +15,10 @@ class FastSteSign(larq.quantizers.SteSign):
     The gradient passes where \(|x|\) is at most `clip_value`, everywhere if that is None. It is a product with 0 or 1
     where Larq selects, which takes a large map of activations twice as long.
 
-    Args:
-        clip_value: where the gradient ends, a positive number, or None.
-        **kwargs: those of a Larq quantizer.
+    Takes the arguments of Larq's quantizer:
+
+    - clip_value: where the gradient ends, a positive number, or None.
+    - **kwargs: those of a Larq quantizer.
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -40,8 +41,9 @@ class FastApproxSign(larq.quantizers.ApproxSign):
 
     The gradient is \(2 - 2|x|\) where that is positive, else 0 (Bi-Real Net), in a third of the time that Larq takes.
 
-    Args:
-        **kwargs: those of a Larq quantizer.
+    Takes the arguments of Larq's quantizer:
+
+    - **kwargs: those of a Larq quantizer.
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
