@@ -77,6 +77,14 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
+def holds(path: str | os.PathLike[str], *keys: str) -> bool:
+    """Whether the file `path` is a JSON object with these keys, by which a file of ours is told from another's."""
+    try:
+        return set(keys) <= set(read_json(path))
+    except (InputError, OSError):
+        return False
+
+
 def plain_name(argument: str, name: str) -> str:
     """`name`, which must be that of a single, ordinary file or folder.
 

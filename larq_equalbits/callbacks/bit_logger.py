@@ -167,7 +167,8 @@ class BitLogger(tf.keras.callbacks.ProgbarLogger):
 
     def _check(self) -> None:
         self._kernels()
-        if self.probe is not None:
+        # A model that was built before training is checked twice; the probe runs it only once.
+        if self.probe is not None and self._activations is None:
             self._activations = ActivationProbe(self.model, self.probe)
 
     def _start(self) -> None:

@@ -8,6 +8,7 @@ import click
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError
+from larq_equalbits.cli.sources import trust_option
 
 #: So much of a test set is taken whole, in bytes.
 _LARGEST_BYTES = 2**30
@@ -139,11 +140,7 @@ def _names(paths: list[Path]) -> list[str]:
     help="The runtime's wheel for the device, or a folder with wheels. Default: what scripts/build_runtime.sh made in "
     "this clone, or else the published one.",
 )
-@click.option(
-    "--trust",
-    is_flag=True,
-    help="Load a Keras model that could run code of whoever wrote it (Lambda layers).",
-)
+@trust_option
 @click.option("--prefix", default="", help='Words before the program on the device, such as "taskset f0".')
 @click.option(
     "--flag", "flags", multiple=True, help="More options for the program, such as --flag=--use_xnnpack=false."

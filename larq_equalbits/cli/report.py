@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
+from larq_equalbits.cli.sources import trust_option
+
 
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write  [default: RUN/report.html].")
-@click.option(
-    "--trust", is_flag=True, help="Load a model that could run code of whoever wrote it (Lambda layers)."
-)
+@trust_option
 @click.option("--json", "as_json", is_flag=True, help='Print {"report": PATH} instead of a sentence.')
 def command(run: Path, out: Path | None, trust: bool, as_json: bool) -> None:
     """Write a page about the run folder RUN: its layers, its bits, its settings.

@@ -10,16 +10,18 @@ import click
 
 from larq_equalbits._errors import InputError
 
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Load a Keras model that could run code of whoever wrote it (Lambda layers).",
+)
+
 
 def compared_options(command: Callable[..., None]) -> Callable[..., None]:
     """The argument SOURCE and the options of whatever compares a file with a Keras model on a data set."""
     options = (
         click.argument("source", type=click.Path(path_type=Path)),
-        click.option(
-            "--trust",
-            is_flag=True,
-            help="Load a model that could run code of whoever wrote it (Lambda layers).",
-        ),
+        trust_option,
         click.option("--best", is_flag=True, help="Take the run's best model, not its last."),
         click.option(
             "--dataset",

@@ -83,17 +83,10 @@ def check_target(path: str | os.PathLike[str]) -> None:
         with target.open("rb") as file:
             if file.read(8)[4:] != b"TFL3":
                 raise InputError(f"path must be new or that of a .tflite, but {target} is another file.")
-    if beside.exists() and not {"sha256", "report"} <= set(_ours(beside)):
+    if beside.exists() and not _files.holds(beside, "sha256", "report"):
         raise InputError(
             f"path must leave {beside} as it is, which `convert` did not write: choose another name for the .tflite."
         )
-
-
-def _ours(path: Path) -> dict[str, Any]:
-    try:
-        return _files.read_json(path)
-    except InputError:
-        return {}
 
 
 def source_of(tflite: str | os.PathLike[str]) -> str | None:

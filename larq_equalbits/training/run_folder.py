@@ -117,10 +117,7 @@ def is_run(folder: Path) -> bool:
 def _is_ours(path: Path) -> bool:
     """Whether a file that `convert` or `report` may have written is one of theirs."""
     if path.suffix == ".json":
-        try:
-            return {"sha256", "report"} <= set(_files.read_json(path))
-        except InputError:
-            return False
+        return _files.holds(path, "sha256", "report")
     return path.is_file()
 
 

@@ -18,7 +18,6 @@ bool read_options(char** keys, char** values, size_t count, Options* options, st
       options->ternary = value == "1";
     } else if (key == "kernel") {
       options->kernel = value == "auto" ? best_kernel() : find_kernel(value.c_str());
-      options->kernel_named = value != "auto";
       if (options->kernel == nullptr) {
         *error = "larq-equalbits: option kernel is '" + value + "'; this processor can use auto," + kernel_names();
         return false;

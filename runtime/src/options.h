@@ -11,7 +11,6 @@ namespace lqe {
 struct Options {
   bool ternary = true;             // fuse the two halves of a pruned convolution
   const Kernel* kernel = nullptr;  // the kernel that counts bits
-  bool kernel_named = false;       // by name: every convolution uses it
 };
 
 // Reads `count` pairs of strings. Answers false and sets `error` to one line where an option or a value is unknown.
