@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError, WorkError, require
+from larq_equalbits._errors import InputError, WorkError, invalid, require
 from larq_equalbits.tuning.oracles import Resilient
 
 TUNER, ADDRESS, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
@@ -29,7 +29,7 @@ def role() -> str:
     """ "chief", "worker" or "single", as keras-tuner's environment variables say.
 
     Raises:
-        InputError: only some of the variables are set.
+        InputError: only some of the variables are set, or the port is none.
     """
     given = [name for name in (TUNER, ADDRESS, PORT) if os.environ.get(name)]
     if ADDRESS not in given and PORT not in given:
@@ -37,6 +37,9 @@ def role() -> str:
     if len(given) < 3:
         missing = [name for name in (TUNER, ADDRESS, PORT) if name not in given]
         raise InputError(f"{', '.join(missing)} must be set too, as {', '.join(given)} is.")
+    port = os.environ[PORT]
+    if not (port.isdecimal() and 0 < int(port) < 2**16):
+        raise invalid(PORT, port, "a port from 1 to 65535")
     return "chief" if "chief" in os.environ[TUNER] else "worker"
 
 
