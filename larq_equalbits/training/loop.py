@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from tensorflow.python.framework import config as framework_config
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError
-from larq_equalbits._keras.loading import load_model
+from larq_equalbits._keras.loading import load_weights
 from larq_equalbits.data import Data, tfds_folder
 from larq_equalbits.training import building, distribution, run_folder
 from larq_equalbits.training.run_folder import Recorder, Run
@@ -128,8 +126,11 @@ def train(
                 )
         if chief:
             with tfds_folder.streaming(settings.dataset, settings.data_dir):
-                # Several machines would all have to take part in a test of their common model.
-                _evaluate(None if distributed else model, images, recorder, trust=not resume)
+                if distributed:
+                    # Several machines would all have to take part in a test of their common model.
+                    model = building.build(settings, plan, images, build)
+                    building.compile_model(model, plan, rate)
+                _evaluate(model, images, recorder)
         distribution.wait_for_all(strategy)
     return Run.load(folder)
 
@@ -166,38 +167,20 @@ def _surroundings(settings: Settings) -> Iterator[None]:
             framework_config.disable_op_determinism()
 
 
-def _load_weights(model: tf.keras.Model, path: Path) -> None:
-    """Takes the weights alone from a saved model: whatever else the file holds is not looked at."""
-    try:
-        model.load_weights(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} must be the model of this run, but is damaged: {error}.") from error
-
-
-def _evaluate(model: tf.keras.Model | None, images: Data, recorder: Recorder, trust: bool) -> None:
-    """Tests what the files hold: in `model`, which is traced for it, or else in models of their own.
-
-    Args:
-        trust: whether this process wrote the files; a run that goes on may have come from elsewhere.
-    """
+def _evaluate(model: tf.keras.Model, images: Data, recorder: Recorder) -> None:
+    """Tests what the files hold, as weights of `model`: a resumed run may come from somewhere else, so that its saved
+    models are not loaded as a whole, which could run code."""
     epochs, best = recorder.state.epoch, recorder.state.best
     results: dict[str, Any] = {"epochs": epochs, "best_epoch": best[1] if best else None}
-    if model is None:
-        tested = load_model(recorder.folder / run_folder.LAST, trust=trust)
-    else:
-        tested = model
-        # A callback may have changed the weights when the training ended.
-        _load_weights(tested, recorder.folder / run_folder.LAST)
-    last = tested.evaluate(images.test, verbose=0)
+    # A callback may have changed the weights when the training ended.
+    load_weights(model, recorder.folder / run_folder.LAST)
+    last = model.evaluate(images.test, verbose=0)
     best_is_last = best is not None and best[1] == epochs - 1
     if not best_is_last:
-        if model is None:
-            tested = load_model(recorder.folder / run_folder.BEST, trust=trust)
-        else:
-            _load_weights(tested, recorder.folder / run_folder.BEST)
+        load_weights(model, recorder.folder / run_folder.BEST)
     for prefix, values in (
         ("", last),
-        ("best_", last if best_is_last else tested.evaluate(images.test, verbose=0)),
+        ("best_", last if best_is_last else model.evaluate(images.test, verbose=0)),
     ):
         results.update(zip((f"{prefix}test_loss", f"{prefix}test_accuracy"), values, strict=True))
     _files.write_text(recorder.folder / run_folder.RESULTS, json.dumps(results, indent=2) + "\n")

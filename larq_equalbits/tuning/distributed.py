@@ -1,12 +1,15 @@
 """Chief and workers: keras-tuner's own service over gRPC, with signs of life, and workers on this machine."""
 
 import contextlib
+import ipaddress
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
@@ -58,6 +61,8 @@ def alone(folder: Path) -> Iterator[None]:
 def served(oracle: Resilient, address: str) -> Iterator[tuple[int, Callable[[], bool]]]:
     """Serves the oracle at `address` ("host:port", port 0 for any); yields the port and whether all is done.
 
+    Warns where other machines reach the address: the service knows no password.
+
     Raises:
         InputError: nothing can be served there.
     """
@@ -74,6 +79,13 @@ def served(oracle: Resilient, address: str) -> Iterator[tuple[int, Callable[[], 
         raise InputError(
             f"{ADDRESS} and {PORT} must be an address of this machine, free, but {error}"
         ) from error
+    host = address.rpartition(":")[0]
+    if not _is_loopback(host):
+        warnings.warn(
+            f"whoever reaches {host} port {port} can take this sweep's trials and report results: leave it open inside "
+            f"your own network only, or set {ADDRESS} to 127.0.0.1 and connect the workers by ssh -L.",
+            stacklevel=2,
+        )
     oracle.serving = True
 
     def done() -> bool:
@@ -87,6 +99,15 @@ def served(oracle: Resilient, address: str) -> Iterator[tuple[int, Callable[[], 
     finally:
         server.stop(1).wait()
         oracle.serving = False
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether this machine alone reaches `host`, a name or an address."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None)
+    except OSError:
+        return False
+    return all(ipaddress.ip_address(str(each[4][0]).partition("%")[0]).is_loopback for each in found)
 
 
 class SignsOfLife:
