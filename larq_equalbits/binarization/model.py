@@ -12,6 +12,7 @@ from larq_equalbits._keras import building, cloning
 from larq_equalbits._keras.quantizers import resolve
 from larq_equalbits.binarization import layers, tracing
 from larq_equalbits.binarization.changes import BinarizationReport, LayerChange
+from larq_equalbits.binarization.ends import find as find_ends
 from larq_equalbits.export.graph import leaves
 from larq_equalbits.pruning.wrapper import is_pruned
 from larq_equalbits.zoo.arguments import is_clipped
@@ -47,8 +48,8 @@ def binarize(
     and what was not, and why; a saved model does not keep it.
 
     The first and the last layer stay float: those that no other layer with a kernel precedes, and that none follows
-    (of several inputs or outputs, those of each). Of a subclassed model that calls its layers inside a `tf.function`
-    of its own, they are the first and the last in the order of the attributes.
+    (of several inputs or outputs, those of each), at inference or in training. So does a layer that is called by
+    neither, since it may be one of them.
 
     A ReLU makes a poor input of a sign: it is never negative, so that every code would be +1. Where a ReLU (a layer,
     an activation of a layer, or `tf.nn.relu` in a functional model) reaches a binary input directly, or through
@@ -151,13 +152,13 @@ def _decide(
         for name, layer in named.items()
         if layers.kernel_size(layer) or (layers.has_twin(layer) and not layer.built)
     }
-    first, last = trace.ends(layer for layer in weighted.values() if layer.built)
+    ends = find_ends(model, (layer for layer in weighted.values() if layer.built))
     skipped, chosen = _chosen("skip", skip, weighted), _chosen("only", only, weighted)
     decisions: dict[int, _Decision] = {}
     for layer in weighted.values():
         decision = decisions[id(layer)] = _Decision()
         was_binary = layers.is_binary(layer)
-        ends = [word for word, group in (("first", first), ("last", last)) if id(layer) in group]
+        end = [word for word, group in (("first", ends.first), ("last", ends.last)) if id(layer) in group]
         if not layers.has_twin(layer):
             decision.reasons.append(f"Larq has no layer for {type(layer).__name__}")
         elif not layer.built:
@@ -166,13 +167,15 @@ def _decide(
             decision.reasons.append("not among only")
         elif skipped is not None and id(layer) in skipped:
             decision.reasons.append("in skip")
-        elif ends and skip is None and only is None and not was_binary:
-            decision.reasons.append(f"{' and '.join(ends)} layer")
+        elif end and skip is None and only is None and not was_binary:
+            decision.reasons.append(f"{' and '.join(end)} layer")
+        elif id(layer) not in ends.called and skip is None and only is None and not was_binary:
+            decision.reasons.append("not called when the model is, so that it may be a first or a last layer")
         else:
             decision.binary = True
             if was_binary and layer.input_quantizer is None:
                 decision.reasons.append("input was float")
-            elif id(layer) in first and not getattr(layer, "input_quantizer", None):
+            elif id(layer) in ends.first and not getattr(layer, "input_quantizer", None):
                 decision.reasons.append("takes the model's input")
             else:
                 decision.input_quantizer = input_quantizer
