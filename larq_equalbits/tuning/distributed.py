@@ -1,19 +1,22 @@
 """Chief and workers: keras-tuner's own service over gRPC, with signs of life, and workers on this machine."""
 
 import contextlib
+import ipaddress
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError, WorkError, require
+from larq_equalbits._errors import InputError, WorkError, invalid, require
 from larq_equalbits.tuning.oracles import Resilient
 
 TUNER, ADDRESS, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
@@ -29,7 +32,7 @@ def role() -> str:
     """ "chief", "worker" or "single", as keras-tuner's environment variables say.
 
     Raises:
-        InputError: only some of the variables are set.
+        InputError: only some of the variables are set, or the port is none.
     """
     given = [name for name in (TUNER, ADDRESS, PORT) if os.environ.get(name)]
     if ADDRESS not in given and PORT not in given:
@@ -37,6 +40,9 @@ def role() -> str:
     if len(given) < 3:
         missing = [name for name in (TUNER, ADDRESS, PORT) if name not in given]
         raise InputError(f"{', '.join(missing)} must be set too, as {', '.join(given)} is.")
+    port = os.environ[PORT]
+    if not (port.isdecimal() and 0 < int(port) < 2**16):
+        raise invalid(PORT, port, "a port from 1 to 65535")
     return "chief" if "chief" in os.environ[TUNER] else "worker"
 
 
@@ -55,6 +61,8 @@ def alone(folder: Path) -> Iterator[None]:
 def served(oracle: Resilient, address: str) -> Iterator[tuple[int, Callable[[], bool]]]:
     """Serves the oracle at `address` ("host:port", port 0 for any); yields the port and whether all is done.
 
+    Warns where other machines reach the address: the service knows no password.
+
     Raises:
         InputError: nothing can be served there.
     """
@@ -71,6 +79,13 @@ def served(oracle: Resilient, address: str) -> Iterator[tuple[int, Callable[[], 
         raise InputError(
             f"{ADDRESS} and {PORT} must be an address of this machine, free, but {error}"
         ) from error
+    host = address.rpartition(":")[0]
+    if not _is_loopback(host):
+        warnings.warn(
+            f"whoever reaches {host} port {port} can take this sweep's trials and report results: leave it open inside "
+            f"your own network only, or set {ADDRESS} to 127.0.0.1 and connect the workers by ssh -L.",
+            stacklevel=2,
+        )
     oracle.serving = True
 
     def done() -> bool:
@@ -84,6 +99,15 @@ def served(oracle: Resilient, address: str) -> Iterator[tuple[int, Callable[[], 
     finally:
         server.stop(1).wait()
         oracle.serving = False
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether this machine alone reaches `host`, a name or an address."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None)
+    except OSError:
+        return False
+    return all(ipaddress.ip_address(str(each[4][0]).partition("%")[0]).is_loopback for each in found)
 
 
 class SignsOfLife:
