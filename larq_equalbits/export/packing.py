@@ -109,7 +109,7 @@ def packed_bits(negative: np.ndarray) -> np.ndarray:
 class _Kernels:
     """The kernels of one graph that are stored small, each once however many layers share it."""
 
-    def __init__(self, model: Any, graph: Any, form: str, shared: dict[Any, list[int]]) -> None:
+    def __init__(self, model: Any, graph: Any, form: str, shared: dict[bytes, int]) -> None:
         self.writer = writing.Graph(model, graph)
         self.graph = graph
         self.form = form
@@ -124,28 +124,30 @@ class _Kernels:
         forms = ["bits", "int8"] if self.form == "bits" else ["int8"]
         return next((form for form in forms if codes.bytes(form) < size), "")
 
-    def produce(self, key: Any, tensor: int, codes: Codes, form: str) -> list[Any]:
+    def produce(self, tensor: int, codes: Codes, form: str) -> list[Any]:
         """Operators that make the tensor, whose constant is taken away, from small constants."""
         kernel = self.graph.tensors[tensor]
         kernel.buffer = 0
         name = kernel.name.decode() if isinstance(kernel.name, bytes) else kernel.name
         if form == "int8":
-            return self._integers(key, name, tensor, codes)
-        return self._bits(key, name, tensor, codes)
+            return self._integers(name, tensor, codes)
+        return self._bits(name, tensor, codes)
 
-    def _constants(self, key: Any, arrays: list[np.ndarray]) -> list[int]:
-        if key not in self.shared:
-            self.shared[key] = [self.writer.buffer(array) for array in arrays]
-        return self.shared[key]
+    def _buffer(self, array: np.ndarray) -> int:
+        # Normalizations give each use of a shared layer a kernel of its own, of the same codes.
+        octets = array.tobytes()
+        if octets not in self.shared:
+            self.shared[octets] = self.writer.buffer(array)
+        return self.shared[octets]
 
-    def _integers(self, key: Any, name: str, tensor: int, codes: Codes) -> list[Any]:
-        (buffer,) = self._constants(key, [codes.values])
+    def _integers(self, name: str, tensor: int, codes: Codes) -> list[Any]:
+        buffer = self._buffer(codes.values)
         stored = self.writer.tensor(f"{name}/int8", codes.values.shape, "INT8", buffer)
         self.writer.scaled(stored, codes.scales, codes.axis)
         version = _DEQUANTIZE if codes.scales.size == 1 else _DEQUANTIZE_BY_FILTER
         return [self.writer.operator("DEQUANTIZE", version, [stored], tensor)]
 
-    def _bits(self, key: Any, name: str, tensor: int, codes: Codes) -> list[Any]:
+    def _bits(self, name: str, tensor: int, codes: Codes) -> list[Any]:
         shape = codes.values.shape
         signs = [codes.values < 0]
         factors = codes.scales
@@ -155,7 +157,6 @@ class _Kernels:
         elif codes.empty.any():
             factors = np.where(codes.empty, np.float32(0), factors)
         words = [packed_bits(sign) for sign in signs]
-        *buffers, scales = self._constants(key, [*words, factors])
         steps: list[tuple[str, list[int]]] = []
         operators: list[Any] = []
 
@@ -164,8 +165,8 @@ class _Kernels:
 
         scaled = bool((factors != 1).any())
         parts = []
-        for i, (array, buffer) in enumerate(zip(words, buffers, strict=True)):
-            stored = self.writer.tensor(f"{name}/bits{i}", array.shape, "INT32", buffer)
+        for i, array in enumerate(words):
+            stored = self.writer.tensor(f"{name}/bits{i}", array.shape, "INT32", self._buffer(array))
             parts.append(computed(f"signs{i}", last=len(words) == 1 and not scaled))
             operators.append(self.writer.operator("LceDequantize", 1, [stored], parts[-1]))
         if len(parts) == 2:
@@ -173,7 +174,9 @@ class _Kernels:
         if scaled:
             axes = [1] * len(shape)
             axes[codes.axis] = factors.size
-            steps.append(("MUL", [self.writer.tensor(f"{name}/scale", axes, "FLOAT32", scales)]))
+            steps.append(
+                ("MUL", [self.writer.tensor(f"{name}/scale", axes, "FLOAT32", self._buffer(factors))])
+            )
         current = parts[0]
         for i, (kind, inputs) in enumerate(steps):
             made = computed("sum", last=i == len(steps) - 1)
@@ -199,7 +202,7 @@ def pack(content: bytes, form: str) -> bytes:
     if writing.is_external(model):
         return content
     uses = _uses(model)
-    shared: dict[Any, list[int]] = {}
+    shared: dict[bytes, int] = {}
     changed = False
     for graph in model.subgraphs:
         kernels = _Kernels(model, graph, form, shared)
@@ -262,4 +265,4 @@ def _packed(model: Any, kernels: _Kernels, operator: Any, axis: int, uses: dict[
     if codes is None or not form:
         return []
     kernels.done[key] = index
-    return kernels.produce(key, index, codes, form)
+    return kernels.produce(index, codes, form)
