@@ -74,7 +74,7 @@ def test_every_kind_of_layer_has_a_twin(layer, shape):
         variable.assign(np.random.default_rng(0).normal(size=variable.shape))
     inputs = np.random.default_rng(1).normal(size=(2, *shape)).astype("float32")
     before = model.predict(inputs, verbose=0)
-    twin = lqe.binarize(model)
+    twin = lqe.binarize(model, only=[layer.name])
     row = rows(twin)[layer.name]
     assert (row.before, row.after) == (type(layer).__name__, f"Quant{type(layer).__name__}")
     assert (
@@ -261,7 +261,9 @@ def test_larqs_quantizers_are_replaced():
     model = larq_model()
     twin = lqe.binarize(model, "siman")
     assert {type(kernel.quantizer).__name__ for kernel in quantized_kernels(twin)} == {"SiMaN"}
-    assert len(quantized_kernels(twin)) == 5
+    assert len(quantized_kernels(twin)) == 4
+    assert rows(twin)["float_in_larq"].reason == "without a quantizer in a network of Larq's"
+    assert len(quantized_kernels(lqe.binarize(model, "siman", only=lambda layer: True))) == 5
     assert twin.get_layer("binary_first").input_quantizer is None
     assert rows(twin)["binary_first"].reason == "input was float"
     assert type(twin.get_layer("separable").input_quantizer).__name__ == "SteSign"
@@ -269,6 +271,44 @@ def test_larqs_quantizers_are_replaced():
     assert_same_weights(model, twin)
     assert {type(kernel.quantizer).__name__ for kernel in quantized_kernels(model)} != {"SiMaN"}
     assert lqe.binarize(model, input_quantizer=None).get_layer("separable").input_quantizer is None
+
+
+def blurred(trainable):
+    """As QuickNet pools: a fixed blur filter between binary convolutions."""
+    blur = L.DepthwiseConv2D(3, 2, "same", use_bias=False, trainable=trainable, name="blur")
+    options = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign", "padding": "same"}
+    layers = [
+        tf.keras.Input(IMAGE),
+        L.Conv2D(8, 3, name="stem"),
+        lq.layers.QuantConv2D(8, 3, name="one", **options),
+        blur,
+        lq.layers.QuantConv2D(8, 3, name="two", **options),
+        L.GlobalAveragePooling2D(),
+        L.Dense(2, name="head"),
+    ]
+    return tf.keras.Sequential(layers)
+
+
+@pytest.mark.parametrize("skip", [None, (), ["stem", "head"]])
+def test_a_fixed_blur_filter_of_a_larq_network_stays(skip):
+    twin = lqe.binarize(blurred(trainable=False), skip=skip)
+    assert {name for name, row in rows(twin).items() if row.binary} >= {"one", "two"}
+    assert not rows(twin)["blur"].binary and rows(twin)["blur"].reason == "frozen (trainable=False)"
+    assert type(twin.get_layer("blur")) is L.DepthwiseConv2D
+    assert not twin.get_layer("blur").trainable
+
+
+def test_a_larq_network_keeps_what_has_no_quantizer_and_a_keras_network_its_depthwise_layers():
+    assert (
+        rows(lqe.binarize(blurred(trainable=True)))["blur"].reason
+        == "without a quantizer in a network of Larq's"
+    )
+    middle = tf.keras.Sequential([L.DepthwiseConv2D(3, name="depthwise"), L.Conv2D(4, 1, name="pointwise")])
+    changes = rows(lqe.binarize(around(middle, *IMAGE)))
+    assert [row.reason for name, row in changes.items() if "depthwise" in name] == [
+        "depthwise, which LCE keeps float"
+    ]
+    assert [name.split("/")[-1] for name, row in changes.items() if row.binary] == ["pointwise"]
 
 
 def test_several_inputs_and_outputs_each_have_a_first_and_a_last():
@@ -410,7 +450,9 @@ def test_what_has_no_twin_is_reported():
 def test_frozen_layers_stay_frozen_and_precision_is_kept():
     model = convolutional()
     model.get_layer("middle").trainable = False
-    twin = lqe.binarize(model)
+    with pytest.raises(InputError, match=r"middle: frozen \(trainable=False\)"):
+        lqe.binarize(model, skip=["first", "last"])
+    twin = lqe.binarize(model, only=["middle"])
     assert not twin.get_layer("middle").trainable and twin.get_layer("first").trainable
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
