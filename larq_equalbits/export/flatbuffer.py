@@ -212,9 +212,9 @@ def read_model(content: bytes) -> Model:
         length = reader.length(operator, "CustomOptions", 1)
         options = operator.CustomOptionsAsNumpy().tobytes() if length else b""
         operators.append(Operator(names[operator.OpcodeIndex()], inputs, outputs, options))
-    outputs = _named(root, graph, "Outputs", tensors, reader)
-    inputs = _named(root, graph, "Inputs", tensors, reader)
-    for which, named in (("Outputs", outputs), ("Inputs", inputs)):
+    taken = _named(root, graph, "Inputs", tensors, reader)
+    yielded = _named(root, graph, "Outputs", tensors, reader)
+    for which, named in (("Outputs", yielded), ("Inputs", taken)):
         for index, tensor in zip(reader.numbers(graph, which), named, strict=True):
             tensors[index] = tensor
-    return Model(tensors, operators, inputs, outputs)
+    return Model(tensors, operators, taken, yielded)
