@@ -25,7 +25,7 @@ class Tensor:
 
     Attributes:
         name: its name.
-        key: the name of the input or output in Keras, from the file's signature; its own name without one.
+        key: of an input or output its name in Keras, from the file's signature; its own name without one.
         shape: with the batch of 1 in front.
         dtype: its type in numpy's words; "resource" and the like for what numpy does not know.
         bytes: the size of its constant, 0 for what is computed.
@@ -174,7 +174,7 @@ def _operator_names(model: Any, reader: _Reader) -> list[str]:
     return result
 
 
-def _tensor(tensor: Any, key: str, buffers: list[Any], sizes: list[int], reader: _Reader) -> Tensor:
+def _tensor(tensor: Any, buffers: list[Any], sizes: list[int], reader: _Reader) -> Tensor:
     quantization = tensor.Quantization()
     scaled = quantization is not None and reader.length(quantization, "Scale") > 0
     zero = scaled and reader.length(quantization, "ZeroPoint", 8) > 0
@@ -182,7 +182,7 @@ def _tensor(tensor: Any, key: str, buffers: list[Any], sizes: list[int], reader:
     buffer = buffers[tensor.Buffer()]
     return Tensor(
         name=name,
-        key=key or name,
+        key=name,
         shape=reader.numbers(tensor, "Shape"),
         dtype=_enumeration("TensorType")[tensor.Type()].lower(),
         bytes=sizes[tensor.Buffer()],
@@ -195,11 +195,25 @@ def _tensor(tensor: Any, key: str, buffers: list[Any], sizes: list[int], reader:
     )
 
 
-def _graph(graph: Any, names: list[str], keys: dict[int, str], buffers: _Buffers, reader: _Reader) -> Model:
-    tensors = [
-        _tensor(tensor, keys.get(index, ""), *buffers, reader)
-        for index, tensor in enumerate(reader.each(graph, "Tensors"))
-    ]
+def _named(root: Any, graph: Any, which: str, tensors: list[Tensor], reader: _Reader) -> list[Tensor]:
+    """The inputs or the outputs of `graph` with their keys.
+
+    One tensor may be an input and an output, or several outputs, each under a name of its own.
+    """
+    keys: dict[int, list[str]] = {}
+    for signature in reader.each(root, "SignatureDefs")[:1]:
+        for entry in reader.each(signature, which):
+            keys.setdefault(entry.TensorIndex(), []).append(_text(entry.Name()))
+    named = []
+    for index in reader.numbers(graph, which):
+        left = keys.get(index) or [tensors[index].name]
+        key = left.pop(0) if len(left) > 1 else left[0]
+        named.append(dataclasses.replace(tensors[index], key=key))
+    return named
+
+
+def _graph(graph: Any, names: list[str], buffers: _Buffers, reader: _Reader) -> Model:
+    tensors = [_tensor(tensor, *buffers, reader) for tensor in reader.each(graph, "Tensors")]
     operators = []
     for operator in reader.each(graph, "Operators"):
         inputs, outputs = reader.numbers(operator, "Inputs"), reader.numbers(operator, "Outputs")
@@ -235,11 +249,12 @@ def read_model(content: bytes) -> Model:
     for buffer in buffers:
         # A buffer beyond 2 GiB lies behind the flatbuffer and is told by its offset and size.
         sizes.append(reader.length(buffer, "Data", 1) or int(buffer.Size()))
-    keys: dict[int, str] = {}
-    for signature in reader.each(root, "SignatureDefs"):
-        for entry in (*reader.each(signature, "Inputs"), *reader.each(signature, "Outputs")):
-            keys[entry.TensorIndex()] = _text(entry.Name())
     names = _operator_names(root, reader)
-    first, *others = reader.each(root, "Subgraphs")
-    inner = [_graph(graph, names, {}, (buffers, sizes), reader) for graph in others]
-    return dataclasses.replace(_graph(first, names, keys, (buffers, sizes), reader), inner=inner)
+    graphs = reader.each(root, "Subgraphs")
+    model, *inner = (_graph(graph, names, (buffers, sizes), reader) for graph in graphs)
+    taken = _named(root, graphs[0], "Inputs", model.tensors, reader)
+    yielded = _named(root, graphs[0], "Outputs", model.tensors, reader)
+    for which, named in (("Outputs", yielded), ("Inputs", taken)):
+        for index, tensor in zip(reader.numbers(graphs[0], which), named, strict=True):
+            model.tensors[index] = tensor
+    return Model(model.tensors, model.operators, taken, yielded, inner)
