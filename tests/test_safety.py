@@ -14,8 +14,8 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from larq_equalbits import _files, export, training
-from larq_equalbits._errors import InputError
+from larq_equalbits import _files, device, export, training
+from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits._keras.loading import load_model
 from larq_equalbits._text import csv_cell, visible
 from larq_equalbits.cli import program
@@ -429,3 +429,125 @@ def test_control_c_ends_a_training_with_130_and_says_how_to_go_on(tmp_path):
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert b"--resume" in errors and b"Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("milestones", (float("nan"),)),
+        ("milestones", (-1,)),
+        ("factor", 1e308),
+        ("factor", 0),
+        ("epochs", 10**20),
+    ],
+)
+def test_a_number_out_of_its_range_is_named(argument, value):
+    with pytest.raises(InputError, match=argument):
+        SETTINGS.replace(**{argument: value}).plan()
+
+
+def test_a_billion_ratios_are_refused():
+    from larq_equalbits.tuning import ratios
+
+    with pytest.raises(InputError, match="10,000"):
+        ratios.parse("0:1:1e-9")
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "-1", "http"])
+def test_a_port_is_one(monkeypatch, port):
+    from larq_equalbits.tuning import distributed
+
+    for name, value in (
+        (distributed.TUNER, "chief"),
+        (distributed.ADDRESS, "127.0.0.1"),
+        (distributed.PORT, port),
+    ):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=distributed.PORT):
+        distributed.role()
+
+
+@pytest.mark.parametrize(
+    ("host", "open_to_others"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)]
+)
+def test_a_chief_that_others_reach_warns(host, open_to_others, recwarn):
+    from larq_equalbits.tuning import distributed, oracles
+
+    oracle = oracles.Resilient(objective="val_accuracy", max_trials=1)
+    with distributed.served(oracle, f"{host}:0"):
+        pass
+    said = [str(each.message) for each in recwarn if "ssh -L" in str(each.message)]
+    assert len(said) == open_to_others
+
+
+def test_the_machines_of_a_cluster_are_a_list(monkeypatch):
+    from larq_equalbits.training import distribution
+
+    text = '{"cluster": {"worker": "host:1"}, "task": {"type": "worker", "index": 0}}'
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(InputError, match="TF_CONFIG"):
+        distribution.strategy("multiworker")
+
+
+@pytest.fixture(scope="module")
+def tflite():
+    return export.convert(small()).tflite
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("repeats", 10**13),
+        ("warmup", 10**13),
+        ("threads", (10**20,)),
+        ("inputs", np.full((2, 6, 6, 32), np.nan, "float32")),
+        ("labels", np.array([0, 3])),
+        ("labels", np.array([-1, 0])),
+        ("labels", np.array([0, np.nan])),
+        ("labels", np.array(["a", "b"])),
+        ("labels", np.zeros(2, [("a", "f4")])),
+    ],
+)
+def test_what_a_device_cannot_take_is_named(tflite, argument, value):
+    given = {"inputs": np.zeros((2, 6, 6, 32), "float32"), argument: value}
+    with pytest.raises(InputError, match=argument):
+        device.run(tflite, "local", **given)
+
+
+def test_a_damaged_archive_of_arrays_is_bad_input(tmp_path, tflite):
+    (tmp_path / "net.tflite").write_bytes(tflite)
+    np.savez(tmp_path / "x.npz", a=np.zeros((2, 6, 6, 32), "float32"))
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    for damaged in (content, content[: len(content) // 2]):
+        (tmp_path / "x.npz").write_bytes(damaged)
+        options = ["--on", "local", "--inputs", str(tmp_path / "x.npz")]
+        done = CliRunner().invoke(program, ["device", str(tmp_path / "net.tflite"), *options])
+        assert isinstance(done.exception, InputError) and "--inputs" in str(done.exception)
+
+
+def test_a_model_beyond_the_memory_is_work_that_failed(tmp_path):
+    options = ["--model", "conv2", "--dataset", "digits", "--model-option", "width=1e9"]
+    done = CliRunner().invoke(program, ["train", *options, "--out", str(tmp_path / "run")])
+    assert isinstance(done.exception, WorkError) and "memory" in str(done.exception)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "best.keras"])
+def test_a_run_that_goes_on_takes_weights_alone(run, tmp_path, name):
+    import shutil
+
+    made, folder = tmp_path / "made", tmp_path / "run"
+    shutil.copytree(run, folder)
+    touching(made).save(folder / name)
+    made.unlink(missing_ok=True)
+    if name == "best.keras":
+        # Tested at the end where another epoch than the last was the best.
+        with np.load(folder / "checkpoint" / "state.npz") as archive:
+            arrays = dict(archive)
+        meta = json.loads(arrays["state.json"].tobytes())
+        meta["state"]["best"] = [1.0, 5]
+        arrays["state.json"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        np.savez(folder / "checkpoint" / "state.npz", **arrays)
+    with pytest.raises(InputError, match=name):
+        training.train(SETTINGS, folder, resume=True, verbose=0)
+    assert not made.exists()

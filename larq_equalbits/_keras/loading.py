@@ -54,8 +54,28 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True, trust: boo
         raise
     except Exception as error:
         # Keras and what it calls raise whatever they meet in a damaged file.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{place} must be a Keras 2 model, but cannot be loaded: {reason}") from error
+        raise InputError(
+            f"{place} must be a Keras 2 model, but cannot be loaded: {_reason(error)}"
+        ) from error
+
+
+def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
+    """Gives `model` the weights of the .keras file `path`; nothing else of the file is looked at.
+
+    Raises:
+        InputError: not there, damaged, or the weights of another model; names the file.
+    """
+    try:
+        model.load_weights(path)
+    except Exception as error:
+        # As above; Keras looks for weights by their place in the model.
+        raise InputError(
+            f"{os.fspath(path)} must hold the weights of {model.name}, but does not: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _loaded(place: Path, compile: bool, trust: bool) -> Any:

@@ -50,7 +50,13 @@ def _registering(callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def registered(*args: Any, **kwargs: Any) -> Any:
         start()
-        return callback(*args, **kwargs)
+        import tensorflow as tf
+
+        try:
+            return callback(*args, **kwargs)
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            reason = (str(error).strip() or "no more can be had").splitlines()[0]
+            raise WorkError(f"the memory does not suffice: {reason}") from error
 
     return registered
 

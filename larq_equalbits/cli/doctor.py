@@ -76,6 +76,18 @@ def _check_deployment() -> str:
     )
 
 
+def _check_workers() -> str:
+    from larq_equalbits.tuning.machine import machine
+
+    here = machine()
+    workers = here.workers()
+    processors = " or ".join(map(str, sorted({len(each.processors) for each in here.shares(workers)})))
+    return (
+        f"{len(here.processors)} processors, {len(here.gpus)} GPUs, {here.memory / 1e9:.1f} GB: sweep --workers auto "
+        f"trains {workers} at a time, with {processors} processors{' and a GPU' if here.gpus else ''} each"
+    )
+
+
 def _attempt(check: Any) -> dict[str, Any]:
     try:
         return {"works": True, "detail": check()}
@@ -97,6 +109,8 @@ def command(as_json: bool) -> None:
     }
     if versions["larq-compute-engine"]:
         checks["deployment"] = _attempt(_check_deployment)
+    if versions["keras-tuner"]:
+        checks["sweeps"] = _attempt(_check_workers)
     missing = sorted({extra for package, extra in _PACKAGES.items() if extra and versions[package] is None})
     # Where the converter cannot be had, its advice is a sentence of its own.
     together = [extra for extra in missing if advice(extra).startswith("pip")]

@@ -19,7 +19,7 @@ from larq_equalbits._errors import DeviceError, DeviceLostError, InputError, inv
 from larq_equalbits.device import host, remote
 from larq_equalbits.device.adb import Adb
 from larq_equalbits.device.bench import Bench, Plan, Samples, measure_all
-from larq_equalbits.device.models import Arrays, Model, Source, load
+from larq_equalbits.device.models import Arrays, Model, Source, check_labels, load
 from larq_equalbits.device.results import Agreement, Latency, Operator, Report, Result
 from larq_equalbits.device.runtime import RuntimeBench
 from larq_equalbits.device.shells import Shell
@@ -80,8 +80,8 @@ def _bench(
 
 def _counts(name: str, values: Sequence[int]) -> tuple[int, ...]:
     numbers = tuple(values)
-    if not numbers or not all(is_whole(value, 1) for value in numbers):
-        raise invalid(name, values, "one or more whole numbers of at least 1")
+    if not numbers or not all(is_whole(value, 1) and value < 2**31 for value in numbers):
+        raise invalid(name, values, "one or more whole numbers from 1 to below 2**31")
     return tuple(dict.fromkeys(int(value) for value in numbers))
 
 
@@ -207,8 +207,8 @@ def run(
         raise invalid("flags", list(flags), "left out where no lce_benchmark_model runs")
     counts = _counts("threads", threads)
     for name, value, least in (("repeats", repeats, 1), ("rounds", rounds, 1), ("warmup", warmup, 0)):
-        if not is_whole(value, least):
-            raise invalid(name, value, f"a whole number of at least {least}")
+        if not (is_whole(value, least) and value <= 10**6):
+            raise invalid(name, value, f"a whole number from {least} to a million")
     loaded = load(models)
     everything = [model.samples(inputs) for model in loaded]
     if images is None:
@@ -220,6 +220,8 @@ def run(
         raise invalid(
             "labels", f"shape {known_labels.shape}", f"one label for each of {len(everything[0])} images"
         )
+    if known_labels is not None:
+        check_labels(known_labels, loaded)
     plan = Plan(counts, repeats, warmup, rounds, timeout, profile, progress or (lambda line: None))
     references = _references(keras_model, loaded, samples)
     report, unusable = Report(), []

@@ -47,6 +47,8 @@ class Model:
                     f"inputs must have the shape (images, {', '.join(map(str, tensor.shape[1:]))}) for the "
                     f"input {tensor.key!r} of {self.name}, but got {array.shape}."
                 )
+            if not np.isfinite(array).all():
+                raise InputError(f"inputs must be finite numbers, but those for {tensor.key!r} are not.")
         encoded = [tensor.encode(array) for tensor, array in zip(self.inputs, arrays, strict=True)]
         return [[array[i : i + 1] for array in encoded] for i in range(len(encoded[0]))]
 
@@ -70,6 +72,22 @@ class Model:
                 "inputs", [array.dtype.name for array in arrays], "arrays of numbers, first axis images"
             )
         return arrays
+
+
+def check_labels(labels: np.ndarray, models: Sequence[Model]) -> None:
+    """Checks that `labels` are numbers of classes that every model with one output for each class answers.
+
+    Raises:
+        InputError: no whole numbers, or one that is no class.
+    """
+    if labels.dtype.kind not in "iu" and not (
+        labels.dtype.kind == "f" and (labels == np.floor(labels)).all()
+    ):
+        raise invalid("labels", f"an array of {labels.dtype}", "whole numbers")
+    for model in models:
+        classes = model.outputs[0].shape[-1] if model.outputs and model.outputs[0].shape else 0
+        if classes > 1 and not (labels.min() >= 0 and labels.max() < classes):
+            raise invalid("labels", [labels.min(), labels.max()], f"from 0 to {classes - 1} for {model.name}")
 
 
 def parse(name: str, data: bytes) -> Model:

@@ -43,7 +43,11 @@ def _check_cluster(text: str | None) -> None:
     try:
         config = json.loads(text or "")
         members = config["cluster"][config["task"]["type"]]
-        known = 0 <= int(config["task"]["index"]) < len(members)
+        known = (
+            isinstance(members, list)
+            and all(isinstance(member, str) for member in members)
+            and 0 <= int(config["task"]["index"]) < len(members)
+        )
     except (ValueError, KeyError, TypeError):
         known = False
     if not known:

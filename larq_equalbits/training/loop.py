@@ -14,7 +14,7 @@ from tensorflow.python.framework import config as framework_config
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError
-from larq_equalbits._keras.loading import load_model
+from larq_equalbits._keras.loading import load_weights
 from larq_equalbits.data import Data, tfds_folder
 from larq_equalbits.training import building, distribution, run_folder
 from larq_equalbits.training.run_folder import Recorder, Run
@@ -126,8 +126,11 @@ def train(
                 )
         if chief:
             with tfds_folder.streaming(settings.dataset, settings.data_dir):
-                # Several machines would all have to take part in a test of their common model.
-                _evaluate(None if distributed else model, images, recorder)
+                if distributed:
+                    # Several machines would all have to take part in a test of their common model.
+                    model = building.build(settings, plan, images, build)
+                    building.compile_model(model, plan, rate)
+                _evaluate(model, images, recorder)
         distribution.wait_for_all(strategy)
     return Run.load(folder)
 
@@ -164,19 +167,17 @@ def _surroundings(settings: Settings) -> Iterator[None]:
             framework_config.disable_op_determinism()
 
 
-def _evaluate(model: tf.keras.Model | None, images: Data, recorder: Recorder) -> None:
-    """Tests what the files hold: the last in `model`, which is traced for it, or else in one of its own."""
+def _evaluate(model: tf.keras.Model, images: Data, recorder: Recorder) -> None:
+    """Tests what the files hold, as weights of `model`: a resumed run may come from somewhere else, so that its saved
+    models are not loaded as a whole, which could run code."""
     epochs, best = recorder.state.epoch, recorder.state.best
     results: dict[str, Any] = {"epochs": epochs, "best_epoch": best[1] if best else None}
-    if model is None:
-        model = load_model(recorder.folder / run_folder.LAST, trust=True)
-    else:
-        # A callback may have changed the weights when the training ended.
-        model.load_weights(recorder.folder / run_folder.LAST)
+    # A callback may have changed the weights when the training ended.
+    load_weights(model, recorder.folder / run_folder.LAST)
     last = model.evaluate(images.test, verbose=0)
     best_is_last = best is not None and best[1] == epochs - 1
     if not best_is_last:
-        model = load_model(recorder.folder / run_folder.BEST, trust=True)
+        load_weights(model, recorder.folder / run_folder.BEST)
     for prefix, values in (
         ("", last),
         ("best_", last if best_is_last else model.evaluate(images.test, verbose=0)),

@@ -135,6 +135,8 @@ class Settings:
         ):
             if not is_whole(count, low):
                 raise invalid(name, count, f"an integer of at least {low}")
+        if plan.epochs > 10**6:
+            raise invalid("epochs", plan.epochs, "at most a million")
         if self.seed >= 2**32:
             raise invalid("seed", self.seed, "below 2**32")
         for name in ("learning_rate", "weight_decay", "warmup_epochs"):
@@ -143,6 +145,10 @@ class Settings:
                 raise invalid(name, value, "a finite number of at least 0")
         if not (is_number(plan.momentum) and 0 <= plan.momentum < 1):
             raise invalid("momentum", plan.momentum, "a number from 0 to below 1")
+        if not all(is_number(milestone) and milestone >= 0 for milestone in plan.milestones):
+            raise invalid("milestones", plan.milestones, "finite numbers of epochs, at least 0")
+        if not (is_number(plan.factor) and 0 < plan.factor <= 1):
+            raise invalid("factor", plan.factor, "a number above 0, at most 1")
         if plan.warmup_epochs >= plan.epochs:
             raise invalid("warmup_epochs", plan.warmup_epochs, f"fewer than the {plan.epochs} epochs")
         ends = plan.estimator

@@ -32,6 +32,8 @@ def parse(text: str) -> tuple[float, ...]:
             if not (0 <= first <= 1 and 0 <= last <= 1):
                 raise invalid("ratios", text, "from 0 to 1")
             count = int((last - first) / step) + 1 if last >= first else 0
+            if count > 10_000:
+                raise invalid("ratios", text, f"at most 10,000 ratios, not {count}")
             return check([float(first + index * step) for index in range(count)])
         return check([float(Decimal(part)) for part in text.split(",") if part.strip()])
     except (InvalidOperation, OverflowError) as error:
