@@ -15,8 +15,8 @@ __version__ = VERSION
 
 # Larq names NumPy below 2, of which Python 3.13 has no wheel, and works with NumPy 2.
 _WITHOUT_LARQ = (
-    "larq_equalbits needs Larq: pip install --no-deps larq. (On Python 3.13 and newer this is a step of its own, because "
-    "Larq asks for an older NumPy than there is.)"
+    "larq_equalbits needs Larq: pip install --no-deps larq. (On Python 3.13 and newer this is a step of its own, "
+    "because Larq asks for an older NumPy than there is.)"
 )
 _REGISTERING = ("quantizers", "constraints", "metrics", "pruning", "optimizers", "zoo")
 _NAMESPACES = (
