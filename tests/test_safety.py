@@ -662,6 +662,18 @@ def test_labels_are_classes(tflite, labels):
         export.verify(small(), tflite, images, np.array(labels))
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        tf.keras.layers.Discretization([0.0, 1.0], output_mode="multi_hot"),
+        tf.keras.layers.CategoryEncoding(5, output_mode="count"),
+    ],
+)
+def test_a_layer_that_crashes_the_converter_is_refused(layer):
+    with pytest.raises(InputError, match="crashes LCE's converter"):
+        export.convert(tf.keras.Sequential([tf.keras.Input((4,)), layer]))
+
+
 def test_milestones_are_some():
     done = CliRunner().invoke(program, ["train", "--milestones", ""])
     assert isinstance(done.exception, InputError) and "--milestones" in str(done.exception)
