@@ -23,7 +23,7 @@ class Tensor:
 
     Attributes:
         name: its name.
-        key: the name of the input or output in Keras, from the file's signature; its own name without one.
+        key: of an input or output its name in Keras, from the file's signature; its own name without one.
         shape: with the batch of 1 in front.
         dtype: its type in numpy's words; "resource" and the like for what numpy does not know.
         bytes: the size of its constant, 0 for what is computed.
@@ -147,7 +147,7 @@ def _operator_names(model: Any, reader: _Reader) -> list[str]:
     return result
 
 
-def _tensor(tensor: Any, key: str, buffers: list[Any], sizes: list[int], reader: _Reader) -> Tensor:
+def _tensor(tensor: Any, buffers: list[Any], sizes: list[int], reader: _Reader) -> Tensor:
     quantization = tensor.Quantization()
     scaled = quantization is not None and reader.length(quantization, "Scale") > 0
     zero = scaled and reader.length(quantization, "ZeroPoint", 8) > 0
@@ -155,7 +155,7 @@ def _tensor(tensor: Any, key: str, buffers: list[Any], sizes: list[int], reader:
     buffer = buffers[tensor.Buffer()]
     return Tensor(
         name=name,
-        key=key or name,
+        key=name,
         shape=reader.numbers(tensor, "Shape"),
         dtype=_enumeration("TensorType")[tensor.Type()].lower(),
         bytes=sizes[tensor.Buffer()],
@@ -163,6 +163,23 @@ def _tensor(tensor: Any, key: str, buffers: list[Any], sizes: list[int], reader:
         zero_point=int(quantization.ZeroPoint(0)) if zero else 0,
         data=buffer.DataAsNumpy() if reader.length(buffer, "Data", 1) else _NOTHING,
     )
+
+
+def _named(root: Any, graph: Any, which: str, tensors: list[Tensor], reader: _Reader) -> list[Tensor]:
+    """The inputs or the outputs of `graph` with their keys.
+
+    One tensor may be an input and an output, or several outputs, each under a name of its own.
+    """
+    keys: dict[int, list[str]] = {}
+    for signature in reader.each(root, "SignatureDefs")[:1]:
+        for entry in reader.each(signature, which):
+            keys.setdefault(entry.TensorIndex(), []).append(_text(entry.Name()))
+    named = []
+    for index in reader.numbers(graph, which):
+        left = keys.get(index) or [tensors[index].name]
+        key = left.pop(0) if len(left) > 1 else left[0]
+        named.append(dataclasses.replace(tensors[index], key=key))
+    return named
 
 
 @_guarded
@@ -184,14 +201,7 @@ def read_model(content: bytes) -> Model:
     for buffer in buffers:
         # A buffer beyond 2 GiB lies behind the flatbuffer and is told by its offset and size.
         sizes.append(reader.length(buffer, "Data", 1) or int(buffer.Size()))
-    keys: dict[int, str] = {}
-    for signature in reader.each(root, "SignatureDefs"):
-        for entry in (*reader.each(signature, "Inputs"), *reader.each(signature, "Outputs")):
-            keys[entry.TensorIndex()] = _text(entry.Name())
-    tensors = [
-        _tensor(tensor, keys.get(index, ""), buffers, sizes, reader)
-        for index, tensor in enumerate(reader.each(graph, "Tensors"))
-    ]
+    tensors = [_tensor(tensor, buffers, sizes, reader) for tensor in reader.each(graph, "Tensors")]
     names = _operator_names(root, reader)
     operators = []
     for operator in reader.each(graph, "Operators"):
@@ -202,9 +212,9 @@ def read_model(content: bytes) -> Model:
         length = reader.length(operator, "CustomOptions", 1)
         options = operator.CustomOptionsAsNumpy().tobytes() if length else b""
         operators.append(Operator(names[operator.OpcodeIndex()], inputs, outputs, options))
-    return Model(
-        tensors,
-        operators,
-        [tensors[index] for index in reader.numbers(graph, "Inputs")],
-        [tensors[index] for index in reader.numbers(graph, "Outputs")],
-    )
+    taken = _named(root, graph, "Inputs", tensors, reader)
+    yielded = _named(root, graph, "Outputs", tensors, reader)
+    for which, named in (("Outputs", yielded), ("Inputs", taken)):
+        for index, tensor in zip(reader.numbers(graph, which), named, strict=True):
+            tensors[index] = tensor
+    return Model(tensors, operators, taken, yielded)

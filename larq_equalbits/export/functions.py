@@ -1,14 +1,14 @@
 """A model as one function of named inputs, and that function through LCE's converter."""
 
-import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 from larq.quantized_variable import QuantizedVariable
 
 from larq_equalbits._errors import InputError, require
+from larq_equalbits._keras.building import eagerly
 
 Range = tuple[float, float]
 # With the constants that Keras gives them, they end the process inside the converter.
@@ -31,21 +31,6 @@ def arrange(model: tf.keras.Model, named: Mapping[str, Any]) -> Any:
     (structure, *_), _ = model.save_spec(dynamic_batch=False)
     names = input_names(model, len(tf.nest.flatten(structure)))
     return tf.nest.pack_sequence_as(structure, [named[name] for name in names])
-
-
-@contextlib.contextmanager
-def eagerly() -> Iterator[None]:
-    """Within the block, a model that calls its layers inside a `tf.function` of its own calls them directly.
-
-    Such a function would keep what it traced of a lowered model, constants and all, after the model is itself again;
-    and what it computes could not be seen from outside.
-    """
-    former = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(former)
 
 
 def bounded(values: tf.Tensor, limits: Range) -> tf.Tensor:
