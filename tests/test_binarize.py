@@ -74,7 +74,7 @@ def test_every_kind_of_layer_has_a_twin(layer, shape):
         variable.assign(np.random.default_rng(0).normal(size=variable.shape))
     inputs = np.random.default_rng(1).normal(size=(2, *shape)).astype("float32")
     before = model.predict(inputs, verbose=0)
-    twin = lqe.binarize(model)
+    twin = lqe.binarize(model, only=[layer.name])
     row = rows(twin)[layer.name]
     assert (row.before, row.after) == (type(layer).__name__, f"Quant{type(layer).__name__}")
     assert (
@@ -261,7 +261,9 @@ def test_larqs_quantizers_are_replaced():
     model = larq_model()
     twin = lqe.binarize(model, "siman")
     assert {type(kernel.quantizer).__name__ for kernel in quantized_kernels(twin)} == {"SiMaN"}
-    assert len(quantized_kernels(twin)) == 5
+    assert len(quantized_kernels(twin)) == 4
+    assert rows(twin)["float_in_larq"].reason == "without a quantizer in a network of Larq's"
+    assert len(quantized_kernels(lqe.binarize(model, "siman", only=lambda layer: True))) == 5
     assert twin.get_layer("binary_first").input_quantizer is None
     assert rows(twin)["binary_first"].reason == "input was float"
     assert type(twin.get_layer("separable").input_quantizer).__name__ == "SteSign"
@@ -269,6 +271,44 @@ def test_larqs_quantizers_are_replaced():
     assert_same_weights(model, twin)
     assert {type(kernel.quantizer).__name__ for kernel in quantized_kernels(model)} != {"SiMaN"}
     assert lqe.binarize(model, input_quantizer=None).get_layer("separable").input_quantizer is None
+
+
+def blurred(trainable):
+    """As QuickNet pools: a fixed blur filter between binary convolutions."""
+    blur = L.DepthwiseConv2D(3, 2, "same", use_bias=False, trainable=trainable, name="blur")
+    options = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign", "padding": "same"}
+    layers = [
+        tf.keras.Input(IMAGE),
+        L.Conv2D(8, 3, name="stem"),
+        lq.layers.QuantConv2D(8, 3, name="one", **options),
+        blur,
+        lq.layers.QuantConv2D(8, 3, name="two", **options),
+        L.GlobalAveragePooling2D(),
+        L.Dense(2, name="head"),
+    ]
+    return tf.keras.Sequential(layers)
+
+
+@pytest.mark.parametrize("skip", [None, (), ["stem", "head"]])
+def test_a_fixed_blur_filter_of_a_larq_network_stays(skip):
+    twin = lqe.binarize(blurred(trainable=False), skip=skip)
+    assert {name for name, row in rows(twin).items() if row.binary} >= {"one", "two"}
+    assert not rows(twin)["blur"].binary and rows(twin)["blur"].reason == "frozen (trainable=False)"
+    assert type(twin.get_layer("blur")) is L.DepthwiseConv2D
+    assert not twin.get_layer("blur").trainable
+
+
+def test_a_larq_network_keeps_what_has_no_quantizer_and_a_keras_network_its_depthwise_layers():
+    assert (
+        rows(lqe.binarize(blurred(trainable=True)))["blur"].reason
+        == "without a quantizer in a network of Larq's"
+    )
+    middle = tf.keras.Sequential([L.DepthwiseConv2D(3, name="depthwise"), L.Conv2D(4, 1, name="pointwise")])
+    changes = rows(lqe.binarize(around(middle, *IMAGE)))
+    assert [row.reason for name, row in changes.items() if "depthwise" in name] == [
+        "depthwise, which LCE keeps float"
+    ]
+    assert [name.split("/")[-1] for name, row in changes.items() if row.binary] == ["pointwise"]
 
 
 def test_several_inputs_and_outputs_each_have_a_first_and_a_last():
@@ -374,7 +414,7 @@ def test_a_subclassed_model_of_layers_of_layers():
     np.testing.assert_array_equal(model(images).numpy(), before)
 
 
-def test_layers_called_in_a_function_of_their_own_are_taken_in_their_order():
+def test_layers_called_in_a_function_of_their_own_are_seen():
     class Compiled(Net):
         @tf.function
         def inner(self, x):
@@ -410,7 +450,9 @@ def test_what_has_no_twin_is_reported():
 def test_frozen_layers_stay_frozen_and_precision_is_kept():
     model = convolutional()
     model.get_layer("middle").trainable = False
-    twin = lqe.binarize(model)
+    with pytest.raises(InputError, match=r"middle: frozen \(trainable=False\)"):
+        lqe.binarize(model, skip=["first", "last"])
+    twin = lqe.binarize(model, only=["middle"])
     assert not twin.get_layer("middle").trainable and twin.get_layer("first").trainable
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
@@ -516,3 +558,117 @@ def test_a_published_network_keeps_its_weights(name):
     assert sum("first layer" in reason or "last layer" in reason for reason in floats) == 2
     assert all(row.binary_input for row in twin.binarization.layers if row.binary)
     assert np.isfinite(twin(np.zeros((1, 64, 64, 3), "float32"), training=True)).all()
+
+
+def convolutional_recurrent(recurrent):
+    frames = tf.keras.Input((4, *IMAGE))
+    x = L.TimeDistributed(L.Conv2D(4, 3, name="stem"), name="each")(frames)
+    x = L.TimeDistributed(L.Conv2D(4, 3, name="body"), name="then")(x)
+    x = recurrent(L.TimeDistributed(L.Flatten())(x))
+    x = L.Dense(6, name="dense")(x)
+    return tf.keras.Model(frames, [L.Dense(2, name="one")(x), L.Dense(3, name="other")(x)])
+
+
+@tf.keras.utils.register_keras_serializable("test")
+class Cell(L.Layer):
+    """A cell of layers of its own."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.state_size = self.output_size = 5
+        self.kernel_of_inputs, self.kernel_of_state = (
+            L.Dense(5, name="of_inputs"),
+            L.Dense(5, name="of_state"),
+        )
+
+    def call(self, x, states):
+        state = tf.nn.tanh(self.kernel_of_inputs(x) + self.kernel_of_state(states[0]))
+        return state, [state]
+
+
+@pytest.mark.parametrize(
+    "recurrent",
+    [
+        lambda x: L.LSTM(5, name="rnn")(x),
+        lambda x: L.Bidirectional(L.GRU(5, name="rnn"))(x),
+        lambda x: L.RNN(L.SimpleRNNCell(5), name="rnn")(x),
+        lambda x: L.RNN(Cell(), name="rnn")(x),
+    ],
+)
+def test_ends_are_those_of_each_input_and_output_around_a_recurrent_layer(recurrent):
+    twin = lqe.binarize(convolutional_recurrent(recurrent))
+    ends = {name: row.reason for name, row in rows(twin).items() if row.reason.endswith("t layer")}
+    assert ends == {"each/stem": "first layer", "one": "last layer", "other": "last layer"}
+    assert {"then/body", "dense"} <= {name for name, row in rows(twin).items() if row.binary}
+
+
+def test_a_recurrent_layer_may_be_the_first_and_the_last():
+    given = tf.keras.Input((4, 6))
+    x = L.Dense(6, name="dense")(L.RNN(Cell(name="one"), return_sequences=True, name="rnn")(given))
+    twin = lqe.binarize(tf.keras.Model(given, L.RNN(Cell(name="other"), name="last")(x)))
+    changes = rows(twin)
+    assert changes["dense"].binary
+    assert changes["rnn/one/of_inputs"].reason == "first layer"
+    assert changes["last/other/of_state"].reason == "last layer"
+
+
+class WithAuxiliaryHead(tf.keras.Model):
+    """A second head for training, called by the model or by its train_step."""
+
+    def __init__(self, inside=True):
+        super().__init__()
+        self.inside = inside
+        self.auxiliary = L.Dense(3, name="auxiliary")
+        self.head = L.Dense(2, name="head")
+        self.body = L.Conv2D(4, 3, name="body")
+        self.stem = L.Conv2D(4, 3, name="stem")
+        self.pool = L.GlobalAveragePooling2D()
+
+    def get_config(self):
+        return {"inside": self.inside}
+
+    def call(self, x, training=False):
+        x = self.pool(self.body(self.stem(x)))
+        return (self.head(x), self.auxiliary(x)) if training and self.inside else self.head(x)
+
+
+@pytest.mark.parametrize(
+    ("inside", "reason"),
+    [
+        (True, "last layer"),
+        (False, "not called when the model is, so that it may be a first or a last layer"),
+    ],
+)
+def test_a_head_for_training_alone_stays_float(inside, reason):
+    model = WithAuxiliaryHead(inside)
+    model(np.zeros((1, *IMAGE), "float32"), training=True)
+    if not inside:
+        model.auxiliary(np.zeros((1, 4), "float32"))
+    twin = lqe.binarize(model)
+    changes = rows(twin)
+    assert [name for name, row in changes.items() if row.binary] == ["body"]
+    assert changes["auxiliary"].reason == reason
+    assert changes["stem"].reason == "first layer" and changes["head"].reason == "last layer"
+
+
+def test_an_output_from_the_middle_has_a_last_layer_and_a_late_input_a_first():
+    image, extra = tf.keras.Input(IMAGE), tf.keras.Input((3,))
+    x = L.Flatten()(L.Conv2D(4, 3, name="body")(L.Conv2D(4, 3, name="stem")(image)))
+    middle = L.Dense(4, name="middle")(x)
+    x = L.Dense(4, name="after")(middle)
+    x = L.Dense(4, name="of_extra")(L.Concatenate()([x, extra]))
+    model = tf.keras.Model(
+        [image, extra], [middle, L.Dense(2, name="head")(L.Dense(4, name="last_but_one")(x))]
+    )
+    twin = lqe.binarize(model)
+    assert [name for name, row in rows(twin).items() if row.binary] == ["body", "after", "last_but_one"]
+    assert rows(twin)["of_extra"].reason == "first layer"
+    assert rows(twin)["middle"].reason == "last layer"
+
+
+def test_a_residual_network_without_a_head_ends_in_one_layer():
+    x = image = tf.keras.Input(IMAGE)
+    for index in range(4):
+        x = L.Add()([x, L.Conv2D(3, 3, padding="same", name=f"conv{index}")(x)])
+    twin = lqe.binarize(tf.keras.Model(image, x))
+    assert [name for name, row in rows(twin).items() if row.binary] == ["conv1", "conv2"]

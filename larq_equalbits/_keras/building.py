@@ -1,5 +1,7 @@
 """Models run on symbols: what a model takes, and a call that makes its variables and computes nothing."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -7,19 +9,37 @@ import tensorflow as tf
 from larq_equalbits._errors import InputError
 
 
+@contextlib.contextmanager
+def eagerly() -> Iterator[None]:
+    """Within the block, a model that calls its layers inside a `tf.function` of its own calls them directly.
+
+    Such a function would keep what it traced of a changed model, constants and all, after the model is itself again;
+    and what it computes could not be seen from outside.
+    """
+    former = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(former)
+
+
 def build(model: tf.keras.Model, like: tf.keras.Model) -> None:
     """Builds `model` by a symbolic run on what `like` takes."""
     run(model, specification(like))
 
 
-def run(model: tf.keras.Model, given: tuple[tuple[Any, ...], dict[str, Any]]) -> tf.Graph:
-    """The graph of a call of `model` with the arguments `given`, without training."""
+def run(
+    model: tf.keras.Model, given: tuple[tuple[Any, ...], dict[str, Any]], training: bool = False
+) -> tf.Graph:
+    """The graph of a call of `model` with the arguments `given`."""
 
     def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return model(*args, **{**kwargs, "training": False})
+        return model(*args, **{**kwargs, "training": training})
 
     function = tf.function(call, autograph=False)
-    return function.get_concrete_function(*given).graph
+    with eagerly():
+        return function.get_concrete_function(*given).graph
 
 
 def specification(model: tf.keras.Model) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -12,6 +12,7 @@ from larq_equalbits._keras import building, cloning
 from larq_equalbits._keras.quantizers import resolve
 from larq_equalbits.binarization import layers, tracing
 from larq_equalbits.binarization.changes import BinarizationReport, LayerChange
+from larq_equalbits.binarization.ends import find as find_ends
 from larq_equalbits.export.graph import leaves
 from larq_equalbits.pruning.wrapper import is_pruned
 from larq_equalbits.zoo.arguments import is_clipped
@@ -41,14 +42,15 @@ def binarize(
 ) -> tf.keras.Model:
     """A copy of `model` with Larq layers and a quantizer of ours, ready to be fine-tuned.
 
-    Convolutions (1-D to 3-D, transposed, depthwise, separable), dense and locally connected layers become Larq's;
-    layers that are Larq's already get the new quantizers in place of theirs. Weights and names are kept, `model` stays
-    as it was, and the copy is uncompiled. Its attribute `binarization` is a `BinarizationReport` of what was replaced
-    and what was not, and why; a saved model does not keep it.
+    Convolutions (1-D to 3-D, transposed, separable), dense and locally connected layers become Larq's. In a network
+    that has Larq's quantizers already the new ones take their place, and layers without one stay as they are. So do
+    frozen layers (``trainable=False``), and depthwise convolutions, which LCE keeps float. Weights and names are kept,
+    `model` stays as it was, and the copy is uncompiled. Its attribute `binarization` is a `BinarizationReport` of what
+    was replaced and what was not, and why; a saved model does not keep it.
 
     The first and the last layer stay float: those that no other layer with a kernel precedes, and that none follows
-    (of several inputs or outputs, those of each). Of a subclassed model that calls its layers inside a `tf.function`
-    of its own, they are the first and the last in the order of the attributes.
+    (of several inputs or outputs, those of each), at inference or in training. So does a layer that is called by
+    neither, since it may be one of them.
 
     A ReLU makes a poor input of a sign: it is never negative, so that every code would be +1. Where a ReLU (a layer,
     an activation of a layer, or `tf.nn.relu` in a functional model) reaches a binary input directly, or through
@@ -63,9 +65,10 @@ def binarize(
             bring Larq's `weight_clip` along where a kernel has no constraint.
         input_quantizer: of the inputs of binary layers (1/1); None for float activations (1/32).
         skip: layers to leave as they are, in place of the first and the last: their names, with or without those of
-            the models around them, or a function that answers True for them. ``()`` leaves none.
-        only: the layers to make binary, in the same way; all others stay, and the first and the last are no
-            exception.
+            the models around them, or a function that answers True for them. ``()`` makes the first and the last
+            binary too.
+        only: the layers to make binary, in the same way, whether first, last, frozen, depthwise or without a
+            quantizer in a network of Larq's; all others stay.
         rectifier: the activation that takes the place of a ReLU before a binary input; None keeps the ReLU.
         pad_values: of binary inputs of convolutions with padding "same", 1 or -1 for a code, 0 as in Keras. With 1,
             LCE passes packed bits from one convolution to the next.
@@ -151,28 +154,37 @@ def _decide(
         for name, layer in named.items()
         if layers.kernel_size(layer) or (layers.has_twin(layer) and not layer.built)
     }
-    first, last = trace.ends(layer for layer in weighted.values() if layer.built)
+    ends = find_ends(model, (layer for layer in weighted.values() if layer.built))
     skipped, chosen = _chosen("skip", skip, weighted), _chosen("only", only, weighted)
+    larqs = any(map(layers.is_binary, weighted.values()))
     decisions: dict[int, _Decision] = {}
     for layer in weighted.values():
         decision = decisions[id(layer)] = _Decision()
         was_binary = layers.is_binary(layer)
-        ends = [word for word, group in (("first", first), ("last", last)) if id(layer) in group]
+        end = [word for word, group in (("first", ends.first), ("last", ends.last)) if id(layer) in group]
         if not layers.has_twin(layer):
             decision.reasons.append(f"Larq has no layer for {type(layer).__name__}")
         elif not layer.built:
             decision.reasons.append("never called, so that it has no weights")
+        elif chosen is None and not layer.trainable:
+            decision.reasons.append("frozen (trainable=False)")
         elif chosen is not None and id(layer) not in chosen:
             decision.reasons.append("not among only")
         elif skipped is not None and id(layer) in skipped:
             decision.reasons.append("in skip")
-        elif ends and skip is None and only is None and not was_binary:
-            decision.reasons.append(f"{' and '.join(ends)} layer")
+        elif end and skip is None and chosen is None and not was_binary:
+            decision.reasons.append(f"{' and '.join(end)} layer")
+        elif larqs and chosen is None and not was_binary:
+            decision.reasons.append("without a quantizer in a network of Larq's")
+        elif chosen is None and type(layer) is tf.keras.layers.DepthwiseConv2D:
+            decision.reasons.append("depthwise, which LCE keeps float")
+        elif id(layer) not in ends.called and skip is None and chosen is None and not was_binary:
+            decision.reasons.append("not called when the model is, so that it may be a first or a last layer")
         else:
             decision.binary = True
             if was_binary and layer.input_quantizer is None:
                 decision.reasons.append("input was float")
-            elif id(layer) in first and not getattr(layer, "input_quantizer", None):
+            elif id(layer) in ends.first and not getattr(layer, "input_quantizer", None):
                 decision.reasons.append("takes the model's input")
             else:
                 decision.input_quantizer = input_quantizer
@@ -182,7 +194,7 @@ def _decide(
         )
         raise InputError(
             f"model {model.name!r} must have a layer to make binary, but has {why or 'none with a kernel'}. "
-            "With skip=() the first and the last layer become binary too."
+            "With skip=() the first and the last layer become binary too, with only=[...] any that Larq has."
         )
     for layer in weighted.values():
         decision = decisions[id(layer)]

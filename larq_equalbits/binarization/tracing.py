@@ -1,4 +1,4 @@
-"""What a model does with its layers, read from one trace: who comes first and last, and whose input is never negative.
+"""What a model does with its layers, read from one trace: whose input is never negative, and what keeps it so.
 
 The trace holds the operations that every layer made, so that functional, nested and subclassed models, fused
 activations and plain TensorFlow functions are all seen alike.
@@ -74,34 +74,6 @@ class Trace:
     def __init__(self, calls: list[_Call], graph: tf.Graph) -> None:
         self._calls = [call for call in calls if call.graph is graph]
         self._owners = {op.name: call.layer for call in self._calls for op in call.operations}
-        self._graph = graph
-        # Where layers were called inside a function of its own, the graph does not tell who feeds whom.
-        self._complete = len(self._calls) == len(calls)
-
-    def ends(self, layers: Iterable[tf.keras.layers.Layer]) -> tuple[set[int], set[int]]:
-        """The identities of those of `layers` that no other of them precedes, and that none follows."""
-        chosen = {id(layer): layer for layer in layers}
-        if not self._complete or not chosen.keys() <= {id(call.layer) for call in self._calls}:
-            order = list(chosen)
-            return set(order[:1]), set(order[-1:])
-        before: dict[str, frozenset[int]] = {}
-        for operation in self._graph.get_operations():
-            own = id(self._owners.get(operation.name))
-            sources = [before.get(tensor.op.name, frozenset()) for tensor in operation.inputs]
-            before[operation.name] = frozenset().union(*sources, {own} & chosen.keys())
-        first: set[int] = set()
-        followed: set[int] = set()
-        called: set[int] = set()
-        for call in self._calls:
-            if id(call.layer) not in chosen:
-                continue
-            called.add(id(call.layer))
-            upstream = frozenset().union(*(before[tensor.op.name] for tensor in call.inputs))
-            others = upstream - {id(call.layer)}
-            followed |= others
-            if not upstream:
-                first.add(id(call.layer))
-        return first, called - followed
 
     def never_negative(self, layer: tf.keras.layers.Layer) -> set[Root]:
         """What keeps the input of `layer`, or some channels of it, from ever being negative; empty where it may be."""

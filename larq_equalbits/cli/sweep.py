@@ -28,7 +28,12 @@ _NOT_TRAINING = (
 @click.command("sweep", context_settings={"show_default": True})
 @click.option("--ratios", default="0.1:0.9:0.1", help="first:last:step, or numbers with commas between.")
 @click.option("--repeats", type=int, default=1, help="Seeds for each ratio: --seed and those behind it.")
-@click.option("--workers", type=int, default=1, help="Trials at the same time, each in a process of its own.")
+@click.option(
+    "--workers",
+    metavar="N|auto",
+    default="1",
+    help="Trials at a time, each in a process with its share of the processors or a GPU; auto: as many as there are.",
+)
 @click.option(
     "--objective",
     metavar="NAME",
@@ -45,7 +50,7 @@ _NOT_TRAINING = (
 def command(
     ratios: str,
     repeats: int,
-    workers: int,
+    workers: str,
     objective: str,
     direction: str | None,
     download: bool,
@@ -88,7 +93,7 @@ def command(
         fields["binarize_activations"] = False
     settings = training.Settings(**fields)
     role = distributed.role()
-    if role != "single" and workers != 1:
+    if role != "single" and workers != "1":
         raise InputError(f"--workers must be 1 where KERASTUNER_TUNER_ID is set, but got {workers}.")
     chosen = bit_ratios.parse(ratios)
     goal = tuning.objective(objective, direction)
@@ -104,7 +109,7 @@ def command(
         objective=goal,
         overwrite=overwrite,
     )
-    sweep.search(workers=workers, verbose=0 if quiet else 1)
+    sweep.search(workers=int(workers) if workers.isdecimal() else workers, verbose=0 if quiet else 1)
     if role != "worker":
         _print(sweep, as_json)
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from larq_equalbits import _files
 from larq_equalbits._errors import ConversionError, InputError, invalid
-from larq_equalbits.export import auditing, checks, integers, kernels, lce, model_json
+from larq_equalbits.export import auditing, checks, integers, kernels, lce, model_json, packing
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.functions import Served, to_bytes
 from larq_equalbits.export.graph import as_written, has_binary_input
@@ -182,11 +182,24 @@ def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerRepo
     return rows
 
 
+def _weights(model: Model, leaf: Leaf, operators: list[Operator]) -> str:
+    forms = dict.fromkeys(auditing.weights(model, operator) for operator in operators)
+    if list(forms) == ["1 bit"] and leaf.parts is not None and len(leaf.parts.kernels) == 2:
+        # Two kernels of one bit, whose outputs add.
+        return "2 bits"
+    return " + ".join(filter(None, forms))
+
+
+def _takes_floats(model: Model, operator: Operator) -> bool:
+    """Whether the kernel of `operator` is float where it multiplies, however it is stored."""
+    return len(operator.inputs) > 1 and model.tensors[operator.inputs[1]].dtype == "float32"
+
+
 def _row(model: Model, leaf: Leaf, operators: list[Operator], float_layers: str) -> LayerReport:
     binary = all(operator.name == lce.BINARY_OPERATOR for operator in operators)
-    weights = auditing.weights(model, operators[0])
+    weights = _weights(model, leaf, operators)
     reason = "" if binary else _why_float(leaf, auditing.row(model, operators[0]).reason)
-    if float_layers == "int8" and weights == "float32":
+    if float_layers == "int8" and not binary and _takes_floats(model, operators[0]):
         reason += f"; not int8: {integers.why_not(leaf) or 'the converter left it float'}"
     return LayerReport(
         name=leaf.name,
@@ -234,6 +247,7 @@ def convert(
     calibrate_on: Inputs | Iterable[Any] | None = None,
     input_type: str = "float32",
     output_type: str = "float32",
+    binary_weights: str = "int8",
 ) -> ConversionReport:
     """Converts `model` through Larq Compute Engine, reads the file back, and verifies it.
 
@@ -258,6 +272,10 @@ def convert(
             ``round(x / scale) + zero_point``; `audit(path).inputs` has both numbers, and so has the `model.json` that
             `save` writes.
         output_type: the same of the outputs.
+        binary_weights: how binary kernels are stored whose input is float, for which LCE has no operator: "int8", one
+            byte a weight, with the same answers at the same speed on every runtime; "bits", one bit a weight (two
+            where it is pruned), for LCE's runtime, which unpacks them at every inference, and larq-equalbits-runtime,
+            which does so once; "float32". The report's `runtimes` says what runs the file.
 
     Returns:
         The file's bytes, a row for each layer, and the verification.
@@ -269,6 +287,7 @@ def convert(
         ImportError: without larq-compute-engine.
     """
     _check_tolerance(tolerance)
+    packing.check(binary_weights, float_layers)
     if path is not None:
         model_json.check_target(path)
     chosen = select(rewrites)
@@ -284,6 +303,7 @@ def convert(
             ranges.outputs if ranges and output_type == "int8" else None,
         )
         content = to_bytes(served, tf.as_dtype(input_type), tf.as_dtype(output_type))
+    content = packing.pack(content, binary_weights)
     leaves = list(lowering.leaves.values())
     report = ConversionReport(content, _rows(read_model(content), leaves, float_layers), None, float_layers)
     _check_inputs(report, leaves)

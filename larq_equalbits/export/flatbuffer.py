@@ -15,6 +15,8 @@ from larq_equalbits._errors import InputError
 
 _IDENTIFIER = b"TFL3"
 _NOTHING = np.zeros(0, np.uint8)
+# The constants of a file, and their sizes in bytes.
+_Buffers = tuple[list[Any], list[int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,13 +25,16 @@ class Tensor:
 
     Attributes:
         name: its name.
-        key: the name of the input or output in Keras, from the file's signature; its own name without one.
+        key: of an input or output its name in Keras, from the file's signature; its own name without one.
         shape: with the batch of 1 in front.
         dtype: its type in numpy's words; "resource" and the like for what numpy does not know.
         bytes: the size of its constant, 0 for what is computed.
         scale: of a quantized tensor: real = scale * (stored - zero_point); 0 where it is not quantized.
         zero_point: see `scale`.
         data: the bytes of its constant, a view of the file.
+        buffer: where its constant lies; tensors may share it.
+        scales: all scales of a quantized tensor, one or as many as `axis` has places.
+        axis: see `scales`.
     """
 
     name: str
@@ -40,6 +45,9 @@ class Tensor:
     scale: float
     zero_point: int
     data: np.ndarray = dataclasses.field(repr=False, compare=False)
+    buffer: int = dataclasses.field(default=0, repr=False)
+    scales: np.ndarray = dataclasses.field(default_factory=lambda: _NOTHING, repr=False, compare=False)
+    axis: int = dataclasses.field(default=0, repr=False)
 
     def describe(self) -> dict[str, Any]:
         """Name, shape and type, and of integers that stand for real numbers scale and zero point."""
@@ -79,12 +87,31 @@ class Operator:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A whole file."""
+    """One graph of a file, the first for a whole file.
+
+    Attributes:
+        tensors: its tensors.
+        operators: in the order of computation.
+        inputs: those of the tensors that are given.
+        outputs: those that are answered.
+        inner: the other graphs, of the first one alone: bodies of loops and branches of conditions.
+    """
 
     tensors: list[Tensor]
     operators: list[Operator]
     inputs: list[Tensor]
     outputs: list[Tensor]
+    inner: list["Model"] = dataclasses.field(default_factory=list)
+
+    @functools.cached_property
+    def producers(self) -> dict[int, Operator]:
+        """The operator that computes each tensor, by the tensor's index."""
+        return {index: one for one in self.operators for index in one.outputs}
+
+    @property
+    def graphs(self) -> list["Model"]:
+        """This graph and the inner ones."""
+        return [self, *self.inner]
 
 
 def _guarded(read: Callable[[bytes], Model]) -> Callable[[bytes], Model]:
@@ -147,7 +174,7 @@ def _operator_names(model: Any, reader: _Reader) -> list[str]:
     return result
 
 
-def _tensor(tensor: Any, key: str, buffers: list[Any], sizes: list[int], reader: _Reader) -> Tensor:
+def _tensor(tensor: Any, buffers: list[Any], sizes: list[int], reader: _Reader) -> Tensor:
     quantization = tensor.Quantization()
     scaled = quantization is not None and reader.length(quantization, "Scale") > 0
     zero = scaled and reader.length(quantization, "ZeroPoint", 8) > 0
@@ -155,44 +182,38 @@ def _tensor(tensor: Any, key: str, buffers: list[Any], sizes: list[int], reader:
     buffer = buffers[tensor.Buffer()]
     return Tensor(
         name=name,
-        key=key or name,
+        key=name,
         shape=reader.numbers(tensor, "Shape"),
         dtype=_enumeration("TensorType")[tensor.Type()].lower(),
         bytes=sizes[tensor.Buffer()],
         scale=float(quantization.Scale(0)) if scaled else 0.0,
         zero_point=int(quantization.ZeroPoint(0)) if zero else 0,
         data=buffer.DataAsNumpy() if reader.length(buffer, "Data", 1) else _NOTHING,
+        buffer=tensor.Buffer(),
+        scales=np.asarray(quantization.ScaleAsNumpy()) if scaled else _NOTHING,
+        axis=int(quantization.QuantizedDimension()) if scaled else 0,
     )
 
 
-@_guarded
-def read_model(content: bytes) -> Model:
-    """The operators and tensors of the first graph of a file.
+def _named(root: Any, graph: Any, which: str, tensors: list[Tensor], reader: _Reader) -> list[Tensor]:
+    """The inputs or the outputs of `graph` with their keys.
 
-    Raises:
-        InputError: bytes that are no .tflite file, or a damaged one.
+    One tensor may be an input and an output, or several outputs, each under a name of its own.
     """
-    from tensorflow.lite.python import schema_py_generated as schema
+    keys: dict[int, list[str]] = {}
+    for signature in reader.each(root, "SignatureDefs")[:1]:
+        for entry in reader.each(signature, which):
+            keys.setdefault(entry.TensorIndex(), []).append(_text(entry.Name()))
+    named = []
+    for index in reader.numbers(graph, which):
+        left = keys.get(index) or [tensors[index].name]
+        key = left.pop(0) if len(left) > 1 else left[0]
+        named.append(dataclasses.replace(tensors[index], key=key))
+    return named
 
-    reader = _Reader(content)
-    root = schema.Model.GetRootAs(content, 0)
-    if reader.length(root, "Subgraphs") == 0:
-        raise ValueError("it holds no graph")
-    graph = root.Subgraphs(0)
-    sizes = []
-    buffers = reader.each(root, "Buffers")
-    for buffer in buffers:
-        # A buffer beyond 2 GiB lies behind the flatbuffer and is told by its offset and size.
-        sizes.append(reader.length(buffer, "Data", 1) or int(buffer.Size()))
-    keys: dict[int, str] = {}
-    for signature in reader.each(root, "SignatureDefs"):
-        for entry in (*reader.each(signature, "Inputs"), *reader.each(signature, "Outputs")):
-            keys[entry.TensorIndex()] = _text(entry.Name())
-    tensors = [
-        _tensor(tensor, keys.get(index, ""), buffers, sizes, reader)
-        for index, tensor in enumerate(reader.each(graph, "Tensors"))
-    ]
-    names = _operator_names(root, reader)
+
+def _graph(graph: Any, names: list[str], buffers: _Buffers, reader: _Reader) -> Model:
+    tensors = [_tensor(tensor, *buffers, reader) for tensor in reader.each(graph, "Tensors")]
     operators = []
     for operator in reader.each(graph, "Operators"):
         inputs, outputs = reader.numbers(operator, "Inputs"), reader.numbers(operator, "Outputs")
@@ -208,3 +229,32 @@ def read_model(content: bytes) -> Model:
         [tensors[index] for index in reader.numbers(graph, "Inputs")],
         [tensors[index] for index in reader.numbers(graph, "Outputs")],
     )
+
+
+@_guarded
+def read_model(content: bytes) -> Model:
+    """The operators and tensors of a file.
+
+    Raises:
+        InputError: bytes that are no .tflite file, or a damaged one.
+    """
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    reader = _Reader(content)
+    root = schema.Model.GetRootAs(content, 0)
+    if reader.length(root, "Subgraphs") == 0:
+        raise ValueError("it holds no graph")
+    sizes = []
+    buffers = reader.each(root, "Buffers")
+    for buffer in buffers:
+        # A buffer beyond 2 GiB lies behind the flatbuffer and is told by its offset and size.
+        sizes.append(reader.length(buffer, "Data", 1) or int(buffer.Size()))
+    names = _operator_names(root, reader)
+    graphs = reader.each(root, "Subgraphs")
+    model, *inner = (_graph(graph, names, (buffers, sizes), reader) for graph in graphs)
+    taken = _named(root, graphs[0], "Inputs", model.tensors, reader)
+    yielded = _named(root, graphs[0], "Outputs", model.tensors, reader)
+    for which, named in (("Outputs", yielded), ("Inputs", taken)):
+        for index, tensor in zip(reader.numbers(graphs[0], which), named, strict=True):
+            model.tensors[index] = tensor
+    return Model(model.tensors, model.operators, taken, yielded, inner)

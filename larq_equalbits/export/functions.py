@@ -1,16 +1,18 @@
 """A model as one function of named inputs, and that function through LCE's converter."""
 
-import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 from larq.quantized_variable import QuantizedVariable
 
-from larq_equalbits._errors import require
+from larq_equalbits._errors import InputError, require
+from larq_equalbits._keras.building import eagerly
 
 Range = tuple[float, float]
+# With the constants that Keras gives them, they end the process inside the converter.
+_CRASHING = ("Bincount", "DenseBincount")
 
 
 def input_names(model: tf.keras.Model, count: int) -> list[str]:
@@ -29,21 +31,6 @@ def arrange(model: tf.keras.Model, named: Mapping[str, Any]) -> Any:
     (structure, *_), _ = model.save_spec(dynamic_batch=False)
     names = input_names(model, len(tf.nest.flatten(structure)))
     return tf.nest.pack_sequence_as(structure, [named[name] for name in names])
-
-
-@contextlib.contextmanager
-def eagerly() -> Iterator[None]:
-    """Within the block, a model that calls its layers inside a `tf.function` of its own calls them directly.
-
-    Such a function would keep what it traced of a lowered model, constants and all, after the model is itself again;
-    and what it computes could not be seen from outside.
-    """
-    former = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(former)
 
 
 def bounded(values: tf.Tensor, limits: Range) -> tf.Tensor:
@@ -96,8 +83,19 @@ class Served(tf.Module):
 
 
 def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> bytes:
-    """The .tflite file that LCE makes of `served`, with inputs and outputs of these types."""
+    """The .tflite file that LCE makes of `served`, with inputs and outputs of these types.
+
+    Raises:
+        InputError: an operator that ends the process inside the converter; names the operator.
+    """
     converter = require("deploy", "larq_compute_engine")
+    definition = served.serve.graph.as_graph_def()
+    for node in [*definition.node, *(node for each in definition.library.function for node in each.node_def)]:
+        if node.op in _CRASHING:
+            raise InputError(
+                f"model must have no operator {node.op} ({node.name}), which crashes LCE's converter: Discretization, "
+                'CategoryEncoding and Hashing have it with any output_mode but "int". Compute that outside the model.'
+            )
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(served, folder, signatures={"serving_default": served.serve})
         return converter.convert_saved_model(

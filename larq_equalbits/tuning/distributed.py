@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError, WorkError, invalid, require
+from larq_equalbits.tuning.machine import Share, memory_kills
 from larq_equalbits.tuning.oracles import Resilient
 
 TUNER, ADDRESS, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
@@ -168,26 +169,27 @@ class SignsOfLife:
 
 
 class LocalWorkers:
-    """Worker processes on this machine; one that dies is replaced.
+    """Worker processes on this machine, each with its share; one that dies is replaced, unless memory ran out.
 
     Args:
         folder: of the search, whose ``sweep.json`` they read.
-        count: how many.
+        shares: what each of them has of this machine.
         port: of the chief, on the loopback interface.
         data_dir: folder of the data sets.
     """
 
-    def __init__(self, folder: Path, count: int, port: int, data_dir: str | None) -> None:
+    def __init__(self, folder: Path, shares: Sequence[Share], port: int, data_dir: str | None) -> None:
         self.folder, self.port, self.data_dir = folder, port, data_dir
         self._logs = folder / "workers"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._deaths: dict[str, int] = {}
-        self._names = [f"worker-{index}" for index in range(count)]
+        self._shares = {f"worker-{index}": share for index, share in enumerate(shares)}
+        self._memory_kills = memory_kills()
 
     def __enter__(self) -> "LocalWorkers":
         """Starts the processes."""
         self._logs.mkdir(exist_ok=True)
-        for name in self._names:
+        for name in self._shares:
             self._start(name)
         return self
 
@@ -205,13 +207,14 @@ class LocalWorkers:
             ADDRESS: "127.0.0.1",
             PORT: str(self.port),
             PARENT: str(os.getpid()),
+            **self._shares[name].environment(),
             # A proxy cannot reach this machine's loopback interface.
             "no_grpc_proxy": "127.0.0.1",
         }
         environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         environment.setdefault("GRPC_VERBOSITY", "ERROR")
         command = [sys.executable, "-m", "larq_equalbits.tuning.worker", os.fspath(self.folder.resolve())]
-        with (self._logs / f"{name}.log").open("wb") as log:
+        with (self._logs / f"{name}.log").open("wb") as log, self._shares[name].taken():
             self._processes[name] = subprocess.Popen(
                 [*command, *([self.data_dir] if self.data_dir else [])],
                 env=environment,
@@ -223,6 +226,8 @@ class LocalWorkers:
     def look_after(self, oracle: Resilient) -> None:
         """Replaces the workers that have died; their trials go back to the oracle.
 
+        The trial of one that the system killed as memory ran out has failed, and the others go on without it.
+
         Raises:
             InputError: a worker says that the search cannot go on.
             WorkError: a worker died again and again.
@@ -233,6 +238,9 @@ class LocalWorkers:
                 continue
             if status == GIVE_UP:
                 raise InputError(self._last_words(name))
+            if status == -signal.SIGKILL and memory_kills() > self._memory_kills:
+                self._without(name, oracle)
+                continue
             self._deaths[name] = self._deaths.get(name, 0) + 1
             oracle.bury(name)
             if self._deaths[name] > _RESTARTS:
@@ -241,6 +249,20 @@ class LocalWorkers:
                     f"{self._logs / name}.log: {self._last_words(name)}"
                 )
             self._start(name)
+
+    def _without(self, name: str, oracle: Resilient) -> None:
+        self._memory_kills = memory_kills()
+        count = len(self._processes)
+        oracle.bury(name, f"memory ran out with {count} workers, and the system killed this trial's")
+        if count == 1:
+            self._start(name)
+            return
+        del self._processes[name]
+        warnings.warn(
+            f"memory ran out, and the system killed {name}: its trial failed, and the sweep goes on with workers: "
+            f"{count - 1}.",
+            stacklevel=3,
+        )
 
     def _last_words(self, name: str) -> str:
         lines = (

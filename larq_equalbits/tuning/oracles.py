@@ -121,25 +121,25 @@ class Resilient(keras_tuner.Oracle):
                 if tuner_id in self.ongoing_trials:
                     self._died(tuner_id)
 
-    def _died(self, tuner_id: str) -> None:
+    def _died(self, tuner_id: str, reason: str | None = None) -> None:
         trial = self.ongoing_trials.pop(tuner_id)
         self._deaths[trial.trial_id] += 1
-        if self._deaths[trial.trial_id] < _DEATHS:
+        if reason is None and self._deaths[trial.trial_id] < _DEATHS:
             self._queue(trial)
         else:
             trial.status = _FAILED
-            trial.message = f"its worker died {_DEATHS} times"
+            trial.message = reason or f"its worker died {_DEATHS} times"
             self.end_order.append(trial.trial_id)
             self._save_trial(trial)
             self._tell(trial)
         self.save()
 
     @keras_tuner.synchronized
-    def bury(self, tuner_id: str) -> None:
-        """Gives the trial of a worker that is known to be dead to another one."""
+    def bury(self, tuner_id: str, reason: str | None = None) -> None:
+        """Gives the trial of a worker that is known to be dead to another one; with a `reason` it has failed."""
         self.tuner_ids.discard(tuner_id)
         if tuner_id in self.ongoing_trials:
-            self._died(tuner_id)
+            self._died(tuner_id, reason)
 
     @keras_tuner.synchronized
     def finished(self) -> bool:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from larq_equalbits import _files, training
 from larq_equalbits._errors import InputError, WorkError
+from larq_equalbits._keras import memory
 from larq_equalbits.training import run_folder
 from larq_equalbits.training.settings import Settings
 from larq_equalbits.tuning.hypermodel import HyperModel
@@ -85,7 +86,8 @@ def run(
         UnwritableError: the folder cannot be written.
     """
     try:
-        return _run(trial, folder, hypermodel, objectives, epochs, former, callbacks)
+        with memory.given_back():
+            return _run(trial, folder, hypermodel, objectives, epochs, former, callbacks)
     except keras_tuner.errors.FatalError:
         raise
     except OSError as error:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 from larq_equalbits import _files, training
 from larq_equalbits._errors import InputError, WorkError, invalid, is_whole
-from larq_equalbits.tuning import distributed, folder, oracles, running, trials
+from larq_equalbits.tuning import distributed, folder, machine, oracles, running, trials
 from larq_equalbits.tuning.hypermodel import HyperModel, describe_objective
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.progress import Progress
@@ -164,12 +165,13 @@ class Search(keras_tuner.Tuner):
                 f"a worker must have the chief's settings: {'; '.join(differences)}."
             )
 
-    def search(self, *, workers: int = 1, verbose: int = 1) -> None:
+    def search(self, *, workers: int | str = 1, verbose: int = 1) -> None:
         """Runs the trials that have not ended yet, and writes the tables, the plot and the best run.
 
         Args:
-            workers: processes on this machine that run trials at the same time; more than one only where the
-                network is one of the zoo and there are no callbacks, so that they can make the same.
+            workers: processes on this machine that run trials at the same time, each with its share of the
+                processors or a GPU; "auto" for one for each GPU, or without GPUs for each processor. More than one
+                only where the network is one of the zoo and there are no callbacks, so that they can make the same.
             verbose: 1 for a line for each trial that ends, 0 for silence.
 
         Raises:
@@ -180,13 +182,7 @@ class Search(keras_tuner.Tuner):
         if self.role == "worker":
             self._work()
             return
-        if not is_whole(workers, 1):
-            raise invalid("workers", workers, "an integer of at least 1")
-        if workers > 1 and not (self.hyper.portable and not self.callbacks):
-            raise InputError(
-                "workers must be 1 for a network, settings or callbacks made in Python, which another process cannot "
-                "make: start the program several times with keras-tuner's environment variables instead."
-            )
+        workers = self._workers(workers)
         self.oracle.on_end = self._report(workers, verbose)
         with distributed.alone(self.out):
             try:
@@ -196,6 +192,28 @@ class Search(keras_tuner.Tuner):
                     folder.clear(self.out)
                 raise
             self._finish()
+
+    def _workers(self, given: int | str) -> int:
+        portable = self.hyper.portable and not self.callbacks
+        here = machine.machine()
+        if given == "auto":
+            return here.workers(self.oracle.max_trials) if portable and self.role == "single" else 1
+        if not is_whole(given, 1):
+            raise invalid("workers", given, 'an integer of at least 1, or "auto"')
+        count = int(given)
+        if count > 1 and not portable:
+            raise InputError(
+                "workers must be 1 for a network, settings or callbacks made in Python, which another process cannot "
+                "make: start the program several times with keras-tuner's environment variables instead."
+            )
+        if count > here.places:
+            kind = "GPU" if here.gpus else "processor"
+            warnings.warn(
+                f"workers: {count} have to share {here.places} {kind}{'s' if here.places > 1 else ''}; more than one "
+                "on each make a sweep slower and take more memory.",
+                stacklevel=3,
+            )
+        return count
 
     def _work(self) -> None:
         try:
@@ -221,10 +239,10 @@ class Search(keras_tuner.Tuner):
                     self._check_stop()
                     time.sleep(0.1)
         elif workers > 1:
-            data_dir = self.hyper.data_dir
+            data_dir, shares = self.hyper.data_dir, machine.machine().shares(workers)
             with (
                 distributed.served(self.oracle, "127.0.0.1:0") as (free, done),
-                distributed.LocalWorkers(self.out, workers, free, data_dir) as local,
+                distributed.LocalWorkers(self.out, shares, free, data_dir) as local,
             ):
                 while not done():
                     self._check_stop()

@@ -83,3 +83,28 @@ def test_a_tolerance_counts_inputs_exactly(differing):
     assert verification.differing == differing
     assert verification.within(differing / 10_000)
     assert not verification.within((differing - 0.5) / 10_000)
+
+
+def beginning(first, *, passes_on=False):
+    inputs = tf.keras.Input((4, 4, 1), name="image")
+    scores = layers.Dense(3, name="scores")(layers.Flatten()(first(inputs)))
+    return tf.keras.Model(inputs, [scores, inputs] if passes_on else scores)
+
+
+@pytest.mark.parametrize(
+    ("first", "passes_on"),
+    [
+        (layers.RandomFlip(), False),
+        (layers.Dropout(0.2), False),
+        (layers.Reshape((4, 4, 1)), False),
+        (layers.Dropout(0.2), True),
+    ],
+    ids=["augmentation", "dropout", "reshape", "an input passed on"],
+)
+def test_a_network_whose_input_is_an_output_of_its_first_layer_is_verified(first, passes_on):
+    model, other = (beginning(first, passes_on=passes_on) for _ in range(2))
+    images = np.random.default_rng(0).normal(size=(20, 4, 4, 1))
+    report = export.convert(model, verify_on=images)
+    assert report.verification.max_abs_diff < 1e-5
+    found = export.verify(other, report.tflite, images)
+    assert found.argmax_agreement < 1 and found.first_difference

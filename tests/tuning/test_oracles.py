@@ -142,3 +142,11 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / "sweep" / "oracle.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
         reloaded(tmp_path)
+
+
+def test_a_trial_whose_worker_the_system_killed_for_memory_has_failed_at_once(tmp_path):
+    oracle = grid(tmp_path, seeds=(0,))
+    trial = oracle.create_trial("one")
+    oracle.bury("one", "memory ran out")
+    assert (trial.status, trial.message) == ("FAILED", "memory ran out")
+    assert oracle.create_trial("two").trial_id != trial.trial_id

@@ -1,12 +1,14 @@
 """Searches that train: every one on digits, with a network of one binary layer."""
 
 import csv
+import gc
 import json
 
 import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.func_graph import FuncGraph
 
 from larq_equalbits import callbacks, training, tuning
 from larq_equalbits._errors import InputError, WorkError
@@ -184,6 +186,25 @@ def test_a_killed_trial_goes_on_from_its_last_epoch(tmp_path):
     epochs.append("killed")
     search().search(verbose=0)
     assert epochs == [0, "killed", 1]
+
+
+def test_a_trial_gives_back_the_graphs_that_it_traced(tmp_path):
+    def graphs():
+        gc.collect()
+        return sum(type(each) is FuncGraph for each in gc.get_objects())
+
+    found = []
+
+    class Count(tf.keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            found.append(graphs())
+
+    search = tuning.BitRatioSweep(
+        tiny, [0.3, 0.5, 0.6], out=tmp_path / "out", settings=SETTINGS, callbacks=[Count()]
+    )
+    search.search(verbose=0)
+    # The first trial leaves functions that every later one uses.
+    assert found[2] == found[1]
 
 
 @pytest.mark.slow

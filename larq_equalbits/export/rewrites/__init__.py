@@ -18,11 +18,11 @@ REWRITES: Mapping[str, Rewrite] = {
     "zero_filters": zero_filters.apply,
     "next_to_zero": next_to_zero.apply,
     "before_sign": before_sign.apply,
-    "batch_norm_before_pooling": pooling.apply,
     "convolution": convolution.apply_convolution,
     "dense": convolution.apply_dense,
     "conv1d": convolution.apply_conv1d,
     "separable": convolution.apply_separable,
+    "batch_norm_before_pooling": pooling.apply,
     "ternary_batch_norm": batch_norm.apply,
     "not_binary": not_binary.apply,
 }

@@ -26,7 +26,8 @@ def over_channels(lowering: Lowering, leaf: Leaf) -> bool:
     return list(leaf.layer.axis) in ([len(lowering.graph.output_shape(leaf.layer)) - 1], [-1])
 
 
-def _fold(lowering: Lowering, leaf: Leaf, norm: Leaf) -> bool:
+def fold(lowering: Lowering, leaf: Leaf, norm: Leaf) -> bool:
+    """Gives `leaf` the work of `norm` where it became two binary kernels; False, and nothing done, elsewhere."""
     layer, parts = leaf.layer, leaf.parts
     linear = getattr(layer, "activation", None) in (None, tf.keras.activations.linear)
     if leaf.remake is None or parts is None or len(parts.kernels) != 2 or not linear:
@@ -49,7 +50,7 @@ def apply(lowering: Lowering) -> None:
     """Folds the normalization behind each layer that became two binary kernels."""
     for leaf in lowering.leaves.values():
         norm = lowering.consumer(leaf)
-        if norm is not None and _fold(lowering, leaf, norm):
+        if norm is not None and fold(lowering, leaf, norm):
             norm.call, leaf.moved = identity, True
             leaf.rewrite.append("batch normalization folded")
             norm.rewrite.append(f"folded into {leaf.name}")

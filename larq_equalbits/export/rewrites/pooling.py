@@ -1,7 +1,7 @@
 """convolution, MaxPool, BatchNorm becomes convolution, BatchNorm, MaxPool, which LCE fuses and pools in bits.
 
 Exact where every factor of the normalization is positive: an increasing map commutes with a maximum, in floating
-point too.
+point too. It comes after the rewrites that give a layer another call, which the normalization then follows.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import larq
 import tensorflow as tf
 
 from larq_equalbits.export.lowering import Call, Leaf, Lowering, identity
-from larq_equalbits.export.rewrites.batch_norm import affine, over_channels
+from larq_equalbits.export.rewrites.batch_norm import affine, fold, over_channels
 
 
 def _then(first: Call, second: Call) -> Call:
@@ -38,7 +38,9 @@ def apply(lowering: Lowering) -> None:
         pool = lowering.consumer(leaf)
         norm = lowering.consumer(pool) if pool is not None else None
         if pool is not None and norm is not None and _swappable(lowering, leaf, pool, norm):
-            leaf.call, norm.call = _then(leaf.call, norm.call), identity
+            if not fold(lowering, leaf, norm):
+                leaf.call = _then(leaf.call, norm.call)
+            norm.call = identity
             leaf.moved = pool.moved = True
             leaf.rewrite.append("batch normalization before pooling")
             norm.rewrite.append(f"moved before {pool.name}")
