@@ -11,6 +11,7 @@ from larq_equalbits._errors import ConversionError, InputError, invalid
 from larq_equalbits.export import layer_outputs
 from larq_equalbits.export.functions import arrange, input_names, output_names
 from larq_equalbits.export.interpreter import Source, batched, load
+from larq_equalbits.export.labels import class_numbers
 from larq_equalbits.export.results import Verification
 
 Inputs = np.ndarray | Mapping[str, np.ndarray]
@@ -91,8 +92,8 @@ def _class_numbers(labels: Any, scores: np.ndarray) -> np.ndarray:
     labels = np.asarray(labels)
     count, classes = len(scores), scores[0].size
     if labels.shape in ((count,), (count, 1)):
-        return labels.reshape(count)
-    if labels.shape == (count, classes):
+        return class_numbers(labels.reshape(count), classes)
+    if labels.shape == (count, classes) and labels.dtype.kind in "biuf" and np.isfinite(labels).all():
         return labels.argmax(axis=1)
     raise invalid(
         "labels",

@@ -6,16 +6,17 @@ import io
 import json
 import math
 import statistics
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from larq_equalbits import _files
-from larq_equalbits._errors import require
+from larq_equalbits._errors import InputError, require
 from larq_equalbits._text import csv_cell
 from larq_equalbits.tuning.ratios import NAME
 
-RESULT = "trial_results.json"
+RESULT, FAILURE = "trial_results.json", "failure.json"
 CSV, JSON, PLOT = "trials.csv", "trials.json", "ratios.png"
 
 
@@ -74,17 +75,39 @@ def read(trial: Any, folder: Path) -> Trial:
     result: dict[str, Any] = {}
     if trial.status == "COMPLETED" and (folder / RESULT).is_file():
         result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    elif trial.status == "FAILED" and (folder / FAILURE).is_file():
+        failure = json.loads((folder / FAILURE).read_text(encoding="utf-8"))
+        result = {"values": failure.get("values", trial.hyperparameters.values)}
     reason = trial.message.strip().splitlines()[0] if trial.message else None
     return Trial(
         trial.trial_id,
         folder,
         trial.status,
-        dict(trial.hyperparameters.values),
+        dict(result.get("values", trial.hyperparameters.values)),
         result.get("metrics", {}),
-        trial.score if result else None,
+        trial.score if "metrics" in result else None,
         result.get("seconds", math.nan),
         reason,
     )
+
+
+def found(folder: Path) -> list[Trial]:
+    """The trials of the search in `folder`, which may be running, in the order in which they were started.
+
+    Raises:
+        InputError: a trial's file is damaged.
+    """
+    there = []
+    for path in folder.glob("trial_*/trial.json"):
+        state = _files.read_json(path)
+        try:
+            fields = {name: state[name] for name in ("trial_id", "status", "score", "message")}
+            values = state["hyperparameters"]["values"]
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path} must be the state of a trial, but lacks {error}.") from error
+        trial = types.SimpleNamespace(**fields, hyperparameters=types.SimpleNamespace(values=values))
+        there.append(read(trial, path.parent))
+    return sorted(there, key=lambda trial: (int(trial.name) if trial.name.isdecimal() else 0, trial.name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +154,15 @@ def by_ratio(trials: Sequence[Trial]) -> list[Ratio]:
             )
         )
     return found
+
+
+def shown(trials: Sequence[Trial], description: dict[str, Any]) -> list[str]:
+    """The metrics of the table and the plot: accuracy on test images, the search's objectives, the entropy."""
+    objective = description["objective"]
+    objectives = objective if isinstance(objective, list) else [objective]
+    wanted = ["test_accuracy", *(each["name"] for each in objectives), "filter_entropy"]
+    logged = {key for trial in trials for key in trial.metrics}
+    return [name for name in dict.fromkeys(wanted) if name in logged]
 
 
 def write(folder: Path, trials: Sequence[Trial], description: dict[str, Any]) -> None:
