@@ -30,10 +30,14 @@ def _why_float(leaf: Leaf, from_file: str) -> str:
     kind = next((kind for kind in BINARY_KINDS if isinstance(layer, kind)), None)
     if not leaf.kernels:
         return "no kernel quantizer: a float layer"
-    if layer.input_quantizer is None:
+    if layer.input_quantizer is None and not leaf.takes_signs:
         return "no input quantizer: its input is float (1/32)"
-    quantizer = getattr(layer.input_quantizer, "name", type(layer.input_quantizer).__name__)
-    if not has_binary_input(layer):
+    quantizer = (
+        "the layers before"
+        if leaf.takes_signs
+        else getattr(layer.input_quantizer, "name", type(layer.input_quantizer).__name__)
+    )
+    if not leaf.has_binary_input:
         return f"input not binary: {quantizer} gives {layer.input_quantizer.precision} bits"
     if from_file == auditing.FLOAT_INPUT and layer.data_format == "channels_last":
         return f"input not binary to LCE, which does not see a sign in {quantizer}"
