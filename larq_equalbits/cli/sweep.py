@@ -1,5 +1,6 @@
 """`larq-equalbits sweep`: which bit ratio? A grid over ratios and seeds."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 import click
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError
+from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._text import visible
 from larq_equalbits.cli import train
 
@@ -49,6 +50,12 @@ _NOT_TRAINING = (
 @click.option(
     "--report", is_flag=True, help="Train nothing: show the sweep that is in the folder, a running one too."
 )
+@click.option(
+    "--reference",
+    type=float,
+    metavar="RATIO",
+    help="Compare the other ratios with this one, seed by seed.  [default: 0.5 where the sweep has it]",
+)
 @click.option("--retry-failed", is_flag=True, help="Run the trials that have failed again.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
@@ -62,6 +69,7 @@ def command(
     name: str | None,
     out: Path | None,
     overwrite: bool,
+    reference: float | None,
     report: bool,
     retry_failed: bool,
     quiet: bool,
@@ -102,7 +110,7 @@ def command(
     settings = training.Settings(**fields)
     folder = _folder(settings, name, out)
     if report:
-        _report(folder, as_json)
+        _report(folder, reference, as_json)
         return
     role = distributed.role()
     if role != "single" and workers != "1":
@@ -120,13 +128,15 @@ def command(
         objective=goal,
         overwrite=overwrite,
     )
+    if reference is not None and reference not in (sweep.hyper.ratios or ()):
+        raise invalid("--reference", reference, f"one of the ratios {sweep.hyper.ratios}")
     sweep.search(
         workers=int(workers) if workers.isdecimal() else workers,
         retry_failed=retry_failed,
         verbose=0 if quiet else 1,
     )
     if role != "worker":
-        _print(folder, sweep.trials(), sweep.shown(), sweep.best_run(), as_json)
+        _print(folder, sweep.trials(), sweep.shown(), sweep.best_run(), reference, as_json)
 
 
 def _folder(settings: Any, name: str | None, out: Path | None) -> Path:
@@ -136,8 +146,18 @@ def _folder(settings: Any, name: str | None, out: Path | None) -> Path:
     return Path("runs") / _files.plain_name("--name", name)
 
 
-def _print(folder: Path, found: list[Any], shown: list[str], best: Any, as_json: bool) -> None:
-    from larq_equalbits.tuning import trials
+def _reference(found: list[Any], given: float | None) -> float | None:
+    """The ratio that the others are compared with: 0.5 where the sweep has it, if none is given."""
+    ratios = {trial.values.get("positive_ratio") for trial in found}
+    return 0.5 if given is None and 0.5 in ratios else given
+
+
+def _print(
+    folder: Path, found: list[Any], shown: list[str], best: Any, given: float | None, as_json: bool
+) -> None:
+    from larq_equalbits.tuning import comparison, presentation, trials
+
+    reference = _reference(found, given)
 
     failed = [trial for trial in found if trial.status == "FAILED"]
     begun = {trial.name: _progress(trial) for trial in found if trial.status in ("RUNNING", "INVALID")}
@@ -149,6 +169,12 @@ def _print(folder: Path, found: list[Any], shown: list[str], best: Any, as_json:
             "trials": len(found),
             "begun": begun,
             "failed": {trial.name: trial.reason for trial in failed},
+            "reference": reference,
+            "compared": {
+                metric: [dataclasses.asdict(each) for each in comparison.against(found, metric, reference)]
+                for metric in shown
+                if reference is not None
+            },
             "ratios": [
                 {
                     **each.to_dict(),
@@ -162,7 +188,7 @@ def _print(folder: Path, found: list[Any], shown: list[str], best: Any, as_json:
         return
     from rich.console import Console
 
-    Console().print(trials.table(found, shown))
+    Console().print(presentation.table(found, shown, reference))
     for trial in failed:
         click.echo(f"{trial.folder.name} failed: {visible(trial.reason)}", err=True)
     if failed:
@@ -197,7 +223,7 @@ def _progress(trial: Any) -> str:
     return f"{values}: epoch {done} of {run.settings.plan().epochs}{last}"
 
 
-def _report(folder: Path, as_json: bool) -> None:
+def _report(folder: Path, reference: float | None, as_json: bool) -> None:
     from larq_equalbits import training
     from larq_equalbits.tuning import trials
     from larq_equalbits.tuning.folder import BEST, DESCRIPTION
@@ -207,7 +233,7 @@ def _report(folder: Path, as_json: bool) -> None:
     description = _files.read_json(folder / DESCRIPTION)
     found = trials.found(folder)
     best = training.Run.load(folder / BEST) if (folder / BEST).exists() else None
-    _print(folder, found, trials.shown(found, description), best, as_json)
+    _print(folder, found, trials.shown(found, description), best, reference, as_json)
 
 
 # A trial is trained as `larq-equalbits train` does it, by the same options.

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from larq_equalbits._errors import InputError, invalid, is_whole
 from larq_equalbits.training.settings import Settings
-from larq_equalbits.tuning import folder, hypermodel, oracles, trials
+from larq_equalbits.tuning import comparison, folder, hypermodel, oracles, trials
 from larq_equalbits.tuning import ratios as bit_ratios
 from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
@@ -88,6 +88,12 @@ class BitRatioSweep(Search):
     def summary(self) -> list[trials.Ratio]:
         """Mean and deviation of every metric for each ratio."""
         return trials.by_ratio(self.trials())
+
+    def comparisons(
+        self, metric: str = "test_accuracy", reference: float = comparison.REFERENCE
+    ) -> list[comparison.Comparison]:
+        """Every ratio against the `reference`, seed by seed, with p and Holm's correction; see `comparison.against`."""
+        return comparison.against(self.trials(), metric, reference)
 
 
 class RandomSearch(Search):

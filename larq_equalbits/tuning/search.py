@@ -16,7 +16,7 @@ import tensorflow as tf
 from larq_equalbits import _files, training
 from larq_equalbits._errors import InputError, WorkError, invalid, is_whole
 from larq_equalbits._version import VERSION
-from larq_equalbits.tuning import distributed, folder, machine, oracles, running, trials
+from larq_equalbits.tuning import distributed, folder, machine, oracles, presentation, running, trials
 from larq_equalbits.tuning.hypermodel import HyperModel, describe_objective
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.progress import Progress
@@ -318,6 +318,13 @@ class Search(keras_tuner.Tuner):
         """The metrics of the table and the plot: accuracy on test images, the objective, the entropy."""
         return trials.shown(self.trials(), self.description)
 
+    def _chance(self, settings: training.Settings) -> float | None:
+        try:
+            return 1 / self.hyper.images(settings).num_classes
+        except InputError:
+            # A chief need not have the data.
+            return None
+
     def _finish(self) -> None:
         found = self.trials()
         trials.write(self.out, found, self.description)
@@ -325,7 +332,7 @@ class Search(keras_tuner.Tuner):
         folder.point_to_best(self.out, best.folder)
         if not self.hyper.per_layer:
             try:
-                figure = trials.plot(found, self.shown())
+                figure = presentation.plot(found, self.shown(), chance=self._chance(best.settings))
             except ImportError:
                 return
             with _files.replacing(self.out / trials.PLOT) as temporary:

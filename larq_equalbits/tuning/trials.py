@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError, require
+from larq_equalbits._errors import InputError
 from larq_equalbits._text import csv_cell
 from larq_equalbits.tuning.ratios import NAME
 
@@ -195,69 +195,3 @@ def write(folder: Path, trials: Sequence[Trial], description: dict[str, Any]) ->
         "trials": [trial.to_dict() for trial in trials],
     }
     _files.write_text(folder / JSON, json.dumps(content, indent=2) + "\n")
-
-
-def table(trials: Sequence[Trial], metrics: Sequence[str]) -> Any:
-    """Mean and deviation of `metrics` for each ratio as a rich table."""
-    from rich import box
-    from rich.table import Table
-
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
-    shown.add_column("ratio", justify="right")
-    shown.add_column("trials", justify="right")
-    for metric in metrics:
-        shown.add_column(metric, justify="right")
-    for each in by_ratio(trials):
-        counts = f"{each.completed}" + (f" ({each.failed} failed)" if each.failed else "")
-        shown.add_row(f"{each.ratio:g}", counts, *(_cell(each, metric) for metric in metrics))
-    return shown
-
-
-def _cell(each: Ratio, metric: str) -> str:
-    if metric not in each.mean:
-        return "-"
-    digits = ",.0f" if metric.endswith("bytes") else ".4f"
-    spread = each.deviation[metric]
-    return format(each.mean[metric], digits) + ("" if math.isnan(spread) else f" ± {spread:{digits}}")
-
-
-def plot(trials: Sequence[Trial], metrics: Sequence[str], *, width: float = 6.0) -> Any:
-    """Every trial as a point over its ratio, with mean and deviation: a panel for each metric (Equal Bits, Fig. 5).
-
-    Args:
-        trials: at least one of them completed, with a ratio for the whole network.
-        metrics: what to draw.
-        width: of the figure in inches.
-
-    Returns:
-        A matplotlib figure, ready for `savefig`.
-    """
-    figure = require("plots", "matplotlib.figure").Figure(
-        figsize=(width, 0.5 + 2.6 * len(metrics)), layout="constrained"
-    )
-    ratios = by_ratio(trials)
-    for axis, metric in zip(
-        figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0], metrics, strict=True
-    ):
-        points = [
-            (t.values[NAME], t.metrics[metric]) for t in trials if NAME in t.values and metric in t.metrics
-        ]
-        known = [each for each in ratios if metric in each.mean]
-        spreads = [each.deviation[metric] for each in known]
-        axis.plot(*zip(*points, strict=True), ".", color="#bbbbbb", markersize=7, label="trial")
-        axis.errorbar(
-            [each.ratio for each in known],
-            [each.mean[metric] for each in known],
-            yerr=[0.0 if math.isnan(spread) else spread for spread in spreads],
-            color="#4477aa",
-            marker="o",
-            markersize=4,
-            capsize=3,
-            label="mean" if all(map(math.isnan, spreads)) else "mean ± deviation",
-        )
-        axis.set_ylabel(metric)
-        axis.grid(alpha=0.3)
-        axis.ticklabel_format(axis="y", useOffset=False)
-    axis.set_xlabel("share of +1 in every filter")
-    figure.axes[0].legend(fontsize="small")
-    return figure
