@@ -12,6 +12,7 @@ from larq_equalbits.export import layer_outputs
 from larq_equalbits.export.functions import arrange, input_names, output_names
 from larq_equalbits.export.interpreter import Source, batched, load
 from larq_equalbits.export.labels import class_numbers
+from larq_equalbits.export.reference import of_exact_signs
 from larq_equalbits.export.results import Verification
 
 Inputs = np.ndarray | Mapping[str, np.ndarray]
@@ -113,6 +114,7 @@ def _check_finite(source: str, names: list[str], answers: list[np.ndarray]) -> N
             )
 
 
+@of_exact_signs
 def verify(
     model: tf.keras.Model,
     tflite: Source,
@@ -122,6 +124,9 @@ def verify(
     runtime: str = "lce",
 ) -> Verification:
     """Runs `inputs` through Keras and through LCE's interpreter or our runtime, and compares all outputs.
+
+    Keras adds whole numbers where a kernel with a scale stands straight before a sign: otherwise the rounding of its
+    floats would decide the sign of a sum that is 0.
 
     Args:
         model: the Keras model.
