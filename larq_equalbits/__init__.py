@@ -13,6 +13,11 @@ from larq_equalbits._version import VERSION
 
 __version__ = VERSION
 
+# Larq names NumPy below 2, of which Python 3.13 has no wheel, and works with NumPy 2.
+_WITHOUT_LARQ = (
+    "larq_equalbits needs Larq: pip install --no-deps larq. (On Python 3.13 and newer this is a step of its own, "
+    "because Larq asks for an older NumPy than there is.)"
+)
 _REGISTERING = ("quantizers", "constraints", "metrics", "pruning", "optimizers", "zoo")
 _NAMESPACES = (
     "callbacks",
@@ -35,9 +40,18 @@ __all__ = ["binarize", *_NAMESPACES]
 
 
 def _register() -> None:
-    """Imports the modules that register names with Keras and Larq."""
-    for name in _REGISTERING:
-        importlib.import_module(f"{__name__}.{name}")
+    """Imports the modules that register names with Keras and Larq.
+
+    Raises:
+        ImportError: without Larq, with the command that installs it.
+    """
+    try:
+        for name in _REGISTERING:
+            importlib.import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != "larq":
+            raise
+        raise ImportError(_WITHOUT_LARQ) from error
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import sys
 from numbers import Integral, Real
 from types import ModuleType
 from typing import Any
@@ -46,17 +47,25 @@ def is_whole(value: Any, least: int) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
+def advice(extra: str) -> str:
+    """How to come by what the package's `extra` installs."""
+    if extra == "deploy" and sys.version_info >= (3, 13):
+        return (
+            "larq-compute-engine has no wheel for Python 3.13 or newer; convert with Python 3.10, 3.11 or 3.12, "
+            "which takes a run's folder or a saved model as it is"
+        )
+    return f"pip install 'larq-equalbits[{extra}]'"
+
+
 def require(extra: str, module: str) -> ModuleType:
     """Imports the optional `module`, which the package's `extra` installs.
 
     Raises:
-        ImportError: names the extra to install where the module is missing.
+        ImportError: says what to do where the module is missing.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
             raise
-        raise ImportError(
-            f"This needs {module}, which is not installed: pip install 'larq-equalbits[{extra}]'."
-        ) from error
+        raise ImportError(f"This needs {module}, which is not installed: {advice(extra)}.") from error

@@ -12,6 +12,8 @@ from typing import Any
 
 from larq_equalbits._errors import InputError, invalid
 
+_DEEPEST = 100
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -67,14 +69,62 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         InputError: no file, no UTF-8, no JSON, or JSON that is no object; names the file.
     """
     try:
-        content = json.loads(Path(path).read_bytes())
+        return parse_json(Path(path).read_bytes(), os.fspath(path))
     except FileNotFoundError as error:
         raise InputError(f"there is no {os.fspath(path)}.") from error
+
+
+def parse_json(text: str | bytes, name: str) -> dict[str, Any]:
+    """The JSON object that `text` is.
+
+    Args:
+        text: what is read; bytes as UTF-8.
+        name: of what is read, for the error.
+
+    Raises:
+        InputError: no UTF-8, no JSON, JSON that is no object, or that is nested more than 100 deep.
+    """
+    try:
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{os.fspath(path)} must be JSON, but is not: {error}.") from error
+        raise InputError(f"{name} must be JSON, but is not: {error}.") from error
     if not isinstance(content, dict):
-        raise InputError(f"{os.fspath(path)} must hold a JSON object, but holds {type(content).__name__}.")
+        raise InputError(f"{name} must hold a JSON object, but holds {type(content).__name__}.")
+    level: list[Any] = [content]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    if level:
+        # Whoever writes it again would fail.
+        raise InputError(f"{name} must be JSON nested at most {_DEEPEST} deep.")
     return content
+
+
+def read_arrays(path: str | os.PathLike[str]) -> Any:
+    """The array in an .npy file, or the dict of those in an .npz file.
+
+    Raises:
+        InputError: not there, damaged, or one that holds Python objects; names the file.
+    """
+    import numpy as np
+
+    try:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content
+        with content:
+            return dict(content)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {os.fspath(path)}.") from error
+    except Exception as error:
+        # numpy and zipfile raise whatever they meet in a damaged file.
+        raise InputError(
+            f"{os.fspath(path)} must be a file written by numpy.save or numpy.savez, but is not: {error}."
+        ) from error
 
 
 def holds(path: str | os.PathLike[str], *keys: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from larq_equalbits._bits.entropy import entropy as entropy_of_counts
-from larq_equalbits._errors import invalid, is_number
+from larq_equalbits._errors import InputError, invalid, is_number
 
 __all__ = [
     "GAUSS_SHARE",
@@ -90,7 +90,7 @@ def optimal_share(weights: Any) -> float:
         weights: numbers in any shape, at least one.
 
     Raises:
-        InputError: no weights.
+        InputError: no weights, or some that are no finite numbers.
     """
     magnitudes = np.sort(np.abs(_flat(weights)))[::-1]
     objective = np.cumsum(magnitudes) / np.sqrt(np.arange(1, magnitudes.size + 1))
@@ -120,7 +120,7 @@ def fit(weights: Any) -> list[Fit]:
         weights: numbers in any shape, not all equal.
 
     Raises:
-        InputError: no weights, or weights that are all equal.
+        InputError: no weights, some that are no finite numbers, or weights that are all equal.
     """
     centred = _flat(weights) - _flat(weights).mean()
     b, sigma = float(np.abs(centred).mean()), float(np.sqrt((centred**2).mean()))
@@ -132,7 +132,12 @@ def fit(weights: Any) -> list[Fit]:
 
 
 def _flat(weights: Any) -> np.ndarray:
-    flat = np.asarray(weights, np.float64).ravel()
+    try:
+        flat = np.asarray(weights, np.float64).ravel()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"weights must be numbers, but {error}.") from error
     if flat.size == 0:
         raise invalid("weights", "no weights", "at least one number")
+    if not np.isfinite(flat).all():
+        raise invalid("weights", "NaN or infinity", "finite numbers")
     return flat

@@ -1,5 +1,9 @@
-"""A short test of one TensorFlow version: train with bi_half, save, load in all formats, convert, verify."""
+"""A short test of one TensorFlow version: train with bi_half, save, load in all formats, convert, verify.
 
+On Python 3.13, for which LCE has no wheel, the conversion has to say so.
+"""
+
+import sys
 import tempfile
 from pathlib import Path
 
@@ -47,10 +51,16 @@ def main() -> None:
             loaded = tf.keras.models.load_model(Path(folder) / name)
             np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))
 
-    report = export.convert(model, verify_on=images)
+    version = f"larq_equalbits {larq_equalbits.__version__}, TensorFlow {tf.__version__}"
+    try:
+        report = export.convert(model, verify_on=images)
+    except ImportError as error:
+        assert sys.version_info >= (3, 13) and "has no wheel for Python 3.13" in str(error), error
+        print(f"{version}: all but conversion")
+        return
     operators = {layer.name: layer.operator for layer in report.layers}
     assert operators["binary"] == "LceBconv2d", operators
-    print(f"larq_equalbits {larq_equalbits.__version__}, TensorFlow {tf.__version__}: {operators}")
+    print(f"{version}: {operators}")
 
 
 if __name__ == "__main__":

@@ -312,6 +312,40 @@ def test_a_model_without_a_call_is_observed_from_its_first_step():
     assert logger.records[0]["bit_flips"] > 0
 
 
+class WithTeacher(tf.keras.Model):
+    """A student that learns what its teacher answers, without a call of its own."""
+
+    def __init__(self, student, teacher, built=False):
+        super().__init__()
+        self.student, self.teacher = student, teacher
+        self.built = built
+
+    def train_step(self, data):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((self.student(data[0]) - self.teacher(data[0])) ** 2)
+        variables = self.student.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return {"loss": loss}
+
+
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize("shape", [None, (None, 4)])
+def test_a_distiller_is_observed_whoever_says_that_it_is_built(built, shape):
+    student, teacher = (
+        tf.keras.Sequential([lq.layers.QuantDense(4, kernel_quantizer="bi_half", name="q")], name=name)
+        for name in ("student", "teacher")
+    )
+    if shape is not None:
+        teacher.build(shape)
+        student.build(shape)
+    model = WithTeacher(student, teacher, built)
+    model.compile("sgd")
+    logs = model.fit(np.ones((4, 4)), np.ones((4, 4)), verbose=0, callbacks=[BitLogger()]).history
+    assert {"student/q/bit_entropy", "teacher/q/bit_entropy", "loss"} <= set(logs)
+    with pytest.raises(InputError, match="probe must be None for 'with_teacher"):
+        model.fit(np.ones((4, 4)), np.ones((4, 4)), verbose=0, callbacks=[BitLogger(probe=np.ones((2, 4)))])
+
+
 def test_a_second_fit_counts_against_loaded_weights(tmp_path):
     model = sequential()
     model.save_weights(tmp_path / "weights.h5")

@@ -26,6 +26,12 @@ def test_a_missing_extra_is_named():
         _errors.require("plots", "a_package_that_does_not_exist")
 
 
+def test_where_the_converter_has_no_wheel_the_pythons_that_convert_are_named(monkeypatch):
+    monkeypatch.setattr("sys.version_info", (3, 13, 0, "final", 0))
+    with pytest.raises(ImportError, match=r"has no wheel for Python 3\.13 .* 3\.10, 3\.11 or 3\.12"):
+        _errors.require("deploy", "a_package_that_does_not_exist")
+
+
 def test_bad_input_names_argument_value_and_what_is_right():
     error = _errors.invalid("positive_ratio", 1.5, "between 0 and 1")
     assert isinstance(error, ValueError)

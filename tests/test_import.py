@@ -29,6 +29,12 @@ def test_tensorflow_first_with_keras_2_is_fine(run_python, first):
     assert done.returncode == 0, done.stderr
 
 
+def test_without_larq_the_command_that_installs_it_is_named(run_python):
+    done = run_python("-c", "import sys; sys.modules['larq'] = None; import larq_equalbits")
+    assert done.returncode == 1
+    assert "ImportError: larq_equalbits needs Larq: pip install --no-deps larq" in done.stderr
+
+
 def test_an_unknown_attribute_is_an_attribute_error():
     import larq_equalbits
 

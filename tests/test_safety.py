@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from larq_equalbits import _files, device, export, training
+from larq_equalbits import _files, device, export, pruning, theory, training
 from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits._keras.loading import load_model
 from larq_equalbits._text import csv_cell, visible
@@ -27,7 +27,7 @@ SETTINGS = training.Settings(epochs=1, batch_size=64, train_images=128, model_op
 def small():
     return tf.keras.Sequential(
         [
-            tf.keras.Input((6, 6, 32)),
+            tf.keras.Input((6, 6, 32), name="images"),
             lq.layers.QuantConv2D(
                 32, 3, input_quantizer="ste_sign", kernel_quantizer="bi_half", padding="same", pad_values=1
             ),
@@ -69,6 +69,8 @@ def test_a_new_run_replaces_what_a_run_wrote_and_nothing_else(run, tmp_path):
         "notes.txt": "mine",
         "model.json": '{"class_name": "Sequential"}',
         "logs/train/mine.txt": "mine",
+        "model.tflite": "mine",
+        "report.html": "<p>mine",
     }
     for name, text in others.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +78,17 @@ def test_a_new_run_replaces_what_a_run_wrote_and_nothing_else(run, tmp_path):
     run_folder.clear(folder, everything=True)
     left = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
     assert left == others
+
+
+def test_a_new_run_removes_the_file_and_the_page_of_the_former_one(run, tmp_path):
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    export.convert(training.Run.load(folder).load_model(), folder / "model.tflite", strict=False)
+    page.write(folder)
+    run_folder.clear(folder, everything=True)
+    assert not [path for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("name", ["..", ".", "", "a/b", "a\\b", "../x", "a\nb", " a", "x" * 300, "c:"])
@@ -415,6 +428,101 @@ def test_a_damaged_file_of_a_run_is_bad_input(run, tmp_path, name, damage):
         )
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": {}},
+        {"model": ["conv2"]},
+        {"epochs": "3"},
+        {"batch_size": 1.5},
+        {"deterministic": 1},
+        {"model_options": []},
+        {"milestones": 3},
+        {"milestones": ["a"]},
+        {"data_dir": 7},
+        {"momentum": None, "learning_rate": True},
+        None,
+    ],
+)
+def test_settings_of_a_wrong_type_are_named_by_every_command(run, tmp_path, changes):
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    (folder / "model.tflite").write_bytes(b"\0\0\0\0TFL3")
+    known = json.loads((run / "settings.json").read_text())
+    (folder / "settings.json").write_text(json.dumps({} if changes is None else {**known, **changes}))
+    commands = (["train", "--resume", "--out"], ["convert"], ["verify"], ["device"])
+    for command in commands:
+        done = CliRunner().invoke(program, [*command, str(folder)])
+        assert isinstance(done.exception, InputError), repr(done.exception)
+        assert all(name in str(done.exception) for name in [*(changes or [])][-1:]), done.exception
+        assert "settings.json" in str(done.exception)
+
+
+def test_json_that_is_nested_deeply_is_refused(tmp_path):
+    path = tmp_path / "a.json"
+    for depth, fits in ((90, True), (500, False), (100_000, False)):
+        path.write_text('{"a":' + "[" * depth + "]" * depth + "}")
+        if fits:
+            _files.read_json(path)
+        else:
+            with pytest.raises(InputError, match="must be JSON"):
+                _files.read_json(path)
+
+
+@pytest.mark.parametrize("damage", ["callbacks", "best", "epoch", "dtype", "missing row"])
+def test_a_damaged_state_is_named(run, tmp_path, damage):
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    with np.load(folder / "checkpoint" / "state.npz") as archive:
+        arrays = dict(archive)
+    meta = json.loads(arrays["state.json"].tobytes())
+    if damage == "dtype":
+        arrays["00000"] = arrays["00000"].astype(str)
+    elif damage == "missing row":
+        (folder / "history.csv").write_text("epoch,loss\n")
+    else:
+        meta["state"][damage] = {"callbacks": [{"steps": [], "records": 3}], "best": ["x", []], "epoch": -1}[
+            damage
+        ]
+    arrays["state.json"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    np.savez(folder / "checkpoint" / "state.npz", **arrays)
+    with pytest.raises(InputError, match="history.csv" if damage == "missing row" else "state.npz"):
+        training.train(SETTINGS, folder, resume=True, verbose=0)
+
+
+def test_history_is_appended_exactly_and_repaired(tmp_path):
+    from larq_equalbits.training import history
+
+    rows = [{"loss": 1 / 3, "=a/flips": 0.1}, {"loss": 1e-300, "=a/flips": 0.2}]
+    written = history.History(tmp_path)
+    for row in rows:
+        written.append(row)
+    first = written.path.stat().st_ino
+    rows.append({"loss": float("inf")})
+    written.append(rows[-1])
+    # Appended: a file that is written again is another one.
+    assert written.path.stat().st_ino == first
+    assert history.columns(history.read(written.path, 2)) == history.columns(rows[:2])
+    whole = written.path.read_text()
+    with written.path.open("a") as file:
+        file.write("3,0.123")
+    assert len(history.read(written.path, 3)) == 3
+    # As a process that goes on does, after a kill within a row or after a row without its checkpoint.
+    again = history.History(tmp_path)
+    again.restore(written.path, 2)
+    again.append(rows[2])
+    assert again.path.read_text() == whole
+    again.append({"loss": 1.0, "new": 2.0})
+    assert again.path.read_text().splitlines()[0] == "epoch,loss,'=a/flips,new"
+    again.path.unlink()
+    again.append({"loss": 1.0})
+    assert len(history.read(again.path, 5)) == 5
+
+
 def test_control_c_ends_a_training_with_130_and_says_how_to_go_on(tmp_path):
     command = Path(sys.executable).parent / "larq-equalbits"
     options = ["--epochs", "500", "--model-option", "width=0.1", "--out", tmp_path / "run"]
@@ -512,6 +620,63 @@ def test_what_a_device_cannot_take_is_named(tflite, argument, value):
     given = {"inputs": np.zeros((2, 6, 6, 32), "float32"), argument: value}
     with pytest.raises(InputError, match=argument):
         device.run(tflite, "local", **given)
+
+
+@pytest.mark.parametrize("alias", ["bi_half", "siman", "ir_net", "rbnn"])
+@pytest.mark.parametrize("kind", ["int32", "uint8", "bool"])
+def test_a_kernel_of_integers_has_no_codes(alias, kind):
+    kernel = tf.cast([[0, 1], [1, 0], [1, 1]], kind)
+    with pytest.raises(InputError, match="kernel must be of a floating type"):
+        lq.quantizers.get(alias)(kernel)
+
+
+@pytest.mark.parametrize("weights", [[0.1, float("nan")], [float("inf")], ["a"], None])
+def test_weights_of_the_theory_are_numbers(weights):
+    for function in (theory.optimal_share, theory.fit):
+        with pytest.raises(InputError, match="weights must be"):
+            function(weights)
+
+
+@pytest.mark.parametrize("model", [None, 3, "conv2", np.zeros(3), [tf.keras.layers.Dense(2)]])
+def test_what_is_no_model_is_neither_pruned_nor_stripped(model):
+    for function in (pruning.prune, pruning.strip, pruning.link):
+        with pytest.raises(InputError, match="model must be a Keras 2 model"):
+            function(model)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_integers_are_not_calibrated_on_nan(bad):
+    images = np.zeros((4, 6, 6, 32), "float32")
+    images[2, 0, 0, 0] = bad
+    with pytest.raises(InputError, match="calibrate_on must be finite"):
+        export.convert(small(), float_layers="int8", calibrate_on=images)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[0, np.nan], [0, 3], [-1, 0], [0.5, 1], ["a", "b"], [[0, 0, np.nan], [1, 0, 0]]],
+)
+def test_labels_are_classes(tflite, labels):
+    images = np.zeros((2, 6, 6, 32), "float32")
+    with pytest.raises(InputError, match="labels must be"):
+        export.verify(small(), tflite, images, np.array(labels))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        tf.keras.layers.Discretization([0.0, 1.0], output_mode="multi_hot"),
+        tf.keras.layers.CategoryEncoding(5, output_mode="count"),
+    ],
+)
+def test_a_layer_that_crashes_the_converter_is_refused(layer):
+    with pytest.raises(InputError, match="crashes LCE's converter"):
+        export.convert(tf.keras.Sequential([tf.keras.Input((4,)), layer]))
+
+
+def test_milestones_are_some():
+    done = CliRunner().invoke(program, ["train", "--milestones", ""])
+    assert isinstance(done.exception, InputError) and "--milestones" in str(done.exception)
 
 
 def test_a_damaged_archive_of_arrays_is_bad_input(tmp_path, tflite):

@@ -46,6 +46,10 @@ class ActivationProbe:
         self._check_shape()
         try:
             model(self._batch, training=False)
+        except NotImplementedError as error:
+            raise InputError(
+                f"probe must be None for {model.name!r}, which has no call: its batch cannot run through the model."
+            ) from error
         except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
             raise InputError(f"probe must be a batch that {model.name!r} accepts, but: {error}") from error
         self._layers = _input_quantized_layers(model)

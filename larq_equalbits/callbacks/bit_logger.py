@@ -134,9 +134,13 @@ class BitLogger(tf.keras.callbacks.ProgbarLogger):
         return self.every != "epoch" or not self._is_built() or super()._implements_train_batch_hooks()
 
     def _is_built(self) -> bool:
-        """Whether all kernels are there. A model without a `call` is never built; its parts may be."""
+        """Whether all kernels are there. A model without a `call` is never built; its parts may be.
+
+        One that says it is built may have parts that it never calls, or, without a `call`, that no step built yet.
+        """
         parts = [part for part in self.model._flatten_layers(include_self=False) if quantizer_arguments(part)]
-        return self.model.built or (bool(parts) and all(part.built for part in parts))
+        built = [part.built for part in parts]
+        return (bool(parts) and all(built)) or (self.model.built and (any(built) or not parts))
 
     def set_model(self, model: tf.keras.Model) -> None:
         """Takes the model, and forgets another one."""

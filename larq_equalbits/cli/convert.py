@@ -22,6 +22,14 @@ from larq_equalbits.cli.sources import compared_options
     help="What computes the layers that are not binary. int8 changes some answers: allow for it with --tolerance.",
 )
 @click.option(
+    "--binary-weights",
+    type=click.Choice(["int8", "bits", "float32"]),
+    default="int8",
+    show_default=True,
+    help="How binary weights of layers with a float input are stored: one byte a weight, for every runtime; one bit, "
+    "for LCE's runtime and larq-equalbits-runtime; or floats.",
+)
+@click.option(
     "--calibration-images",
     type=click.IntRange(1),
     default=256,
@@ -46,6 +54,7 @@ def command(
     no_verify: bool,
     tolerance: float,
     float_layers: str,
+    binary_weights: str,
     calibration_images: int,
     int8_io: bool,
     no_strict: bool,
@@ -63,6 +72,7 @@ def command(
       larq-equalbits convert runs/first
       larq-equalbits convert model.keras --out model.tflite --dataset cifar10
       larq-equalbits convert runs/first --float-layers int8 --tolerance 0.1
+      larq-equalbits convert runs/first --binary-weights bits
     """
     from rich.console import Console
 
@@ -96,6 +106,7 @@ def command(
             strict=not no_strict,
             rewrites=[name for name in export.REWRITES if name not in without],
             float_layers=float_layers,
+            binary_weights=binary_weights,
             calibrate_on=calibration,
             input_type=io_type,
             output_type=io_type,

@@ -1,8 +1,6 @@
 """`larq-equalbits device`: runs converted models on a device and compares what comes back."""
 
 import sys
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +34,10 @@ def _tflite(path: Path) -> Path:
 
 
 def _array(option: str, path: Path) -> Any:
-    import numpy as np
-
     try:
-        content = np.load(path, allow_pickle=False)
-        # Arrays of an .npz are read, and found damaged, when they are taken out.
-        return content if isinstance(content, np.ndarray) else dict(content)
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(
-            f"{option} must be a file written by numpy.save or numpy.savez, but got {path}: {error}"
-        ) from None
+        return _files.read_arrays(path)
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from error
 
 
 def _test_images(folder: Path, count: int | None, data_dir: str | None) -> tuple[Any, Any]:
@@ -54,26 +46,22 @@ def _test_images(folder: Path, count: int | None, data_dir: str | None) -> tuple
 
     from larq_equalbits import data
     from larq_equalbits.data import given
+    from larq_equalbits.training import run_folder
+    from larq_equalbits.training.settings import Settings
 
-    settings = folder / "settings.json"
-    if not settings.is_file():
+    file = folder / run_folder.SETTINGS
+    if not file.is_file():
         raise InputError(
             f"{folder} has no settings.json that names a data set; give real images with --inputs FILE.npy."
         )
-    content = _files.read_json(settings)
-    if "dataset" not in content:
-        raise InputError(
-            f'{settings} must name a data set under "dataset"; or give real images with --inputs FILE.npy.'
-        )
-    place = data_dir or content.get("data_dir")
-    if content["dataset"] == given.NAME:
+    settings = Settings.load(file)
+    place = data_dir or settings.data_dir
+    if settings.dataset == given.NAME:
         raise InputError(
             f"{folder} was trained on the caller's own data; give real images with --inputs FILE.npy."
         )
-    batch = min(count or 64, 64, content.get("batch_size") or 64)
-    loaded = data.load(
-        content["dataset"], batch_size=batch, data_dir=place, image_size=content.get("image_size")
-    )
+    batch = min(count or 64, 64, settings.batch_size or 64)
+    loaded = data.load(settings.dataset, batch_size=batch, data_dir=place, image_size=settings.image_size)
     size = 4 * loaded.num_test * int(np.prod(loaded.input_shape))
     if count is None and size > _LARGEST_BYTES:
         raise InputError(

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from larq_equalbits._errors import advice
+
 _PACKAGES = {
     "tensorflow": None,
     "tf-keras": None,
@@ -110,17 +112,29 @@ def command(as_json: bool) -> None:
     if versions["keras-tuner"]:
         checks["sweeps"] = _attempt(_check_workers)
     missing = sorted({extra for package, extra in _PACKAGES.items() if extra and versions[package] is None})
-    advice = f"pip install 'larq-equalbits[{','.join(missing)}]'" if missing else None
+    # Where the converter cannot be had, its advice is a sentence of its own.
+    together = [extra for extra in missing if advice(extra).startswith("pip")]
+    steps = [f"pip install 'larq-equalbits[{','.join(together)}]'"] if together else []
+    steps += [advice(extra) for extra in missing if extra not in together]
     if as_json:
         python = platform.python_version()
-        click.echo(json.dumps({"python": python, "packages": versions, "checks": checks, "install": advice}))
+        click.echo(
+            json.dumps(
+                {
+                    "python": python,
+                    "packages": versions,
+                    "checks": checks,
+                    "install": "; ".join(steps) or None,
+                }
+            )
+        )
     else:
-        _print(versions, checks, advice)
+        _print(versions, checks, steps)
     if not all(check["works"] for check in checks.values()):
         sys.exit(1)
 
 
-def _print(versions: dict[str, str | None], checks: dict[str, Any], advice: str | None) -> None:
+def _print(versions: dict[str, str | None], checks: dict[str, Any], steps: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -134,5 +148,5 @@ def _print(versions: dict[str, str | None], checks: dict[str, Any], advice: str 
     for name, check in checks.items():
         mark = "[green]works[/]" if check["works"] else "[red]fails[/]"
         console.print(f"{name}: {mark}, {check['detail']}", highlight=False)
-    if advice:
-        console.print(f"For the rest: {advice}", markup=False, highlight=False)
+    for step in steps:
+        console.print(f"For the rest: {step}", markup=False, highlight=False)

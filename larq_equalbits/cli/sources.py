@@ -83,11 +83,12 @@ def open_source(path: Path, *, best: bool = False, trust: bool = False) -> Sourc
     """
     from larq_equalbits._keras.loading import load_model
     from larq_equalbits.training import run_folder
+    from larq_equalbits.training.settings import Settings
 
     if (path / run_folder.SETTINGS).is_file():
-        run = run_folder.Run.load(path)
-        model = run.load_model("best" if best else "last", trust=trust)
-        return Source(model, run_folder.BEST if best else run_folder.LAST, path, run.settings)
+        settings = Settings.load(path / run_folder.SETTINGS)
+        model = run_folder.load_saved(path, "best" if best else "last", trust)
+        return Source(model, run_folder.BEST if best else run_folder.LAST, path, settings)
     if not path.exists():
         raise InputError(f"SOURCE must be a run folder or a saved Keras model, but there is no {path}.")
     return Source(load_model(path, trust=trust), path.name, path.parent)

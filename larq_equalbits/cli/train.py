@@ -34,7 +34,7 @@ def _numbers(_: click.Context, parameter: click.Parameter, text: str | None) -> 
     if text is None:
         return None
     try:
-        return tuple(float(part) for part in text.split(",") if part.strip())
+        return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(
             f"{parameter.opts[0]} must be numbers with commas between, but got {text!r}."

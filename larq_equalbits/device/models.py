@@ -9,6 +9,7 @@ import numpy as np
 
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits.export.flatbuffer import Tensor, read_model
+from larq_equalbits.export.labels import class_numbers
 
 Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
 Source = str | os.PathLike[str] | bytes
@@ -80,14 +81,9 @@ def check_labels(labels: np.ndarray, models: Sequence[Model]) -> None:
     Raises:
         InputError: no whole numbers, or one that is no class.
     """
-    if labels.dtype.kind not in "iu" and not (
-        labels.dtype.kind == "f" and (labels == np.floor(labels)).all()
-    ):
-        raise invalid("labels", f"an array of {labels.dtype}", "whole numbers")
     for model in models:
-        classes = model.outputs[0].shape[-1] if model.outputs and model.outputs[0].shape else 0
-        if classes > 1 and not (labels.min() >= 0 and labels.max() < classes):
-            raise invalid("labels", [labels.min(), labels.max()], f"from 0 to {classes - 1} for {model.name}")
+        shape = model.outputs[0].shape if model.outputs else ()
+        class_numbers(labels, shape[-1] if shape else 0, model.name)
 
 
 def parse(name: str, data: bytes) -> Model:

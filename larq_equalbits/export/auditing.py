@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from flatbuffers import flexbuffers
 
-from larq_equalbits.export import kernels, lce
-from larq_equalbits.export.flatbuffer import Model, Operator, Tensor, read_model
+from larq_equalbits.export import constants, kernels, lce
+from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.interpreter import Source, read_bytes
 from larq_equalbits.export.lce import BINARY_OPERATOR
 from larq_equalbits.export.results import LayerReport, render, table
@@ -93,32 +93,32 @@ def _before(operator: Operator, producers: Mapping[int, Operator]) -> list[str]:
     return names
 
 
-def _constant_kernel(kernel: Tensor) -> np.ndarray | None:
-    """The float constant of a convolution or dense operator with its filters last; None where it is none."""
-    # The shape of a damaged file may be anything.
-    count = math.prod(kernel.shape)
-    if kernel.dtype != "float32" or min(kernel.shape, default=0) < 1 or kernel.data.size != 4 * count:
+def _filters_last(operator: Operator, kernel: constants.Stored) -> np.ndarray | None:
+    """The constant of a convolution or dense operator with its filters last; None where its values are unknown."""
+    values = kernel.values
+    if values is None or values.ndim < 2 or values.dtype != np.float32:
         return None
-    return np.moveaxis(kernel.data.view("<f4").reshape(kernel.shape), 0, -1)
+    return values if operator.name == "DEPTHWISE_CONV_2D" else np.moveaxis(values, 0, -1)
 
 
-def _reason(model: Model, operator: Operator, producers: Mapping[int, Operator]) -> str:
+def _reason(model: Model, operator: Operator) -> str:
     if operator.name in _FLOAT_REASONS:
         return _FLOAT_REASONS[operator.name]
     if len(operator.inputs) < 2:
         return "the file names no kernel for it"
-    before = _before(operator, producers)
+    before = _before(operator, model.producers)
     if before[-1:] != ["LceDequantize"]:
         return FLOAT_INPUT
     kernel = model.tensors[operator.inputs[1]]
-    if kernel.bytes == 0:
+    stored = constants.behind(model, operator.inputs[1])
+    if stored is None:
         return "kernel is not a constant: the quantizer was not folded"
     dense = operator.name == "FULLY_CONNECTED"
     if not dense and kernel.shape[-1:] != model.tensors[operator.inputs[0]].shape[-1:]:
         return "grouped: LCE has no binary operator that runs it"
     if "TRANSPOSE" in before:
         return "channels_first: LCE's binary kernels are channels_last"
-    constant = _constant_kernel(kernel)
+    constant = _filters_last(operator, stored)
     reason = "" if constant is None else kernels.why_not(constant)
     if reason:
         return reason
@@ -132,24 +132,31 @@ def _reason(model: Model, operator: Operator, producers: Mapping[int, Operator])
 
 
 def constant_bytes(model: Model, operator: Operator) -> int:
-    """The size of the operator's constants in bytes."""
-    return sum(model.tensors[index].bytes for index in operator.inputs if index >= 0)
+    """The size in bytes of what is stored for the operator."""
+    stored = {index for found in constants.of(model, operator).values() for index in found.tensors}
+    return sum(model.tensors[index].bytes for index in stored)
 
 
 def weights(model: Model, operator: Operator) -> str:
-    """The type of the weights of `operator`: "1 bit", or that of its largest constant, as "float32" or "int8"."""
+    """How the weights of `operator` are stored: "1 bit", "2 bits", or the type of its largest constant."""
     if operator.name == BINARY_OPERATOR and not lce.doubt(model, operator):
         return "1 bit"
-    constants = [model.tensors[index] for index in operator.inputs if index >= 0]
-    return max(constants, key=lambda tensor: tensor.bytes).dtype if any(c.bytes for c in constants) else ""
+    largest = _largest(model, operator)
+    return "" if largest is None else largest[1].form
 
 
 def kernel_size(model: Model, operator: Operator) -> int:
     """The number of weights in the operator's largest constant."""
-    shapes = [
-        model.tensors[index].shape for index in operator.inputs if index >= 0 and model.tensors[index].bytes
-    ]
-    return max((int(np.prod(shape)) for shape in shapes), default=0)
+    largest = _largest(model, operator)
+    return 0 if largest is None else largest[0]
+
+
+def _largest(model: Model, operator: Operator) -> tuple[int, constants.Stored] | None:
+    """The largest constant that `operator` takes, with the number of values that it takes."""
+    taken = constants.of(model, operator)
+    sizes = {place: math.prod(model.tensors[operator.inputs[place]].shape) for place in taken}
+    place = max(sizes, key=lambda place: sizes[place], default=None)
+    return None if place is None else (sizes[place], taken[place])
 
 
 def has_weights(operator: Operator) -> bool:
@@ -179,7 +186,6 @@ def filters(model: Model, operator: Operator) -> np.ndarray:
 
 def row(model: Model, operator: Operator) -> LayerReport:
     """What one operator is, seen from the file alone."""
-    producers = {index: one for one in model.operators for index in one.outputs}
     doubt = lce.doubt(model, operator)
     binary = operator.name == BINARY_OPERATOR and not doubt
     name = model.tensors[operator.outputs[0]].name if operator.outputs else ""
@@ -189,7 +195,7 @@ def row(model: Model, operator: Operator) -> LayerReport:
         binary=binary,
         bytes=constant_bytes(model, operator),
         weights=weights(model, operator),
-        reason=doubt or ("" if binary else _reason(model, operator, producers)),
+        reason=doubt or ("" if binary else _reason(model, operator)),
     )
 
 

@@ -15,6 +15,8 @@ from larq_equalbits._errors import InputError
 
 _IDENTIFIER = b"TFL3"
 _NOTHING = np.zeros(0, np.uint8)
+# The constants of a file, and their sizes in bytes.
+_Buffers = tuple[list[Any], list[int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Tensor:
         scale: of a quantized tensor: real = scale * (stored - zero_point); 0 where it is not quantized.
         zero_point: see `scale`.
         data: the bytes of its constant, a view of the file.
+        buffer: where its constant lies; tensors may share it.
+        scales: all scales of a quantized tensor, one or as many as `axis` has places.
+        axis: see `scales`.
     """
 
     name: str
@@ -40,6 +45,9 @@ class Tensor:
     scale: float
     zero_point: int
     data: np.ndarray = dataclasses.field(repr=False, compare=False)
+    buffer: int = dataclasses.field(default=0, repr=False)
+    scales: np.ndarray = dataclasses.field(default_factory=lambda: _NOTHING, repr=False, compare=False)
+    axis: int = dataclasses.field(default=0, repr=False)
 
     def describe(self) -> dict[str, Any]:
         """Name, shape and type, and of integers that stand for real numbers scale and zero point."""
@@ -79,12 +87,31 @@ class Operator:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A whole file."""
+    """One graph of a file, the first for a whole file.
+
+    Attributes:
+        tensors: its tensors.
+        operators: in the order of computation.
+        inputs: those of the tensors that are given.
+        outputs: those that are answered.
+        inner: the other graphs, of the first one alone: bodies of loops and branches of conditions.
+    """
 
     tensors: list[Tensor]
     operators: list[Operator]
     inputs: list[Tensor]
     outputs: list[Tensor]
+    inner: list["Model"] = dataclasses.field(default_factory=list)
+
+    @functools.cached_property
+    def producers(self) -> dict[int, Operator]:
+        """The operator that computes each tensor, by the tensor's index."""
+        return {index: one for one in self.operators for index in one.outputs}
+
+    @property
+    def graphs(self) -> list["Model"]:
+        """This graph and the inner ones."""
+        return [self, *self.inner]
 
 
 def _guarded(read: Callable[[bytes], Model]) -> Callable[[bytes], Model]:
@@ -162,6 +189,9 @@ def _tensor(tensor: Any, buffers: list[Any], sizes: list[int], reader: _Reader) 
         scale=float(quantization.Scale(0)) if scaled else 0.0,
         zero_point=int(quantization.ZeroPoint(0)) if zero else 0,
         data=buffer.DataAsNumpy() if reader.length(buffer, "Data", 1) else _NOTHING,
+        buffer=tensor.Buffer(),
+        scales=np.asarray(quantization.ScaleAsNumpy()) if scaled else _NOTHING,
+        axis=int(quantization.QuantizedDimension()) if scaled else 0,
     )
 
 
@@ -182,9 +212,28 @@ def _named(root: Any, graph: Any, which: str, tensors: list[Tensor], reader: _Re
     return named
 
 
+def _graph(graph: Any, names: list[str], buffers: _Buffers, reader: _Reader) -> Model:
+    tensors = [_tensor(tensor, *buffers, reader) for tensor in reader.each(graph, "Tensors")]
+    operators = []
+    for operator in reader.each(graph, "Operators"):
+        inputs, outputs = reader.numbers(operator, "Inputs"), reader.numbers(operator, "Outputs")
+        for index in (*inputs, *outputs):
+            if not -1 <= index < len(tensors):
+                raise ValueError(f"an operator names the tensor {index} of {len(tensors)}")
+        length = reader.length(operator, "CustomOptions", 1)
+        options = operator.CustomOptionsAsNumpy().tobytes() if length else b""
+        operators.append(Operator(names[operator.OpcodeIndex()], inputs, outputs, options))
+    return Model(
+        tensors,
+        operators,
+        [tensors[index] for index in reader.numbers(graph, "Inputs")],
+        [tensors[index] for index in reader.numbers(graph, "Outputs")],
+    )
+
+
 @_guarded
 def read_model(content: bytes) -> Model:
-    """The operators and tensors of the first graph of a file.
+    """The operators and tensors of a file.
 
     Raises:
         InputError: bytes that are no .tflite file, or a damaged one.
@@ -195,26 +244,17 @@ def read_model(content: bytes) -> Model:
     root = schema.Model.GetRootAs(content, 0)
     if reader.length(root, "Subgraphs") == 0:
         raise ValueError("it holds no graph")
-    graph = root.Subgraphs(0)
     sizes = []
     buffers = reader.each(root, "Buffers")
     for buffer in buffers:
         # A buffer beyond 2 GiB lies behind the flatbuffer and is told by its offset and size.
         sizes.append(reader.length(buffer, "Data", 1) or int(buffer.Size()))
-    tensors = [_tensor(tensor, buffers, sizes, reader) for tensor in reader.each(graph, "Tensors")]
     names = _operator_names(root, reader)
-    operators = []
-    for operator in reader.each(graph, "Operators"):
-        inputs, outputs = reader.numbers(operator, "Inputs"), reader.numbers(operator, "Outputs")
-        for index in (*inputs, *outputs):
-            if not -1 <= index < len(tensors):
-                raise ValueError(f"an operator names the tensor {index} of {len(tensors)}")
-        length = reader.length(operator, "CustomOptions", 1)
-        options = operator.CustomOptionsAsNumpy().tobytes() if length else b""
-        operators.append(Operator(names[operator.OpcodeIndex()], inputs, outputs, options))
-    taken = _named(root, graph, "Inputs", tensors, reader)
-    yielded = _named(root, graph, "Outputs", tensors, reader)
+    graphs = reader.each(root, "Subgraphs")
+    model, *inner = (_graph(graph, names, (buffers, sizes), reader) for graph in graphs)
+    taken = _named(root, graphs[0], "Inputs", model.tensors, reader)
+    yielded = _named(root, graphs[0], "Outputs", model.tensors, reader)
     for which, named in (("Outputs", yielded), ("Inputs", taken)):
-        for index, tensor in zip(reader.numbers(graph, which), named, strict=True):
-            tensors[index] = tensor
-    return Model(tensors, operators, taken, yielded)
+        for index, tensor in zip(reader.numbers(graphs[0], which), named, strict=True):
+            model.tensors[index] = tensor
+    return Model(model.tensors, model.operators, taken, yielded, inner)

@@ -7,10 +7,12 @@ from typing import Any
 import tensorflow as tf
 from larq.quantized_variable import QuantizedVariable
 
-from larq_equalbits._errors import require
+from larq_equalbits._errors import InputError, require
 from larq_equalbits._keras.building import eagerly
 
 Range = tuple[float, float]
+# With the constants that Keras gives them, they end the process inside the converter.
+_CRASHING = ("Bincount", "DenseBincount")
 
 
 def input_names(model: tf.keras.Model, count: int) -> list[str]:
@@ -81,8 +83,19 @@ class Served(tf.Module):
 
 
 def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> bytes:
-    """The .tflite file that LCE makes of `served`, with inputs and outputs of these types."""
+    """The .tflite file that LCE makes of `served`, with inputs and outputs of these types.
+
+    Raises:
+        InputError: an operator that ends the process inside the converter; names the operator.
+    """
     converter = require("deploy", "larq_compute_engine")
+    definition = served.serve.graph.as_graph_def()
+    for node in [*definition.node, *(node for each in definition.library.function for node in each.node_def)]:
+        if node.op in _CRASHING:
+            raise InputError(
+                f"model must have no operator {node.op} ({node.name}), which crashes LCE's converter: Discretization, "
+                'CategoryEncoding and Hashing have it with any output_mode but "int". Compute that outside the model.'
+            )
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(served, folder, signatures={"serving_default": served.serve})
         return converter.convert_saved_model(

@@ -44,7 +44,15 @@ class Seen:
     high: float = 0.0
 
     def see(self, values: tf.Tensor) -> None:
-        """Widens the range to that of `values`."""
+        """Widens the range to that of `values`.
+
+        Raises:
+            InputError: NaN or infinity among them.
+        """
+        if not np.isfinite(values).all():
+            raise invalid(
+                "calibrate_on", "NaN or infinity in an input or in what a layer answers", "finite numbers"
+            )
         self.low = min(self.low, float(tf.reduce_min(values)))
         self.high = max(self.high, float(tf.reduce_max(values)))
 
@@ -179,7 +187,7 @@ def insert(model: tf.keras.Model, lowering: Lowering, batches: Iterable[Mapping[
         batches: inputs by name.
 
     Raises:
-        InputError: no batches.
+        InputError: no batches, or values that are not finite.
     """
     fold(lowering)
     chosen = candidates(lowering)

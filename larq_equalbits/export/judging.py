@@ -18,6 +18,7 @@ import numpy as np
 
 from larq_equalbits._errors import invalid
 from larq_equalbits.export.flatbuffer import Model
+from larq_equalbits.export.labels import class_numbers
 
 Rule = str | float
 
@@ -106,10 +107,11 @@ def rules(model: Model, decisions: Any = None) -> dict[str, Rule]:
 
 
 def _rule(model: Model, name: str, shape: tuple[int, ...]) -> Rule:
-    producers = {model.tensors[index].name: one for one in model.operators for index in one.outputs}
-    operator = producers.pop(name, None)
+    producers = dict(model.producers)
+    place = next(index for index, tensor in enumerate(model.tensors) if tensor.name == name)
+    operator = producers.pop(place, None)
     while operator is not None and operator.name in _LAYOUT and operator.inputs:
-        operator = producers.pop(model.tensors[operator.inputs[0]].name, None)
+        operator = producers.pop(operator.inputs[0], None)
     if operator is not None and operator.name == "LOGISTIC":
         return 0.5
     return "argmax" if len(shape) > 1 and shape[-1] > 1 else "values"
@@ -129,13 +131,17 @@ def truth(labels: Any, shape: tuple[int, ...], rule: Rule) -> np.ndarray | None:
         positions = shape[:-1]
         wanted = f"{shape[0]} class numbers" if len(shape) == 2 else f"class numbers of shape {positions}"
         if labels.ndim and _squeezed(labels.shape) == _squeezed(positions):
-            return labels.reshape(positions)
-        if labels.ndim and _squeezed(labels.shape) == whole:
+            return class_numbers(labels.reshape(-1), shape[-1]).reshape(positions)
+        if labels.ndim and _squeezed(labels.shape) == whole and _numbers(labels):
             return labels.reshape(shape).argmax(axis=-1)
         raise invalid("labels", f"an array of shape {labels.shape}", f"{wanted}, or one-hot of shape {shape}")
-    if not labels.ndim or _squeezed(labels.shape) != whole:
+    if not labels.ndim or _squeezed(labels.shape) != whole or not _numbers(labels):
         raise invalid("labels", f"an array of shape {labels.shape}", f"0 and 1 of shape {shape}")
     return labels.reshape(shape) > 0.5
+
+
+def _numbers(labels: np.ndarray) -> bool:
+    return labels.dtype.kind in "biuf" and bool(np.isfinite(labels).all())
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -150,7 +156,9 @@ def by_output(labels: Any, names: Sequence[str]) -> list[Any]:
     """
     if isinstance(labels, Mapping):
         if unknown := set(labels) - set(names):
-            raise invalid("labels", f"labels for {sorted(map(str, unknown))}", f"for outputs among {list(names)}")
+            raise invalid(
+                "labels", f"labels for {sorted(map(str, unknown))}", f"for outputs among {list(names)}"
+            )
         return [labels.get(name) for name in names]
     several = isinstance(labels, list | tuple) and any(np.ndim(each) for each in labels)
     if several and len(labels) == len(names):
@@ -200,8 +208,9 @@ class _Output:
             taken = np.take_along_axis(expected, other[..., None], axis=-1)[..., 0]
             differing = expected.max(axis=-1) - taken > rounding
         else:
-            chosen, other = expected > self.rule, found > self.rule
-            differing = (chosen != other) & (np.abs(expected - float(self.rule)) > rounding)
+            threshold = float(self.rule)
+            chosen, other = expected > threshold, found > threshold
+            differing = (chosen != other) & (np.abs(expected - threshold) > rounding)
         self.decisions += differing.size
         self.differing += int(differing.sum())
         right = truth(labels, expected.shape, self.rule)
@@ -224,7 +233,8 @@ class _Output:
         # Of one row there is no deviation.
         deviation = np.sqrt(max(square - mean, 0.0) if self.rows > 1 else square)
         error = max(np.sqrt(self.error / values) - _ROUNDING * np.sqrt(square), 0.0)
-        return float(error / deviation) if error and deviation else float(np.inf if error else 0.0)
+        # A number that JSON has.
+        return float(min(error / max(deviation, 1e-300), 1e6))
 
     def verification(self) -> OutputVerification:
         decisions, differing = self.decisions, self.differing
@@ -248,7 +258,9 @@ class Judge:
     def __init__(self, names: Sequence[str], rules: Mapping[str, Rule]) -> None:
         self._outputs = [_Output(name, rules[name]) for name in names]
 
-    def add(self, expected: Sequence[np.ndarray], found: Sequence[np.ndarray], labels: Any = None) -> np.ndarray:
+    def add(
+        self, expected: Sequence[np.ndarray], found: Sequence[np.ndarray], labels: Any = None
+    ) -> np.ndarray:
         """Which of the inputs (n,) of a batch differ in a decision of any output.
 
         Args:

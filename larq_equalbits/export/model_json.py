@@ -102,15 +102,32 @@ def source_of(tflite: str | os.PathLike[str]) -> str | None:
     return Path(recorded).name if isinstance(recorded, str) else None
 
 
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The content of `model.json` at `path`.
+
+    Raises:
+        InputError: no such file, or one that `convert` did not write.
+    """
+    content = _files.read_json(path)
+    report = content.get("report")
+    layers = report.get("layers", []) if isinstance(report, dict) else None
+    named = isinstance(layers, list) and all(
+        isinstance(layer, dict) and isinstance(layer.get("name"), str) for layer in layers
+    )
+    if not (isinstance(report, dict) and named and isinstance(report.get("verification") or {}, dict)):
+        raise InputError(
+            f"{path} must be what `convert` wrote beside a .tflite, but has no report of its layers."
+        )
+    return content
+
+
 def check(path: str | os.PathLike[str], tflite: bytes) -> dict[str, Any]:
     """The content of `model.json` at `path`, which must belong to the file with these bytes.
 
     Raises:
         InputError: not such a file, or one that was written for another .tflite.
     """
-    content = _files.read_json(path)
-    if not isinstance(content.get("report"), dict):
-        raise InputError(f"{path} must be what `convert` wrote beside a .tflite, but has no report.")
+    content = read(path)
     if content.get("sha256") != hashlib.sha256(tflite).hexdigest():
         raise InputError(f"{path} describes another file than this .tflite: convert the model again.")
     return content

@@ -1,12 +1,14 @@
 """What a conversion says about itself: a row per layer, the verification, and the bytes."""
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
 from larq_equalbits._errors import InputError
 from larq_equalbits._text import cells
-from larq_equalbits.export import judging
+from larq_equalbits.export import judging, runtimes
+from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.judging import OutputVerification
 
 
@@ -18,8 +20,9 @@ class LayerReport:
         name: the layer's name, with those of the models around it; of a bare file, its tensor's name.
         operator: the operators that it became, joined by " + ".
         binary: whether all of its multiplications run on binary kernels.
-        bytes: the constants of its operators in the file, in bytes.
-        weights: the type of its weights: "1 bit", "int8" or "float32"; "" where it has none in the file.
+        bytes: what is stored for its operators in the file, in bytes.
+        weights: how its weights are stored: "1 bit", "2 bits" (pruned), "int8" or "float32"; "" where it has none in
+            the file, and joined by " + " where it has several.
         reason: why it is not binary where it is not.
         rewrite: what was done to the layer before conversion; "" for nothing.
         expected: whether the layer should be binary: it has a binary kernel and a binary input.
@@ -54,6 +57,7 @@ class Verification:
             part, found by converting once more; "" elsewhere.
         outputs: what was found for each output.
         integers: whether the file computes in integers, so that differences are larger.
+        generated: whether nobody gave the inputs: they are random, or of those that ranges were measured on.
     """
 
     images: int
@@ -64,6 +68,7 @@ class Verification:
     first_difference: str = ""
     outputs: list[OutputVerification] = dataclasses.field(default_factory=list)
     integers: bool = False
+    generated: bool = False
 
     @classmethod
     def of(cls, images: int, outputs: list[OutputVerification], integers: bool) -> "Verification":
@@ -118,6 +123,7 @@ class ConversionReport:
         layers: a row for each layer with weights, in the order of the file.
         verification: None where no inputs were given to verify on.
         float_layers: "float32" or "int8": the type of the layers that are not binary.
+        runtimes: the names of what runs the file.
     """
 
     tflite: bytes = dataclasses.field(repr=False)
@@ -125,11 +131,17 @@ class ConversionReport:
     verification: Verification | None = None
     float_layers: str = "float32"
 
+    @functools.cached_property
+    def runtimes(self) -> tuple[str, ...]:
+        """What runs the file: all of `runtimes.NAMES`, or those that know LCE's operators."""
+        return runtimes.of(read_model(self.tflite))
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but the bytes, as plain values."""
         return {
             "tflite_bytes": len(self.tflite),
             "float_layers": self.float_layers,
+            "runtimes": list(self.runtimes),
             "layers": [layer.to_dict() for layer in self.layers],
             "verification": self.verification.to_dict() if self.verification else None,
         }
@@ -166,7 +178,8 @@ class ConversionReport:
         from rich.console import Group
         from rich.text import Text
 
-        lines: list[Any] = [table(self.layers), Text(f"{len(self.tflite):,} bytes")]
+        size = f"{len(self.tflite):,} bytes; runs on {runtimes.describe(read_model(self.tflite))}"
+        lines: list[Any] = [table(self.layers), Text(size)]
         if self.verification is not None:
             lines.append(Text(describe(self.verification)))
         return Group(*lines)
@@ -193,9 +206,10 @@ def table(layers: list[LayerReport]) -> Any:
 def describe(verification: Verification) -> str:
     """One sentence on a verification."""
     classes = all(output.rule == "argmax" for output in verification.outputs)
+    random = verification.generated and not verification.integers
     same = "same class on" if classes else "same decisions:"
     sentence = (
-        f"{verification.images} inputs against Keras: {same} {verification.argmax_agreement:.2%}, "
+        f"{verification.images} {'random ' if random else ''}inputs against Keras: {same} {verification.argmax_agreement:.2%}, "
         f"largest difference {verification.max_abs_diff:.3g}"
     )
     if verification.keras_accuracy is not None:

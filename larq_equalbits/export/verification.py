@@ -19,6 +19,10 @@ from larq_equalbits.export.results import Verification
 _LOCATED = 4
 
 
+class NotFiniteError(ConversionError):
+    """Outputs that cannot be compared."""
+
+
 def _named(model: tf.keras.Model, shapes: Mapping[str, tuple[int, ...]], batch: Any) -> dict[str, np.ndarray]:
     """`batch` by the names of the inputs, checked against their `shapes`, whose first number is the batch's."""
     if isinstance(batch, Mapping):
@@ -60,7 +64,8 @@ def named_batches(model: tf.keras.Model, inputs: Any) -> Iterator[dict[str, np.n
         yield _named(model, shapes, batch)
 
 
-def _keras(model: tf.keras.Model, named: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+def keras_outputs(model: tf.keras.Model, named: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """What `model` answers to a batch of inputs by name."""
     outputs = model.predict_on_batch(arrange(model, named))
     return [np.asarray(output) for output in tf.nest.flatten(outputs)]
 
@@ -70,9 +75,18 @@ def _check_finite(source: str, names: list[str], answers: list[np.ndarray]) -> N
         # No comparison with NaN tells a difference, and infinite outputs have none.
         wrong = ~np.isfinite(answer).reshape(len(answer), -1).all(axis=1)
         if wrong.any():
-            raise ConversionError(
+            raise NotFiniteError(
                 f"the output {name!r} of {source} holds NaN or infinity for {wrong.sum()} of {len(wrong)} inputs of a "
                 "batch, which cannot be compared: look for it in the weights and in the inputs."
+            )
+
+
+def _check_sizes(names: list[str], expected: list[np.ndarray], answers: list[np.ndarray]) -> None:
+    for name, one, other in zip(names, expected, answers, strict=True):
+        if one.size != other.size:
+            raise InputError(
+                f"tflite must be the file of this model, whose output {name!r} has the shape {batched(one.shape)}, but "
+                f"the file's has {batched(other.shape)}."
             )
 
 
@@ -97,9 +111,9 @@ def verify(
             first. Class numbers or one-hot for each input or each position (pixel) of it; 0 and 1 where an output
             has a threshold.
         runtime: "lce" for LCE's interpreter, "litert" for larq-equalbits-runtime, as a Raspberry Pi runs it.
-        decisions: what outputs decide: "argmax" of the last axis, a threshold, or "values" where nothing is (regression);
-            for all of them, or a mapping from their names. By default the threshold 0.5 after a sigmoid, "values" for
-            another single unit, and "argmax" elsewhere.
+        decisions: what outputs decide: "argmax" of the last axis, a threshold, or "values" where nothing is decided
+            (regression); for all of them, or a mapping from their names. By default the threshold 0.5 after a sigmoid,
+            "values" for another single unit, and "argmax" elsewhere.
 
     Returns:
         For each output the decisions that differ, the largest difference and both accuracies; see `Verification`. Where
@@ -123,11 +137,12 @@ def verify(
     first_inputs: list[dict[str, np.ndarray]] = []
     for batch, truth in batches(inputs, labels, ordered):
         named = _named(model, shapes, batch)
-        expected = _keras(model, named)
+        expected = keras_outputs(model, named)
         found = runner.predict(named)
         names = output_names(model, len(expected))
         taken = [name if name in found else keys[i] for i, name in enumerate(names)]
         answers = [found[key] for key in taken]
+        _check_sizes(names, expected, answers)
         _check_finite("Keras", names, expected)
         _check_finite("the file", names, answers)
         if judge is None:
@@ -142,7 +157,8 @@ def verify(
         )
     if judge is None or images == 0:
         raise invalid("inputs", "no inputs", "at least one input")
-    integers = any(tensor.scale for tensor in runner.tensors)
+    # Weights alone are stored as integers where the layer computes in floats.
+    integers = any(tensor.scale and not tensor.bytes for tensor in runner.tensors)
     verification = Verification.of(images, judge.verdicts(), integers)
     if (parted or not verification.within(0.0)) and not integers:
         some = parted or first_inputs

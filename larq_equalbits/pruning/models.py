@@ -17,6 +17,11 @@ def _layers(model: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
     return [layer for layer in model._flatten_layers() if not cloning.is_model(layer)]
 
 
+def _check_model(model: Any) -> None:
+    if not isinstance(model, tf.keras.Model):
+        raise invalid("model", model, "a Keras 2 model (tf_keras)")
+
+
 def prune(
     model: tf.keras.Model,
     sparsity: float | None = None,
@@ -48,10 +53,11 @@ def prune(
         skip: names of layers to leave as they are.
 
     Raises:
-        InputError: as `PrunedBinary`; for a model without a layer to prune, or with one that is pruned already;
-            for a name in `skip` or `criterion` that no layer has; for a layer to prune that could not be
-            replaced in what holds it.
+        InputError: as `PrunedBinary`; for what is no Keras 2 model, for a model without a layer to prune, or with one
+            that is pruned already; for a name in `skip` or `criterion` that no layer has; for a layer to prune that
+            could not be replaced in what holds it.
     """
+    _check_model(model)
     candidates = [layer for layer in _layers(model) if quantizer_arguments(layer) or is_pruned(layer)]
     names = {layer.name for layer in candidates}
     chosen = criterion if isinstance(criterion, dict) else {}
@@ -87,10 +93,11 @@ def strip(model: tf.keras.Model) -> tf.keras.Model:
     training still moves the zeros, with the present mask under "score", scope "network" or a mask given.
 
     Raises:
-        InputError: a model in which nothing is wrapped; names the model.
+        InputError: no Keras 2 model, or one in which nothing is wrapped.
     """
     if isinstance(model, PrunedBinary):
         return model.stripped()
+    _check_model(model)
     if not any(isinstance(layer, PrunedBinary) for layer in _layers(model)):
         raise InputError(
             f"model {model.name!r} must have layers in PrunedBinary to strip, but it was never pruned."
@@ -110,6 +117,7 @@ def link(model: tf.keras.Model) -> None:
     Raises:
         InputError: no such layer, or one that is not built.
     """
+    _check_model(model)
     members = _members(model)
     if not members:
         raise InputError(f'model {model.name!r} must have layers pruned with scope "network" to link.')

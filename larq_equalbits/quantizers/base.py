@@ -84,6 +84,8 @@ class BinaryQuantizer(NoOp):
     @tf.autograph.experimental.do_not_convert
     def _quantized(self, inputs: tf.Tensor) -> tf.Tensor:
         filter_size(inputs.shape)
+        if not inputs.dtype.is_floating:
+            raise invalid("kernel", f"numbers of the type {inputs.dtype.name}", "of a floating type")
         codes = self.codes(inputs)
         # Larq's own call would count flips of the values, which its metric casts to int8.
         if hasattr(self, "flip_ratio"):

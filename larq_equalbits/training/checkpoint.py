@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError
+from larq_equalbits._errors import InputError, is_whole
 
 _META = "state.json"
 
@@ -24,14 +23,12 @@ class State:
     Attributes:
         epoch: epochs that are finished.
         settings: of the run, as `Settings.to_json` writes them.
-        history: the logged values of every finished epoch.
         best: the highest value of the monitored metric, and its epoch (from 0); None before the first.
         callbacks: the states of the callbacks that have one, in their order.
     """
 
     epoch: int
     settings: str
-    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     best: tuple[float, int] | None = None
     callbacks: list[Any] = dataclasses.field(default_factory=list)
 
@@ -87,17 +84,20 @@ def _read(path: str | os.PathLike[str]) -> tuple[State, list[str], list[np.ndarr
     if not Path(path).is_file():
         raise InputError(f"resume needs the checkpoint of a run, but there is no {os.fspath(path)}.")
     try:
-        with np.load(path) as archive:
-            meta = json.loads(archive[_META].tobytes())
-            values = [archive[_name(index)] for index in range(len(meta["names"]))]
-        state = State(**meta["state"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        arrays = _files.read_arrays(path)
+        meta = _files.parse_json(arrays[_META].tobytes(), _META)
+        fields = [field.name for field in dataclasses.fields(State)]
+        state, names = State(**{name: meta["state"][name] for name in fields}), meta["names"]
+        values = [arrays[_name(index)] for index in range(len(names))]
+        if state.best is not None:
+            state.best = (float(state.best[0]), int(state.best[1]))
+        if not (is_whole(state.epoch, 0) and isinstance(state.callbacks, list)):
+            raise InputError(f"{_META} must hold the state of a training, but holds {state}")
+    except (InputError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise InputError(
             f"resume needs an intact checkpoint, but {os.fspath(path)} is damaged: {error}"
         ) from error
-    if state.best is not None:
-        state.best = (state.best[0], state.best[1])
-    return state, meta["names"], values
+    return state, names, values
 
 
 def restore(path: str | os.PathLike[str], model: tf.keras.Model, callbacks: int) -> State:
@@ -125,7 +125,11 @@ def restore(path: str | os.PathLike[str], model: tf.keras.Model, callbacks: int)
             f"{os.fspath(path)} holds {len(values)}."
         )
     for target, name, value in zip(targets, names, values, strict=True):
-        if tuple(target.shape) != value.shape or target.name != name:
+        if (tuple(target.shape), target.name, target.dtype.as_numpy_dtype) != (
+            value.shape,
+            name,
+            value.dtype,
+        ):
             raise InputError(
                 f"resume needs a checkpoint of the model {model.name!r} with {target.name} of shape "
                 f"{tuple(target.shape)}, but {os.fspath(path)} holds {name} of shape {value.shape}."

@@ -67,10 +67,8 @@ def _conversion(folder: Path) -> dict[str, Any]:
     """What `convert` reported in the run's `model.json`, the verification's values beside the rest."""
     path, tflite = folder / "model.json", folder / "model.tflite"
     paired = tflite.is_file()
-    content = model_json.check(path, tflite.read_bytes()) if paired else _files.read_json(path)
-    report = content.get("report")
-    if not isinstance(report, dict):
-        raise InputError(f"run: {path} must be what `convert` wrote beside a .tflite.")
+    content = model_json.check(path, tflite.read_bytes()) if paired else model_json.read(path)
+    report = content["report"]
     return {**report, **(report.get("verification") or {})}
 
 
@@ -203,6 +201,11 @@ def render(run: str | os.PathLike[str], *, trust: bool = False) -> str:
     )
 
 
+def is_report(path: Path) -> bool:
+    """Whether `path` is a page that `write` wrote."""
+    return path.is_file() and _GENERATOR.encode() in path.read_bytes()
+
+
 def write(
     run: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, *, trust: bool = False
 ) -> Path:
@@ -214,7 +217,7 @@ def write(
         trust: as for `render`.
     """
     path = Path(run) / "report.html" if out is None else Path(out)
-    if path.exists() and not (path.is_file() and _GENERATOR.encode() in path.read_bytes()):
+    if path.exists() and not is_report(path):
         raise InputError(f"out must be a new file or a report, but {path} is another: choose another name.")
     write_text(path, render(run, trust=trust))
     return path

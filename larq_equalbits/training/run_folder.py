@@ -1,8 +1,6 @@
 """What a run leaves in its folder, written epoch by epoch, and how it is read again."""
 
-import csv
 import dataclasses
-import io
 import math
 import os
 import shutil
@@ -13,18 +11,15 @@ from typing import Any
 import tensorflow as tf
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError, WorkError, invalid
+from larq_equalbits._errors import InputError, WorkError, invalid, is_number
 from larq_equalbits._keras.loading import load_model
-from larq_equalbits._text import csv_cell
-from larq_equalbits.training import checkpoint
-from larq_equalbits.training.settings import Settings
+from larq_equalbits.training import checkpoint, history
+from larq_equalbits.training.settings import KEYS, Settings
 
 SETTINGS, HISTORY, RESULTS = "settings.json", "history.csv", "results.json"
 LAST, BEST = "model.keras", "best.keras"
 STATE = Path("checkpoint", "state.npz")
 LOGS = "logs"
-# What `larq-equalbits convert` and `report` make of a run's model.
-_DERIVED = ("model.tflite", "model.json", "report.html")
 _FILES = (*map(Path, (SETTINGS, HISTORY, RESULTS, LAST, BEST)), STATE)
 
 
@@ -61,11 +56,15 @@ class Run:
         best = None
         if (folder / STATE).is_file():
             state = checkpoint.read_state(folder / STATE)
-            rows, best = state.history, state.best
+            best = state.best
+            if state.epoch:
+                rows = history.read(folder / HISTORY, state.epoch)
         results = {}
         if (folder / RESULTS).is_file():
             results = _files.read_json(folder / RESULTS)
-        return cls(folder, settings, columns(rows), best[1] if best else None, results)
+            if not all(value is None or is_number(value) for value in results.values()):
+                raise InputError(f"{folder / RESULTS} must hold numbers, but holds {results}.")
+        return cls(folder, settings, history.columns(rows), best[1] if best else None, results)
 
     def load_model(self, which: str = "last", *, trust: bool = False) -> tf.keras.Model:
         """The trained model, compiled, from ``model.keras`` ("last") or ``best.keras`` ("best").
@@ -77,18 +76,17 @@ class Run:
         Raises:
             InputError: another name, the file is not there, is damaged or needs `trust`.
         """
-        if which not in ("last", "best"):
-            raise invalid("which", which, '"last" or "best"')
-        path = self.folder / (LAST if which == "last" else BEST)
-        if not path.is_file():
-            raise InputError(f"the run must have saved a model, but there is no {path}.")
-        return load_model(path, trust=trust)
+        return load_saved(self.folder, which, trust)
 
 
-def columns(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
-    """Rows of one epoch each as lists by key; NaN where an epoch lacks a key."""
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return {key: [row.get(key, math.nan) for row in rows] for key in keys}
+def load_saved(folder: Path, which: str = "last", trust: bool = False) -> tf.keras.Model:
+    """The model of the run in `folder`, as `Run.load_model`; nothing else of the run is read."""
+    if which not in ("last", "best"):
+        raise invalid("which", which, '"last" or "best"')
+    path = folder / (LAST if which == "last" else BEST)
+    if not path.is_file():
+        raise InputError(f"the run must have saved a model, but there is no {path}.")
+    return load_model(path, trust=trust)
 
 
 def check_free(folder: Path) -> None:
@@ -111,14 +109,26 @@ def is_run(folder: Path) -> bool:
         content = _files.read_json(folder / SETTINGS)
     except (InputError, OSError):
         return (folder / STATE).is_file()
-    return {"model", "dataset", "recipe"} <= set(content)
+    return set(KEYS) <= set(content)
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a file that `convert` or `report` may have written is one of theirs."""
-    if path.suffix == ".json":
-        return _files.holds(path, "sha256", "report")
-    return path.is_file()
+def _derived(folder: Path) -> list[Path]:
+    """What `convert` and `report` wrote there: a .tflite with the `model.json` that belongs to it, and a page."""
+    from larq_equalbits.export import model_json
+    from larq_equalbits.training import page
+
+    found = [path for path in [folder / "report.html"] if page.is_report(path)]
+    tflite, beside = folder / "model.tflite", folder / "model.json"
+    if not _files.holds(beside, "sha256", "report"):
+        return found
+    if not tflite.is_file():
+        return [*found, beside]
+    try:
+        model_json.check(beside, tflite.read_bytes())
+    except InputError:
+        # The two tell every reader that they do not belong together.
+        return found
+    return [*found, tflite, beside]
 
 
 def clear(folder: Path, everything: bool) -> None:
@@ -130,9 +140,8 @@ def clear(folder: Path, everything: bool) -> None:
         if everything:
             (folder / name).unlink(missing_ok=True)
     if everything:
-        for derived in _DERIVED:
-            if _is_ours(folder / derived):
-                (folder / derived).unlink(missing_ok=True)
+        for derived in _derived(folder):
+            derived.unlink()
         for events in (folder / LOGS).glob("*/events.out.tfevents.*"):
             events.unlink()
 
@@ -176,6 +185,7 @@ class Recorder(tf.keras.callbacks.Callback):
         self._target = scratch or folder
         self._stateful = list(stateful)
         self.state = checkpoint.State(epoch=0, settings=settings.to_json())
+        self._history = history.History(self._target)
 
     def restore(self, model: tf.keras.Model) -> None:
         """Takes up the checkpoint: values of the variables, states of the callbacks, history and best value.
@@ -184,8 +194,15 @@ class Recorder(tf.keras.callbacks.Callback):
             InputError: as `checkpoint.restore`.
         """
         self.state = checkpoint.restore(self.folder / STATE, model, len(self._stateful))
+        self._history.restore(self.folder / HISTORY, self.state.epoch)
         for callback, state in zip(self._stateful, self.state.callbacks, strict=True):
-            callback.set_state(state)
+            try:
+                callback.set_state(state)
+            except (TypeError, ValueError, KeyError, AttributeError) as error:
+                raise InputError(
+                    f"resume needs the states of its callbacks, but {self.folder / STATE} holds another for "
+                    f"{type(callback).__name__}: {error!r}."
+                ) from error
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Saves everything.
@@ -207,12 +224,11 @@ class Recorder(tf.keras.callbacks.Callback):
         state = dataclasses.replace(
             self.state,
             epoch=epoch + 1,
-            history=[*self.state.history, row],
             best=(value, epoch) if better else self.state.best,
             callbacks=[callback.get_state() for callback in self._stateful],
         )
         try:
-            self._write(better, state)
+            self._write(better, row, state)
         except OSError as error:
             raise OSError(
                 error.errno,
@@ -221,22 +237,11 @@ class Recorder(tf.keras.callbacks.Callback):
             ) from error
         self.state = state
 
-    def _write(self, better: bool, state: checkpoint.State) -> None:
+    def _write(self, better: bool, row: dict[str, float], state: checkpoint.State) -> None:
         save_model(self.model, self._target / LAST)
         if better:
             save_model(self.model, self._target / BEST)
-        _files.write_text(self._target / HISTORY, history_csv(state.history))
+        self._history.append(row)
         variables = checkpoint.variables(self.model)
         values = [variable.numpy() for variable in variables]
         checkpoint.save(self._target / STATE, values, [variable.name for variable in variables], state)
-
-
-def history_csv(rows: Sequence[dict[str, float]]) -> str:
-    """The history as CSV: the epoch (from 0), then one column for each key, exact to the last bit."""
-    table = columns(rows)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["epoch", *map(csv_cell, table)])
-    for epoch, values in enumerate(zip(*table.values(), strict=True)):
-        writer.writerow([epoch, *map(repr, values)])
-    return text.getvalue()

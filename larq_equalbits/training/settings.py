@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import os
+import types
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from larq_equalbits.training import recipes
 POLICIES = ("float32", "mixed_bfloat16")
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "step", "cosine")
+# What the JSON of any run holds, by which it is told from another's.
+KEYS = ("model", "dataset", "recipe")
 # Where the data lies does not change what is learned from it.
 _LOCAL = ("data_dir",)
 
@@ -80,12 +84,13 @@ class Settings:
     def __post_init__(self) -> None:
         """Takes numpy's numbers as Python's, and a folder of images by its absolute path."""
         given = self.dataset
-        if isinstance(given, str | os.PathLike) and given not in data.NAMES and Path(given).is_dir():
-            object.__setattr__(self, "dataset", str(Path(given).resolve()))
+        if isinstance(given, str | os.PathLike) and given not in data.NAMES:
+            folder = _is_folder(given)
+            object.__setattr__(self, "dataset", str(Path(given).resolve() if folder else given))
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             # JSON knows nothing of numpy's, nor does Keras as a seed.
-            if isinstance(value, np.integer | np.floating):
+            if isinstance(value, np.integer | np.floating | np.bool_):
                 object.__setattr__(self, field.name, value.item())
 
     @property
@@ -104,8 +109,9 @@ class Settings:
         """The recipe with this run's own values in it, checked.
 
         Raises:
-            InputError: a value out of its range.
+            InputError: a value of another type, or out of its range.
         """
+        self._check_types()
         recipe = recipes.get(
             self.recipe,
             dataset=self.dataset,
@@ -116,6 +122,12 @@ class Settings:
         plan = recipes.overridden(recipe, **{name: getattr(self, name) for name in names})
         self._check(plan)
         return plan
+
+    def _check_types(self) -> None:
+        for field in dataclasses.fields(self):
+            value, kind = getattr(self, field.name), field.type
+            if not _fits(value, kind):
+                raise invalid(field.name, value, f"of the type {getattr(kind, '__name__', kind)}")
 
     def _check(self, plan: recipes.Recipe) -> None:
         from larq_equalbits import optimizers
@@ -147,6 +159,8 @@ class Settings:
             raise invalid("momentum", plan.momentum, "a number from 0 to below 1")
         if not all(is_number(milestone) and milestone >= 0 for milestone in plan.milestones):
             raise invalid("milestones", plan.milestones, "finite numbers of epochs, at least 0")
+        if plan.schedule == "step" and not plan.milestones:
+            raise invalid("milestones", plan.milestones, "one or more epochs, for the schedule step")
         if not (is_number(plan.factor) and 0 < plan.factor <= 1):
             raise invalid("factor", plan.factor, "a number above 0, at most 1")
         if plan.warmup_epochs >= plan.epochs:
@@ -184,16 +198,20 @@ class Settings:
         """The settings that `to_json` wrote.
 
         Raises:
-            InputError: not JSON, or a field that settings do not have.
+            InputError: no settings, a field that settings do not have, or a value of another type.
         """
+        values = _files.parse_json(text, "settings")
+        if not set(KEYS) <= set(values):
+            raise InputError(
+                f"settings must be the JSON that a run wrote, with {', '.join(KEYS)}, but hold {list(values)}."
+            )
+        tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         try:
-            values = json.loads(text)
-            for name in ("milestones", "estimator"):
-                if isinstance(values.get(name), list):
-                    values[name] = tuple(values[name])
-            return cls(**values)
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            settings = cls(**{**values, **tuples})
+        except TypeError as error:
             raise InputError(f"settings must be the JSON that a run wrote, but {error}.") from error
+        settings._check_types()
+        return settings
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `to_json` to `path`, whole or not at all."""
@@ -221,3 +239,23 @@ class Settings:
             for name in mine
             if name not in _LOCAL and mine[name] != others[name]
         ]
+
+
+def _is_folder(name: str | os.PathLike[str]) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):
+        # Too long for a path, or with a character that none may have.
+        return False
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether `value` is of the type that a field is annotated with; a list may stand for a tuple."""
+    if isinstance(kind, types.UnionType):
+        return any(_fits(value, each) for each in get_args(kind))
+    origin = get_origin(kind) or kind
+    if origin is tuple:
+        return isinstance(value, tuple | list) and all(_fits(each, get_args(kind)[0]) for each in value)
+    if origin is float:
+        origin = Real
+    return isinstance(value, origin) and (origin is bool or not isinstance(value, bool))

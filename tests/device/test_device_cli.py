@@ -10,6 +10,7 @@ import click.testing
 import numpy as np
 import pytest
 
+from larq_equalbits import training
 from larq_equalbits._errors import InputError
 from larq_equalbits.cli import device
 
@@ -33,7 +34,7 @@ def run_folder(converted, tmp_path):
     folder = tmp_path / "runs" / "first"
     folder.mkdir(parents=True)
     (folder / "model.tflite").write_bytes(tflite)
-    (folder / "settings.json").write_text(json.dumps({"dataset": "digits", "data_dir": None}))
+    training.Settings(dataset="digits").save(folder / "settings.json")
     model.save(folder / "model.keras")
     return folder
 

@@ -1,0 +1,38 @@
+"""Which runtimes know the operators of a file."""
+
+from larq_equalbits.export.flatbuffer import Model
+
+LCE = "Larq Compute Engine"
+OURS = "larq-equalbits-runtime"
+PLAIN = ("TensorFlow Lite", "LiteRT")
+NAMES = (LCE, OURS, *PLAIN)
+
+
+def lce_operators(model: Model) -> list[str]:
+    """The names of the operators of LCE in the file."""
+    names = (operator.name for graph in model.graphs for operator in graph.operators)
+    return sorted({name for name in names if name.startswith("Lce")})
+
+
+def of(model: Model) -> tuple[str, ...]:
+    """The names among `NAMES` of what runs the file."""
+    return (LCE, OURS) if lce_operators(model) else NAMES
+
+
+def describe(model: Model) -> str:
+    """The same as a clause, with what would help where weights alone keep others out."""
+    clause = " and ".join(filter(None, [", ".join(of(model)[:-1]), of(model)[-1]]))
+    if _unpacks_weights(model):
+        clause += " (LCE unpacks the bits of float layers at every inference, ours once)"
+    if lce_operators(model) == ["LceDequantize"]:
+        clause += '; binary_weights="int8" makes a file for TensorFlow Lite and LiteRT too'
+    return clause
+
+
+def _unpacks_weights(model: Model) -> bool:
+    return any(
+        operator.name == "LceDequantize" and graph.tensors[operator.inputs[0]].bytes
+        for graph in model.graphs
+        for operator in graph.operators
+        if operator.inputs and operator.inputs[0] >= 0
+    )

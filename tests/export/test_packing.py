@@ -1,0 +1,196 @@
+"""Binary weights of layers with a float input, stored in one byte or one bit each."""
+
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import export, pruning
+from larq_equalbits._errors import InputError
+from larq_equalbits.export import packing
+from larq_equalbits.export.interpreter import load
+
+layers = tf.keras.layers
+BITS = {"kernel_quantizer": "bi_half", "use_bias": False}
+IMAGES = np.random.default_rng(1).normal(size=(8, 12, 12, 32)).astype("float32")
+
+
+def every_kind():
+    """All kinds of layers with binary kernels and float inputs, trained as far as the file can tell."""
+    shared = larq.layers.QuantConv2D(32, 3, padding="same", name="shared", **BITS)
+    x = inputs = tf.keras.Input(IMAGES.shape[1:])
+    x = larq.layers.QuantConv2D(32, 3, name="conv", kernel_quantizer="bi_half")(x)
+    x = layers.ReLU(6.0)(layers.BatchNormalization(name="norm")(x))
+    x = layers.BatchNormalization()(shared(x))
+    x = layers.Activation("tanh")(shared(x))
+    x = layers.BatchNormalization()(larq.layers.QuantDepthwiseConv2D(3, name="depthwise", **DEPTHWISE)(x))
+    x = larq.layers.QuantConv2DTranspose(32, 3, 2, name="transposed", **BITS)(x)
+    x = layers.BatchNormalization()(x)
+    grouped = larq.layers.QuantConv2D(32, 3, 2, groups=2, name="grouped", **BITS)
+    x = layers.ReLU()(layers.BatchNormalization()(grouped(x)))
+    pruned = larq.layers.QuantConv2D(32, 3, name="pruned", **BITS)
+    x = layers.BatchNormalization()(pruning.PrunedBinary(pruned, sparsity=0.5)(x))
+    x = larq.layers.QuantDense(48, name="dense", **BITS)(layers.Flatten()(x))
+    x = layers.BatchNormalization()(x)
+    return trained(tf.keras.Model(inputs, layers.Dense(10, name="classifier")(x)))
+
+
+DEPTHWISE = {"depthwise_quantizer": "ste_sign", "use_bias": False}
+
+
+def trained(model):
+    generator = np.random.default_rng(2)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            factors = generator.uniform(0.5, 1.5, layer.gamma.shape) * generator.choice(
+                [-1, 1], layer.gamma.shape
+            )
+            factors[0] = 0
+            layer.gamma.assign(factors)
+            layer.beta.assign(generator.normal(size=layer.beta.shape))
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            seen = tf.keras.Model(model.input, layer.input)(IMAGES).numpy().reshape(-1, layer.gamma.shape[0])
+            layer.moving_mean.assign(seen.mean(axis=0))
+            layer.moving_variance.assign(seen.var(axis=0) + 1e-3)
+    return model
+
+
+def answers(content, images=IMAGES, runtime="lce"):
+    runner = load(content, runtime=runtime)
+    return next(iter(runner.predict({runner.inputs[0].key: images}).values()))
+
+
+def plain(content, images=IMAGES):
+    interpreter = tf.lite.Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    found = []
+    for image in images:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None])
+        interpreter.invoke()
+        found.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
+    return np.stack(found)
+
+
+@pytest.fixture(scope="module")
+def model():
+    tf.keras.utils.set_random_seed(0)
+    return every_kind()
+
+
+@pytest.fixture(scope="module")
+def reports(model):
+    return {form: export.convert(model, binary_weights=form) for form in packing.FORMS}
+
+
+def rows(report):
+    return {row.name.split("/")[-1]: row for row in report.layers}
+
+
+BINARY = ["conv", "shared", "depthwise", "transposed", "grouped", "pruned", "dense"]
+
+
+def test_int8_gives_the_bits_of_the_float_file(model, reports):
+    assert export.convert(model).tflite == reports["int8"].tflite
+    stored = {name: row.weights for name, row in rows(reports["int8"]).items()}
+    assert stored == dict.fromkeys(BINARY, "int8") | {"classifier": "float32"}
+    for run in (answers, plain):
+        np.testing.assert_array_equal(run(reports["int8"].tflite), run(reports["float32"].tflite))
+
+
+def test_bits_answer_as_keras_does(model, reports):
+    stored = {name: row.weights for name, row in rows(reports["bits"]).items()}
+    assert stored == dict.fromkeys(BINARY, "1 bit") | {"classifier": "float32", "pruned": "2 bits"}
+    expected = model.predict(IMAGES, verbose=0)
+    for runtime in ("lce", "litert"):
+        found = answers(reports["bits"].tflite, runtime=runtime)
+        assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+        np.testing.assert_array_equal(found.argmax(axis=1), expected.argmax(axis=1))
+
+
+def test_the_bytes_are_those_of_the_codes(model, reports):
+    square = 3 * 3 * 32 * 32
+    counts = dict.fromkeys(BINARY, square) | {"depthwise": square // 32, "grouped": square // 2}
+    counts["dense"] = int(np.prod(model.get_layer("dense").weights[0].shape))
+    sizes = {
+        form: {name: row.bytes for name, row in rows(report).items()} for form, report in reports.items()
+    }
+    for name in BINARY:
+        weights = counts[name]
+        rest = sizes["float32"][name] - 4 * weights
+        scales = 4 * 48  # of the layer with most filters
+        assert weights <= sizes["int8"][name] <= weights + rest
+        bits = (2 if name == "pruned" else 1) * weights / 8
+        # The grouped kernel's 16 input channels fill half of each word.
+        assert bits <= sizes["bits"][name] <= (2 if name == "grouped" else 1) * bits + rest + scales
+    for form, weight in (("int8", 1), ("float32", 4)):
+        assert len(reports[form].tflite) < weight * (sum(counts.values()) + square) + 30_000
+
+
+def test_why_a_layer_multiplies_in_float_stands_in_every_form(reports):
+    reasons = {
+        form: {name: row.reason for name, row in rows(report).items()} for form, report in reports.items()
+    }
+    assert reasons["int8"] == reasons["bits"] == reasons["float32"]
+    assert "1/32" in reasons["bits"]["dense"]
+    found = {
+        form: [row.reason for row in export.audit(report.tflite).layers] for form, report in reports.items()
+    }
+    assert found["int8"] == found["bits"] == found["float32"]
+    assert [row.weights for row in export.audit(reports["bits"].tflite).layers].count("1 bit") == 7
+
+
+def test_the_conversion_says_what_runs_the_file(reports):
+    assert reports["int8"].runtimes == reports["float32"].runtimes
+    assert "TensorFlow Lite" in reports["int8"].runtimes and "LiteRT" in reports["int8"].runtimes
+    assert reports["bits"].runtimes == ("Larq Compute Engine", "larq-equalbits-runtime")
+    assert "every inference" in str(reports["bits"])
+    assert reports["bits"].to_dict()["runtimes"] == list(reports["bits"].runtimes)
+    with pytest.raises(RuntimeError, match="LceDequantize"):
+        plain(reports["bits"].tflite)
+
+
+def test_a_shared_kernel_is_packed_once():
+    inputs = tf.keras.Input((6, 6, 32))
+    shared = larq.layers.QuantConv2D(32, 3, padding="same", kernel_quantizer="bi_half", use_bias=False)
+    between = layers.BatchNormalization()
+    model = tf.keras.Model(inputs, between(shared(layers.ReLU()(shared(inputs)))))
+    between.gamma.assign(np.linspace(0.5, 2, 32))
+    audit = export.audit(export.convert(model, binary_weights="bits").tflite)
+    assert audit.operators["CONV_2D"] == 2
+    words = [tensor for tensor in audit.tensors if tensor["dtype"] == "int32"]
+    assert len(export.convert(model, binary_weights="bits").tflite) < 3 * 3 * 32 * 4 + 4_000
+    assert {tensor["bytes"] for tensor in words} == {3 * 3 * 32 * 4}
+
+
+def test_bad_forms_are_refused(model):
+    with pytest.raises(
+        InputError, match=r"binary_weights must be one of int8, bits, float32, but got 'int4'"
+    ):
+        export.convert(model, binary_weights="int4")
+    with pytest.raises(InputError, match=r"binary_weights.*int8.*keep their own form"):
+        export.convert(model, binary_weights="bits", float_layers="int8", calibrate_on=IMAGES)
+
+
+@pytest.mark.parametrize("axis", [0, 3])
+def test_codes_are_exact_or_nothing(axis):
+    generator = np.random.default_rng(3)
+    scales = np.moveaxis(generator.uniform(0.1, 2, (4, 1, 1, 1)).astype("float32"), 0, axis)
+    kernel = scales * generator.choice([-1, 0, 1], (4, 3, 5, 4)).astype("float32")
+    codes = packing.codes_of(kernel, axis)
+    np.testing.assert_array_equal(codes.values * scales, kernel)
+    np.testing.assert_array_equal(codes.scales, scales.ravel())
+    assert codes.pruned
+    kernel[kernel > 0] = np.nextafter(kernel[kernel > 0], np.float32(9))
+    assert packing.codes_of(kernel, axis) is None
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf, 1e-40])
+def test_a_kernel_without_codes_stays(bad):
+    assert packing.codes_of(np.full((2, 2, 2, 2), bad, "float32"), 0) is None
+
+
+def test_words_are_those_of_lce():
+    negative = np.zeros((2, 40), bool)
+    negative[0, [0, 33]] = negative[1, 31] = True
+    np.testing.assert_array_equal(packing.packed_bits(negative), [[1, 2], [-(2**31), 0]])
