@@ -67,19 +67,21 @@ class OutputVerification:
         # Counts, as 1 - 0.0004 is a little more than 9996 / 10000 or a little less.
         return self.differing <= tolerance * self.decisions + 1e-6 and self.distance <= bound
 
-    def describe(self, tolerance: float, bound: float) -> str:
-        """A clause on what is wrong."""
+    def describe(self, images: int, tolerance: float, bound: float) -> str:
+        """A clause on what is wrong, for so many inputs."""
         found = []
         if self.differing > tolerance * self.decisions + 1e-6:
             what = {"argmax": "another class than Keras", "values": "another value than Keras"}.get(
                 str(self.rule), f"the other side of {self.rule} than Keras"
             )
-            found.append(f"gives {what} on {self.differing} of {self.decisions} inputs or positions")
+            where = "inputs" if self.decisions == images else f"positions of {images} inputs"
+            found.append(f"gives {what} on {self.differing} of {self.decisions} {where}")
         if self.distance > bound:
             found.append(
                 f"is {self.distance:.3g} deviations of Keras' values away from them, where bound allows {bound:g}"
             )
-        return f"the output {self.name!r} of the file {' and '.join(found)} (largest difference {self.max_abs_diff:.3g})"
+        wrong = f"the output {self.name!r} of the file {' and '.join(found)}"
+        return f"{wrong} (largest difference {self.max_abs_diff:.3g})"
 
 
 def rules(model: Model, decisions: Any = None) -> dict[str, Rule]:

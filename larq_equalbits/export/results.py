@@ -206,10 +206,10 @@ def table(layers: list[LayerReport]) -> Any:
 def describe(verification: Verification) -> str:
     """One sentence on a verification."""
     classes = all(output.rule == "argmax" for output in verification.outputs)
-    random = verification.generated and not verification.integers
+    inputs = "random inputs" if verification.generated and not verification.integers else "inputs"
     same = "same class on" if classes else "same decisions:"
     sentence = (
-        f"{verification.images} {'random ' if random else ''}inputs against Keras: {same} {verification.argmax_agreement:.2%}, "
+        f"{verification.images} {inputs} against Keras: {same} {verification.argmax_agreement:.2%}, "
         f"largest difference {verification.max_abs_diff:.3g}"
     )
     if verification.keras_accuracy is not None:
