@@ -28,7 +28,7 @@ def batches(inputs: Any, labels: Any, shapes: Sequence[Shape]) -> Iterator[tuple
     """
     pair = isinstance(inputs, tuple) and not _are_inputs(inputs, shapes)
     arrays = isinstance(inputs, np.ndarray | tf.Tensor | Mapping) or (
-        isinstance(inputs, list | tuple) and not pair and not _are_batches(inputs, shapes)
+        isinstance(inputs, list | tuple) and bool(inputs) and not pair and not _are_batches(inputs, shapes)
     )
     if labels is not None and not arrays:
         raise invalid("labels", "labels beside inputs that bring their own", "left out, or beside arrays")
@@ -36,7 +36,8 @@ def batches(inputs: Any, labels: Any, shapes: Sequence[Shape]) -> Iterator[tuple
         parts = _parted(inputs)
         yield from _slices(*parts)
     elif arrays:
-        yield from _slices(inputs, labels)
+        singles = isinstance(inputs, list) and len(shapes) == 1 and not _fits(inputs[0], shapes[0])
+        yield from _slices(np.asarray(inputs) if singles else inputs, labels)
     elif isinstance(inputs, tf.data.Dataset):
         spec = tf.nest.flatten(_parted(inputs.element_spec)[0])
         single = all(each.shape.rank == len(shape) - 1 for each, shape in zip(spec, shapes, strict=False))
@@ -60,7 +61,7 @@ def _parted(batch: Any) -> tuple[Any, Any]:
 
 
 def _fits(value: Any, shape: Shape) -> bool:
-    return tuple(np.shape(value))[1:] == tuple(shape)[1:]
+    return isinstance(value, np.ndarray | tf.Tensor) and tuple(value.shape)[1:] == tuple(shape)[1:]
 
 
 def _are_inputs(inputs: tuple[Any, ...], shapes: Sequence[Shape]) -> bool:
