@@ -128,16 +128,16 @@ def truth(labels: Any, shape: tuple[int, ...], rule: Rule) -> np.ndarray | None:
     if rule == "values" or labels is None:
         return None
     labels = np.asarray(labels)
-    whole = _squeezed(shape)
     if rule == "argmax":
         positions = shape[:-1]
         wanted = f"{shape[0]} class numbers" if len(shape) == 2 else f"class numbers of shape {positions}"
-        if labels.ndim and _squeezed(labels.shape) == _squeezed(positions):
+        column = labels.shape[-1:] == (1,) and labels.shape[:-1] in _forms(positions)
+        if column or labels.shape in _forms(positions):
             return class_numbers(labels.reshape(-1), shape[-1]).reshape(positions)
-        if labels.ndim and _squeezed(labels.shape) == whole and _numbers(labels):
+        if labels.shape in _forms(shape) and _numbers(labels):
             return labels.reshape(shape).argmax(axis=-1)
         raise invalid("labels", f"an array of shape {labels.shape}", f"{wanted}, or one-hot of shape {shape}")
-    if not labels.ndim or _squeezed(labels.shape) != whole or not _numbers(labels):
+    if labels.shape not in _forms(shape) or not _numbers(labels):
         raise invalid("labels", f"an array of shape {labels.shape}", f"0 and 1 of shape {shape}")
     return labels.reshape(shape) > 0.5
 
@@ -146,8 +146,9 @@ def _numbers(labels: np.ndarray) -> bool:
     return labels.dtype.kind in "biuf" and bool(np.isfinite(labels).all())
 
 
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (*shape[:1], *(size for size in shape[1:] if size != 1))
+def _forms(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """`shape`, and the same without axes of one place after the first."""
+    return shape, (*shape[:1], *(size for size in shape[1:] if size != 1))
 
 
 def by_output(labels: Any, names: Sequence[str]) -> list[Any]:
