@@ -12,7 +12,7 @@ import larq
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits.export.graph import as_written, has_binary_input
+from larq_equalbits.export.graph import as_written
 from larq_equalbits.export.kernels import Parts, convolve, split
 from larq_equalbits.export.lowering import Call, Leaf, Lowering
 
@@ -54,7 +54,9 @@ def _apply(
 ) -> None:
     for leaf in lowering.leaves.values():
         layer = leaf.layer
-        if not (isinstance(layer, kind) and as_written(layer) and has_binary_input(layer)):
+        if not (
+            isinstance(layer, kind) and as_written(layer) and layer.input_quantizer and leaf.has_binary_input
+        ):
             continue
         kernel = kernel_of(leaf)
         parts = None if kernel is None else split(kernel)
