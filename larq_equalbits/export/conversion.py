@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import larq
 import numpy as np
 import tensorflow as tf
 
@@ -30,11 +31,17 @@ def _why_float(leaf: Leaf, from_file: str) -> str:
     kind = next((kind for kind in BINARY_KINDS if isinstance(layer, kind)), None)
     if not leaf.kernels:
         return "no kernel quantizer: a float layer"
-    if layer.input_quantizer is None:
+    if layer.input_quantizer is None and not leaf.takes_signs:
         return "no input quantizer: its input is float (1/32)"
-    quantizer = getattr(layer.input_quantizer, "name", type(layer.input_quantizer).__name__)
-    if not has_binary_input(layer):
+    quantizer = (
+        "the layers before"
+        if leaf.takes_signs
+        else getattr(layer.input_quantizer, "name", type(layer.input_quantizer).__name__)
+    )
+    if not leaf.has_binary_input:
         return f"input not binary: {quantizer} gives {layer.input_quantizer.precision} bits"
+    if isinstance(layer, larq.layers.QuantLocallyConnected1D | larq.layers.QuantLocallyConnected2D):
+        return "locally connected: LCE has no binary operator for filters of their own at each position"
     if from_file == auditing.FLOAT_INPUT and layer.data_format == "channels_last":
         return f"input not binary to LCE, which does not see a sign in {quantizer}"
     if getattr(layer, "data_format", "channels_last") == "channels_first":
@@ -236,6 +243,15 @@ def _calibration(
             raise invalid(argument, value, f"one of {', '.join(TYPES)}")
         if value == "int8" and float_layers != "int8":
             raise invalid(argument, value, 'float32 unless float_layers is "int8"')
+    ends = {
+        "input_type": tf.nest.flatten(model.save_spec()[0]),
+        "output_type": getattr(model, "outputs", None),
+    }
+    for argument, tensors in ends.items():
+        for tensor in tensors or ():
+            if types[argument] == "int8" and tensor.dtype != tf.float32:
+                wanted = f"float32 for model {model.name!r}, which has {tensor.dtype.name} there already"
+                raise invalid(argument, "int8", wanted)
     if float_layers == "float32":
         return None
     if data is None:
