@@ -68,12 +68,10 @@ def _is_proportional(layer: Any) -> bool:
     return type(layer) in _PROPORTIONAL
 
 
-def _scale(leaf: Leaf) -> np.ndarray | None:
-    """The scale of each filter of a layer that could do without; None for any other layer."""
+def scale_of(leaf: Leaf) -> np.ndarray | None:
+    """The scale of each filter of a binary layer, 1 for a filter of zeros; None for any other layer."""
     kernel = leaf.kernels.get("kernel")
     if kernel is None or not (leaf.expected and as_written(leaf.layer)) or split(kernel) is None:
-        return None
-    if leaf.layer.activation not in (None, tf.keras.activations.linear):
         return None
     scale = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
     return np.where(scale > 0, scale, 1)
@@ -82,8 +80,9 @@ def _scale(leaf: Leaf) -> np.ndarray | None:
 def apply(lowering: Lowering) -> None:
     """Divides kernels, and biases, by the scale of each filter of which nothing but the sign is read."""
     for leaf in lowering.leaves.values():
-        scale = _scale(leaf)
-        if scale is None or (scale == 1).all():
+        scale = scale_of(leaf)
+        linear = getattr(leaf.layer, "activation", None) in (None, tf.keras.activations.linear)
+        if scale is None or (scale == 1).all() or not linear:
             continue
         factor = np.where(_free(lowering, leaf, scale.size), scale, 1).astype(scale.dtype)
         if (factor == 1).all():
