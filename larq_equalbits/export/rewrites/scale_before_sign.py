@@ -69,12 +69,14 @@ def _is_proportional(layer: Any) -> bool:
 
 
 def scale_of(leaf: Leaf) -> np.ndarray | None:
-    """The scale of each filter of a binary layer, 1 for a filter of zeros; None for any other layer."""
+    """The one scale of each filter of a binary layer, 1 for a filter of zeros; None for any other layer."""
     kernel = leaf.kernels.get("kernel")
     if kernel is None or not (leaf.expected and as_written(leaf.layer)) or split(kernel) is None:
         return None
-    scale = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
-    return np.where(scale > 0, scale, 1)
+    magnitudes = np.abs(kernel).reshape(-1, kernel.shape[-1])
+    scale = magnitudes.max(axis=0)
+    # What LCE snaps to one magnitude is no matter of rounding.
+    return np.where(scale > 0, scale, 1) if ((magnitudes == 0) | (magnitudes == scale)).all() else None
 
 
 def apply(lowering: Lowering) -> None:
