@@ -1,5 +1,6 @@
 """`larq-equalbits inspect`: what a .tflite file is made of."""
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -11,7 +12,8 @@ import click
 def command(file: Path, as_json: bool) -> None:
     """Show the layers of FILE, any .tflite that LCE made: which are binary, and why the others are not.
 
-    The file is only read, never run.
+    The file is only read, never run. Where the model.json beside it belongs to it, layers have the names and reasons
+    that `convert` gave them.
 
     \b
     Example:
@@ -20,8 +22,11 @@ def command(file: Path, as_json: bool) -> None:
     from rich.console import Console
 
     from larq_equalbits import export
+    from larq_equalbits.export import model_json
 
     audit = export.audit(file)
+    if layers := model_json.layers_of(file):
+        audit = dataclasses.replace(audit, layers=layers)
     if as_json:
         click.echo(audit.to_json())
     else:

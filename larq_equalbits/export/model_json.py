@@ -10,7 +10,7 @@ from typing import Any
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits.export.flatbuffer import read_model
-from larq_equalbits.export.results import ConversionReport
+from larq_equalbits.export.results import ConversionReport, LayerReport
 
 _PACKAGES = ("larq-equalbits", "larq-compute-engine", "larq", "tensorflow", "tf-keras")
 
@@ -100,6 +100,17 @@ def source_of(tflite: str | os.PathLike[str]) -> str | None:
         return None
     recorded = check(beside, Path(tflite).read_bytes()).get("source")
     return Path(recorded).name if isinstance(recorded, str) else None
+
+
+def layers_of(tflite: str | os.PathLike[str]) -> list[LayerReport] | None:
+    """The rows that `convert` reported of a .tflite, from the `model.json` that belongs to it; None without one."""
+    beside, file = Path(tflite).with_suffix(".json"), Path(tflite)
+    if not (beside.is_file() and file.is_file()):
+        return None
+    try:
+        return [LayerReport(**layer) for layer in check(beside, file.read_bytes())["report"]["layers"]]
+    except (InputError, KeyError, TypeError):
+        return None
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
