@@ -75,7 +75,13 @@ def test_a_new_run_replaces_what_a_run_wrote_and_nothing_else(run, tmp_path):
     for name, text in others.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "events.out.tfevents.1").write_text("mine")
+    (folder / "logs" / "linked").symlink_to(elsewhere)
     run_folder.clear(folder, everything=True)
+    assert (elsewhere / "events.out.tfevents.1").exists()
+    (folder / "logs" / "linked").unlink()
     left = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
     assert left == others
 
