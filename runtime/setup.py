@@ -58,7 +58,7 @@ class BuildLibrary(build_ext):
             raise SystemExit("larq-equalbits-runtime must be built where src/ is, but there are no src/*.cc.")
         library = self.get_ext_fullpath(ext.name)
         os.makedirs(os.path.dirname(library), exist_ok=True)
-        command = [*compiler(), *FLAGS, *ext.sources, "-o", library]
+        command = [*compiler(), *FLAGS, *ext.sources, "-ldl", "-o", library]
         if subprocess.run(command).returncode:
             raise SystemExit(f"larq-equalbits-runtime did not compile: {shlex.join(command)}")
 

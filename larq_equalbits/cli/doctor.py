@@ -21,6 +21,7 @@ _PACKAGES = {
     "keras-tuner": "tuning",
     "tensorboard": "tuning",
     "grpcio": "tuning",
+    "scipy": "tuning",
     "tensorflow-datasets": "data",
     "importlib_resources": "data",
     "scikit-learn": "data",

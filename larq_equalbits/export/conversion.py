@@ -3,16 +3,18 @@
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import larq
 import numpy as np
 import tensorflow as tf
 
 from larq_equalbits import _files
 from larq_equalbits._errors import ConversionError, InputError, invalid
-from larq_equalbits.export import auditing, checks, integers, kernels, lce, model_json, packing
+from larq_equalbits.export import accounting, auditing, checks, integers, kernels, lce, model_json, packing
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.functions import Served, to_bytes
 from larq_equalbits.export.graph import as_written, has_binary_input
@@ -29,11 +31,17 @@ def _why_float(leaf: Leaf, from_file: str) -> str:
     kind = next((kind for kind in BINARY_KINDS if isinstance(layer, kind)), None)
     if not leaf.kernels:
         return "no kernel quantizer: a float layer"
-    if layer.input_quantizer is None:
+    if layer.input_quantizer is None and not leaf.takes_signs:
         return "no input quantizer: its input is float (1/32)"
-    quantizer = getattr(layer.input_quantizer, "name", type(layer.input_quantizer).__name__)
-    if not has_binary_input(layer):
+    quantizer = (
+        "the layers before"
+        if leaf.takes_signs
+        else getattr(layer.input_quantizer, "name", type(layer.input_quantizer).__name__)
+    )
+    if not leaf.has_binary_input:
         return f"input not binary: {quantizer} gives {layer.input_quantizer.precision} bits"
+    if isinstance(layer, larq.layers.QuantLocallyConnected1D | larq.layers.QuantLocallyConnected2D):
+        return "locally connected: LCE has no binary operator for filters of their own at each position"
     if from_file == auditing.FLOAT_INPUT and layer.data_format == "channels_last":
         return f"input not binary to LCE, which does not see a sign in {quantizer}"
     if getattr(layer, "data_format", "channels_last") == "channels_first":
@@ -117,9 +125,10 @@ def _owners(model: Model, leaves: list[Leaf]) -> tuple[dict[int, Leaf], dict[str
     owners, merged = _binary_owners(model, leaves)
     nameless: list[tuple[int, list[Leaf]]] = []
     for position, operator in enumerate(model.operators):
-        if operator.name != lce.BINARY_OPERATOR and auditing.has_weights(operator):
+        if operator.name != lce.BINARY_OPERATOR and accounting.has_weights(model, operator):
             numbers = auditing.scopes(model, operator.outputs[0])
             scoped = [leaves[number] for number in numbers if number < len(leaves)]
+            scoped = scoped or _recurrent(leaves, model.tensors[operator.outputs[0]].name)
             # A fused operator carries the scopes of all its layers, as far as the converter leaves their names: the one
             # with a kernel is meant.
             with_kernel = sorted(filter(_kernel_size, scoped), key=lambda leaf: not leaf.kernels)
@@ -136,6 +145,12 @@ def _owners(model: Model, leaves: list[Leaf]) -> tuple[dict[int, Leaf], dict[str
     return owners, merged
 
 
+def _recurrent(leaves: list[Leaf], name: str) -> list[Leaf]:
+    """The cells whose layers stand in the name of a tensor: Keras' loops compute for the cell without calling it."""
+    parts = set(re.split("[/;]", name))
+    return [leaf for leaf in leaves if leaf.name.split("/")[-2:-1] and leaf.name.split("/")[-2] in parts]
+
+
 def _kernel_size(leaf: Leaf) -> int:
     """The number of weights in the largest kernel of the leaf, 0 without one."""
     own = [kernel.size for kernel in leaf.kernels.values()]
@@ -149,17 +164,19 @@ def _kernel_size(leaf: Leaf) -> int:
 def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerReport]:
     owners, merged = _owners(model, leaves)
     owned: dict[str, list[Operator]] = {}
+    sizes: dict[str, int] = {}
     rows: list[LayerReport] = []
-    for position, operator in enumerate(model.operators):
-        if not auditing.has_weights(operator):
-            continue
+    for position, size in accounting.shares(model).items():
+        operator = model.operators[position]
         if position in owners:
-            owned.setdefault(owners[position].name, []).append(operator)
+            name = owners[position].name
+            owned.setdefault(name, []).append(operator)
+            sizes[name] = sizes.get(name, 0) + size
         else:
-            rows.append(auditing.row(model, operator))
+            rows.append(auditing.row(model, operator, size))
     for leaf in leaves:
         if leaf.name in owned:
-            rows.append(_row(model, leaf, owned[leaf.name], float_layers))
+            rows.append(_row(model, leaf, owned[leaf.name], sizes[leaf.name], float_layers))
         elif leaf.name in merged:
             rewrite = [*leaf.rewrite, f"computed by {merged[leaf.name].name}, which is the same"]
             rows.append(
@@ -195,17 +212,17 @@ def _takes_floats(model: Model, operator: Operator) -> bool:
     return len(operator.inputs) > 1 and model.tensors[operator.inputs[1]].dtype == "float32"
 
 
-def _row(model: Model, leaf: Leaf, operators: list[Operator], float_layers: str) -> LayerReport:
+def _row(model: Model, leaf: Leaf, operators: list[Operator], size: int, float_layers: str) -> LayerReport:
     binary = all(operator.name == lce.BINARY_OPERATOR for operator in operators)
     weights = _weights(model, leaf, operators)
-    reason = "" if binary else _why_float(leaf, auditing.row(model, operators[0]).reason)
+    reason = "" if binary else _why_float(leaf, auditing.row(model, operators[0], size).reason)
     if float_layers == "int8" and not binary and _takes_floats(model, operators[0]):
         reason += f"; not int8: {integers.why_not(leaf) or 'the converter left it float'}"
     return LayerReport(
         name=leaf.name,
         operator=" + ".join(operator.name for operator in operators),
         binary=binary,
-        bytes=sum(auditing.constant_bytes(model, operator) for operator in operators),
+        bytes=size,
         weights=weights,
         reason=reason,
         rewrite=", ".join(leaf.rewrite),
@@ -226,6 +243,15 @@ def _calibration(
             raise invalid(argument, value, f"one of {', '.join(TYPES)}")
         if value == "int8" and float_layers != "int8":
             raise invalid(argument, value, 'float32 unless float_layers is "int8"')
+    ends = {
+        "input_type": tf.nest.flatten(model.save_spec()[0]),
+        "output_type": getattr(model, "outputs", None),
+    }
+    for argument, tensors in ends.items():
+        for tensor in tensors or ():
+            if types[argument] == "int8" and tensor.dtype != tf.float32:
+                wanted = f"float32 for model {model.name!r}, which has {tensor.dtype.name} there already"
+                raise invalid(argument, "int8", wanted)
     if float_layers == "float32":
         return None
     if data is None:
@@ -305,7 +331,9 @@ def convert(
         content = to_bytes(served, tf.as_dtype(input_type), tf.as_dtype(output_type))
     content = packing.pack(content, binary_weights)
     leaves = list(lowering.leaves.values())
-    report = ConversionReport(content, _rows(read_model(content), leaves, float_layers), None, float_layers)
+    report = ConversionReport(
+        content, _rows(read_model(content).whole, leaves, float_layers), None, float_layers
+    )
     _check_inputs(report, leaves)
     failed = [layer for layer in report.layers if layer.expected and not layer.binary]
     if strict and failed:

@@ -7,7 +7,7 @@ from typing import Any
 
 from larq_equalbits._errors import InputError
 from larq_equalbits._text import cells
-from larq_equalbits.export import runtimes
+from larq_equalbits.export import accounting, runtimes
 from larq_equalbits.export.flatbuffer import read_model
 
 
@@ -19,7 +19,8 @@ class LayerReport:
         name: the layer's name, with those of the models around it; of a bare file, its tensor's name.
         operator: the operators that it became, joined by " + ".
         binary: whether all of its multiplications run on binary kernels.
-        bytes: what is stored for its operators in the file, in bytes.
+        bytes: what is stored in the file for its operators and for those after it up to the next layer with weights, as
+            normalizations and activations. What several layers share counts for the first.
         weights: how its weights are stored: "1 bit", "2 bits" (pruned), "int8" or "float32"; "" where it has none in
             the file, and joined by " + " where it has several.
         reason: why it is not binary where it is not.
@@ -87,6 +88,7 @@ class ConversionReport:
         verification: None where no inputs were given to verify on.
         float_layers: "float32" or "int8": the type of the layers that are not binary.
         runtimes: the names of what runs the file.
+        structure: what of the file is no constant, in bytes.
     """
 
     tflite: bytes = dataclasses.field(repr=False)
@@ -99,10 +101,16 @@ class ConversionReport:
         """What runs the file: all of `runtimes.NAMES`, or those that know LCE's operators."""
         return runtimes.of(read_model(self.tflite))
 
+    @functools.cached_property
+    def structure(self) -> int:
+        """What of the file is no constant, in bytes; with the bytes of all layers it is the whole."""
+        return accounting.structure(read_model(self.tflite).whole, len(self.tflite))
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but the bytes, as plain values."""
         return {
             "tflite_bytes": len(self.tflite),
+            "structure_bytes": self.structure,
             "float_layers": self.float_layers,
             "runtimes": list(self.runtimes),
             "layers": [layer.to_dict() for layer in self.layers],
@@ -141,7 +149,8 @@ class ConversionReport:
         from rich.console import Group
         from rich.text import Text
 
-        size = f"{len(self.tflite):,} bytes; runs on {runtimes.describe(read_model(self.tflite))}"
+        described = runtimes.describe(read_model(self.tflite))
+        size = f"{len(self.tflite):,} bytes, {self.structure:,} of them structure; runs on {described}"
         lines: list[Any] = [table(self.layers), Text(size)]
         if self.verification is not None:
             lines.append(Text(describe(self.verification)))

@@ -1,5 +1,6 @@
 """What is searched, and in which order: the grid over ratios and seeds, and keras-tuner's algorithms."""
 
+import copy
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -10,8 +11,8 @@ import tensorflow as tf
 
 from larq_equalbits._errors import InputError, invalid, is_whole
 from larq_equalbits.training.settings import Settings
-from larq_equalbits.tuning import hypermodel, oracles, trials
-from larq_equalbits.tuning.folder import DESCRIPTION
+from larq_equalbits.tuning import comparison, folder, hypermodel, oracles, trials
+from larq_equalbits.tuning import ratios as bit_ratios
 from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.search import Search
@@ -19,6 +20,8 @@ from larq_equalbits.tuning.search import Search
 
 class BitRatioSweep(Search):
     """A grid: every ratio with every seed, each trained once (Equal Bits, Fig. 5).
+
+    A grid that is in `out` grows: its ratios and seeds stay, those given are added, and what has ended stays as it is.
 
     The best trial is the one with the best objective of its last epoch. By default that is the accuracy on the
     held-out images: chosen by the test images, their accuracy would be too good.
@@ -62,6 +65,7 @@ class BitRatioSweep(Search):
                 raise invalid(
                     "model", "a HyperModel without ratios of the whole network", "one with `ratios`"
                 )
+            hyper = copy.copy(hyper)
         else:
             if not is_whole(repeats, 1):
                 raise invalid("repeats", repeats, "an integer of at least 1")
@@ -74,12 +78,22 @@ class BitRatioSweep(Search):
             )
         if hyper.ratios is None:
             raise invalid("ratios", hyper.ratios, "given to the HyperModel of a grid")
+        if not overwrite:
+            ratios_there, seeds_there = folder.former_grid(Path(out))
+            hyper.ratios = bit_ratios.check(list(dict.fromkeys([*ratios_there, *hyper.ratios])))
+            hyper.seeds = tuple(dict.fromkeys([*seeds_there, *hyper.seeds]))
         oracle = oracles.GridOracle(hyper.ratios, hyper.seeds, objective=hypermodel.objective(objective))
         super().__init__(oracle, hyper, out, overwrite=overwrite, callbacks=callbacks)
 
     def summary(self) -> list[trials.Ratio]:
         """Mean and deviation of every metric for each ratio."""
         return trials.by_ratio(self.trials())
+
+    def comparisons(
+        self, metric: str = "test_accuracy", reference: float = comparison.REFERENCE
+    ) -> list[comparison.Comparison]:
+        """Every ratio against the `reference`, seed by seed, with p and Holm's correction; see `comparison.against`."""
+        return comparison.against(self.trials(), metric, reference)
 
 
 class RandomSearch(Search):
@@ -156,13 +170,13 @@ _KINDS: dict[str, Any] = {
 }
 
 
-def from_folder(folder: Path, data_dir: Path | None = None) -> Search:
-    """The search that is in `folder`, of a network of the zoo.
+def from_folder(out: Path, data_dir: Path | None = None) -> Search:
+    """The search that is in the folder `out`, of a network of the zoo.
 
     Raises:
         InputError: none there, or one that was made in Python.
     """
-    path = folder / DESCRIPTION
+    path = out / folder.DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -174,7 +188,7 @@ def from_folder(folder: Path, data_dir: Path | None = None) -> Search:
     named = [keras_tuner.Objective(**each) for each in (chosen if isinstance(chosen, list) else [chosen])]
     kind = _KINDS[description["kind"]]
     return kind(
-        hyper, out=folder, objective=named if isinstance(chosen, list) else named[0], **description["options"]
+        hyper, out=out, objective=named if isinstance(chosen, list) else named[0], **description["options"]
     )
 
 

@@ -73,6 +73,7 @@ class HyperModel(keras_tuner.HyperModel):
             raise invalid("low and high", (low, high), "0 <= low < high <= 1")
         self.low, self.high = float(low), float(high)
         self.per_layer = per_layer
+        self._kernels: list[str] | None = None
         if seeds is None:
             seeds = (0,) if callable(self._settings) else (self._settings.seed,)
         self.seeds = tuple(seeds)
@@ -180,6 +181,7 @@ class HyperModel(keras_tuner.HyperModel):
 
         What it builds raises `BuildError` where that fails.
         """
+        self._kernels = None
         if self.function is None and not self.per_layer:
             return None
 
@@ -210,10 +212,22 @@ class HyperModel(keras_tuner.HyperModel):
                 )
         if self.per_layer:
             names = [kernel.name for kernel in bit_ratios.tunable(model)]
+            self._kernels = names
             bit_ratios.apply(model, {name: self._ratio(hp, f"{bit_ratios.NAME}/{name}") for name in names})
         else:
             bit_ratios.apply(model, self._ratio(hp, bit_ratios.NAME))
         return model
+
+    def own_values(self, values: dict[str, Any]) -> dict[str, Any]:
+        """`values` without the ratios of layers that the network built last does not have."""
+        prefix = f"{bit_ratios.NAME}/"
+        return {
+            name: value
+            for name, value in values.items()
+            if self._kernels is None
+            or not name.startswith(prefix)
+            or name.removeprefix(prefix) in self._kernels
+        }
 
     def images(self, settings: Settings, *, download: bool = False) -> data.Data:
         """The trial's data.

@@ -18,8 +18,7 @@ from larq_equalbits.training import run_folder
 from larq_equalbits.training.settings import Settings
 from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
-from larq_equalbits.tuning.oracles import FAILURE
-from larq_equalbits.tuning.trials import RESULT
+from larq_equalbits.tuning.trials import FAILURE, RESULT
 
 VALUES = "trial_values.json"
 SIZE = "tflite_bytes"
@@ -95,7 +94,8 @@ def run(
     except Exception as error:
         known = isinstance(error, InputError | WorkError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
-        _files.write_text(folder / FAILURE, json.dumps({"reason": reason.strip()}) + "\n")
+        content = {"reason": reason.strip(), "values": hypermodel.own_values(trial.hyperparameters.values)}
+        _files.write_text(folder / FAILURE, json.dumps(content) + "\n")
         raise keras_tuner.errors.FailedTrialError(reason) from error
 
 
@@ -157,6 +157,7 @@ def _run(
             raise WorkError(f"{name} is {metrics[name]} in the last epoch")
     content = {
         "metrics": metrics,
+        "values": hypermodel.own_values(values),
         "seconds": round(time.perf_counter() - started, 3),
         "worker": os.environ.get("KERASTUNER_TUNER_ID", ""),
     }

@@ -29,20 +29,28 @@ LAYERS = (
 )
 
 
-def build(folder: Path) -> tuple[Path, Path]:
-    """Compiles the plugin for this machine and the layers for ARM into a folder."""
-    plugin, program = folder / "count.so", folder / "layers"
+def plugin(folder: Path) -> Path:
+    """Compiles qemu's plugin for this machine into a folder."""
+    library = folder / "count.so"
     host = next(name for name in ("gcc", "clang", "cc") if shutil.which(name))
-    subprocess.run([host, "-shared", "-fPIC", "-O2", HERE / "count_instructions.c", "-o", plugin], check=True)
-    sources = sorted(SOURCES.glob("*.cc"))
+    subprocess.run(
+        [host, "-shared", "-fPIC", "-O2", HERE / "count_instructions.c", "-o", library], check=True
+    )
+    return library
+
+
+def build(folder: Path) -> Path:
+    """Compiles the layers for ARM into a folder."""
+    program = folder / "layers"
+    sources = sorted(path for path in SOURCES.glob("*.cc") if path.name != "delegate.cc")
     subprocess.run([COMPILER, *FLAGS, HERE / "layers.cc", *sources, "-o", program], check=True)
-    return plugin, program
+    return program
 
 
-def count(plugin: Path, command: list[str], cpu: str) -> int:
+def count(counter: Path, command: list[str], cpu: str) -> int:
     """Instructions of one run of a program."""
     done = subprocess.run(
-        ["qemu-aarch64", "-cpu", cpu, "-plugin", str(plugin), *command],
+        ["qemu-aarch64", "-cpu", cpu, "-plugin", str(counter), *command],
         capture_output=True,
         text=True,
         check=True,
@@ -57,11 +65,11 @@ def measure(cpu: str) -> list[dict]:
     """Instructions a run for every layer."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        plugin, program = build(Path(folder))
+        counter, program = plugin(Path(folder)), build(Path(folder))
         for name, kind, sizes, most in LAYERS:
 
             def runs(times: int, kind: str = kind, sizes: tuple[int, ...] = sizes) -> int:
-                return count(plugin, [str(program), kind, str(times), *map(str, sizes)], cpu)
+                return count(counter, [str(program), kind, str(times), *map(str, sizes)], cpu)
 
             rows.append({"layer": name, "instructions": (runs(12) - runs(2)) // 10, "most": most})
     return rows

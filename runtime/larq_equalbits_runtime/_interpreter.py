@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 
 from larq_equalbits_runtime._errors import InputError, first_line, invalid, is_whole
-from larq_equalbits_runtime._library import load_delegate
+from larq_equalbits_runtime._library import load_delegate, version
 
 Model = str | os.PathLike[str] | bytes
 Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
@@ -39,6 +40,11 @@ def _explain(error: Exception) -> InputError:
     if unknown:
         return InputError(
             f"model has the operator {unknown.group(1)}, which neither LiteRT nor this runtime knows."
+        )
+    if "larq-equalbits: the interface of" in str(error):
+        return InputError(
+            f"ai-edge-litert must be a version whose interface larq-equalbits-runtime {version()} knows "
+            f"(1.0.1 to 2.3), but got {metadata.version('ai-edge-litert')}: pip install ai-edge-litert==2.3.0."
         )
     return InputError(f"model must be a .tflite file that LiteRT can run, but it says: {first_line(error)}")
 

@@ -1,4 +1,6 @@
 // The delegate: claims LCE's operators in a graph, and the symbols under which LiteRT loads it.
+#include <dlfcn.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -103,6 +105,25 @@ bool interface_is_known(TfLiteContext* context) {
   return true;
 }
 
+// The file of the runtime that calls us, and its version where it tells one.
+std::string name_of_host(const TfLiteContext* context) {
+  const void* function = reinterpret_cast<const void*>(context->GetExecutionPlan);
+  if (function == nullptr) function = reinterpret_cast<const void*>(context->ReportError);
+  Dl_info found = {};
+  if (dladdr(function, &found) == 0 || found.dli_fname == nullptr) return "an unknown library";
+  std::string name = found.dli_fname;
+  void* library = dlopen(found.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+  if (library == nullptr) return name;
+  for (const char* symbol : {"TfLiteVersion", "TF_Version"}) {
+    auto* version = reinterpret_cast<const char* (*)()>(dlsym(library, symbol));
+    if (version == nullptr) continue;
+    name += std::string(" ") + version();
+    break;
+  }
+  dlclose(library);
+  return name;
+}
+
 // Claims the pruned layers, three nodes each, and names those nodes in `fused`.
 TfLiteStatus claim_pruned(TfLiteContext* context, TfLiteDelegate* base, const std::vector<int>& plan,
                           std::set<int>* fused) {
@@ -123,9 +144,11 @@ TfLiteStatus claim_pruned(TfLiteContext* context, TfLiteDelegate* base, const st
 TfLiteStatus claim_all(TfLiteContext* context, TfLiteDelegate* base) {
   auto* delegate = static_cast<Delegate*>(base->data_);
   if (!interface_is_known(context)) {
-    const char* text = "larq-equalbits: this LiteRT's interface is not the one that version " LQE_RUNTIME_VERSION
-                       " of larq-equalbits-runtime knows (ai-edge-litert, tflite-runtime 2.14, TensorFlow to 2.21)";
-    if (context->ReportError != nullptr) context->ReportError(context, "%s", text);
+    const std::string text = "larq-equalbits: the interface of " + name_of_host(context) +
+                             " is not the one that larq-equalbits-runtime " LQE_RUNTIME_VERSION
+                             " knows, which is that of ai-edge-litert 1.0.1 to 2.3, tflite-runtime 2.14 and TensorFlow "
+                             "2.16 to 2.21";
+    if (context->ReportError != nullptr) context->ReportError(context, "%s", text.c_str());
     return kTfLiteError;
   }
   TfLiteIntArray* plan = nullptr;

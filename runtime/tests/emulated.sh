@@ -17,12 +17,12 @@ if [ ! -e "$root/made" ]; then
     mmdebstrap --quiet --variant=extract --arch=arm64 --include="$packages" "$suite" "$root" >&2
     mkdir -p "$root"/{proc,sys/devices/system/cpu,mnt,root,tmp,dev}
     ln -sf dash "$root/bin/sh"
-    # LiteRT looks for the processor there before it runs.
+    # LiteRT looks for the processor there before it runs, and in cpuinfo (under /proc without a chroot).
     echo 0-1 | tee "$root"/sys/devices/system/cpu/{possible,present,online} >/dev/null
     for core in 0 1; do
         printf 'processor\t: %s\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n' $core
         printf 'CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: 0xd08\nCPU revision\t: 3\n\n'
-    done >"$root/cpuinfo"
+    done | tee "$root/cpuinfo" >"$root/proc/cpuinfo"
     touch "$root/made"
 fi
 

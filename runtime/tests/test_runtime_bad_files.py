@@ -1,5 +1,7 @@
 """Files that LCE would not write: a clear line, and the process lives."""
 
+import ctypes
+
 import numpy as np
 import pytest
 import reference
@@ -166,3 +168,42 @@ def test_a_grouped_file_that_lce_refuses_runs():
     convolution(file, source, reference.pack(filters), result, attributes, **values)
     expected = reference.bconv2d(image, filters, attributes, **values)
     np.testing.assert_array_equal(run(file.finish([source], [result]), reference.pack(image)), expected)
+
+
+def test_another_interface_is_refused_with_the_host_and_the_versions():
+    """A context as a runtime might have it whose interface changed: its first field is not a number of tensors."""
+    from ctypes import CFUNCTYPE, c_char_p, c_int, c_size_t, c_void_p
+
+    said = []
+    report = CFUNCTYPE(None, c_void_p, c_char_p, c_char_p)(
+        lambda _, pattern, text: said.append((pattern, text))
+    )
+    function = ctypes.cast(ctypes.CDLL(None).getpid, c_void_p).value
+    context = (c_size_t * 25)(*[function] * 25)
+    context[5] = ctypes.cast(report, c_void_p).value
+    library = ctypes.CDLL(library_path())
+    create = library.tflite_plugin_create_delegate
+    create.argtypes, create.restype = [c_void_p, c_void_p, c_size_t, c_void_p], c_void_p
+    delegate = create(None, None, 0, None)
+    prepare = CFUNCTYPE(c_int, c_void_p, c_void_p)(ctypes.cast(delegate, ctypes.POINTER(c_void_p))[1])
+    assert prepare(ctypes.addressof(context), delegate) == 1
+    library.tflite_plugin_destroy_delegate(c_void_p(delegate))
+    ((pattern, text),) = said
+    assert pattern == b"%s"
+    assert b"libc.so" in text and b"is not the one that larq-equalbits-runtime 0.1.0 knows" in text
+    assert b"ai-edge-litert 1.0.1 to 2.3" in text and b"\n" not in text
+
+
+def test_the_package_names_the_version_of_another_interface(monkeypatch):
+    from importlib import metadata
+
+    import ai_edge_litert.interpreter as litert
+    from larq_equalbits_runtime import InputError, Interpreter
+
+    def refuse(*_, **__):
+        raise RuntimeError("larq-equalbits: the interface of libLiteRt.so is not the one that ... knows")
+
+    monkeypatch.setattr(metadata, "version", lambda name: "9.9.9")
+    monkeypatch.setattr(litert.Interpreter, "__init__", refuse)
+    with pytest.raises(InputError, match=r"ai-edge-litert must be .*\(1.0.1 to 2.3\), but got 9\.9\.9"):
+        Interpreter(layer())

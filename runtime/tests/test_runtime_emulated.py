@@ -139,3 +139,11 @@ def test_pip_installs_it_on_an_emulated_arm_machine(raspberry, digits, what):
     for cpu in ("cortex-a53", "cortex-a76"):
         arguments = ("model/model.tflite", *images, "--json")
         assert answers(run(f"{env}/bin/larq-equalbits-run", *arguments, cpu=cpu)) == expected
+
+
+@pytest.mark.timeout(1800)
+def test_vgg_small_takes_no_more_instructions_than_it_may():
+    for tool in ("qemu-aarch64", "aarch64-linux-gnu-g++", "mmdebstrap"):
+        if not shutil.which(tool):
+            pytest.skip(f"needs {tool}")
+    print(check([sys.executable, ROOT / "runtime" / "benchmarks" / "networks.py", "vgg_small, fused"]))

@@ -5,6 +5,7 @@ import larq_compute_engine
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
 
 from larq_equalbits import export, zoo
 from larq_equalbits._errors import InputError
@@ -39,6 +40,53 @@ def test_an_audit_lists_every_tensor(tflite):
     assert 0.9 * audit.bytes < sum(tensor["bytes"] for tensor in audit.tensors) + 10_000
     assert json.loads(audit.to_json())["tensors"] == audit.tensors
     assert f"{len(audit.tensors)} tensors" in str(audit)
+
+
+def _recurrent():
+    inputs = tf.keras.Input((8,))
+    x = tf.keras.layers.Embedding(50, 16, name="table")(inputs)
+    both = [tf.keras.layers.LSTM(12, name="long")(x), tf.keras.layers.GRU(8, name="gated")(x)]
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(3)(tf.keras.layers.concatenate(both)))
+
+
+def _without_weights():
+    return tf.keras.Sequential([tf.keras.Input((4, 4, 2)), tf.keras.layers.Rescaling([2.0, 3.0])])
+
+
+def _unfused():
+    x = inputs = tf.keras.Input((8, 8, 32))
+    x = layers.QuantConv2D(32, 3, padding="same", kernel_quantizer="bi_half", input_quantizer="ste_sign")(x)
+    x = tf.keras.layers.Add()([tf.keras.layers.PReLU(shared_axes=[1, 2])(x), inputs])
+    x = tf.keras.layers.BatchNormalization()(x)
+    return tf.keras.Model(
+        inputs, layers.QuantDense(4, kernel_quantizer="bi_half")(tf.keras.layers.Flatten()(x))
+    )
+
+
+@pytest.mark.parametrize("build", [_recurrent, _without_weights, _unfused])
+def test_every_byte_belongs_to_a_row_or_to_the_structure(build):
+    report = export.convert(build(), binary_weights="bits")
+    file = schema.ModelT.InitFromObj(schema.Model.GetRootAs(report.tflite, 0))
+    read = {
+        int(graph.tensors[index].buffer)
+        for graph in file.subgraphs
+        for operator in graph.operators
+        for index in operator.inputs
+        if index >= 0
+    }
+    stored = sum(len(file.buffers[index].data) for index in read if file.buffers[index].data is not None)
+    for found in (export.audit(report.tflite), report):
+        assert sum(row.bytes for row in found.layers) == stored > 0
+        assert stored + found.structure == len(report.tflite)
+
+
+def test_weights_inside_loops_and_tables_have_rows():
+    rows = {row.name: row for row in export.convert(_recurrent()).layers}
+    assert rows["table"].operator == "GATHER" and rows["table"].bytes >= 4 * 50 * 16
+    for cell, weights in {"long/lstm_cell": 48 * (16 + 12), "gated/gru_cell": 24 * (16 + 8)}.items():
+        (row,) = [row for name, row in rows.items() if name.startswith(cell)]
+        assert 4 * weights <= row.bytes < 4 * weights + 400
+    assert all(row.weights == "float32" and row.reason for row in rows.values())
 
 
 @tf.keras.utils.register_keras_serializable("tests")

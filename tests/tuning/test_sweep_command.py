@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from larq_equalbits._errors import InputError
 from larq_equalbits.cli import program
+from larq_equalbits.tuning import oracles
 
 PROGRAM = Path(sys.executable).parent / "larq-equalbits"
 SHORT = ("--epochs", "1", "--train-images", "256", "--model-option", "width=0.1", "--learning-rate", "0.01")
@@ -218,6 +219,23 @@ def test_a_worker_with_other_settings_ends_alone(unbroken, tmp_path):
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
     assert rows(out) == unbroken
+
+
+def test_a_chief_that_cannot_be_reached_is_tried_with_a_limit(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(oracles.Resilient, "patience", 0.05)
+    port = free_port()
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker-0")
+    result = sweep("--out", tmp_path / "out")
+    assert isinstance(result.exception, InputError)
+    assert f"127.0.0.1:{port} did not answer 10 tries" in str(result.exception)
+    assert "try 10 of 10" in result.output + capfd.readouterr().err
+
+
+def test_a_report_needs_a_sweep(tmp_path):
+    result = sweep("--report", "--out", tmp_path)
+    assert isinstance(result.exception, InputError) and "sweep.json" in str(result.exception)
 
 
 def test_a_port_that_is_taken_is_named(tmp_path, monkeypatch):

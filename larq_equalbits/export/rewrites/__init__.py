@@ -11,10 +11,12 @@ from larq_equalbits.export.rewrites import (
     next_to_zero,
     not_binary,
     pooling,
+    sign_of_input,
     zero_filters,
 )
 
 REWRITES: Mapping[str, Rewrite] = {
+    "sign_of_input": sign_of_input.apply,
     "zero_filters": zero_filters.apply,
     "next_to_zero": next_to_zero.apply,
     "before_sign": before_sign.apply,

@@ -48,8 +48,11 @@ def _readers(lowering: Lowering, leaf: Leaf) -> list[Leaf]:
 
 
 def reads_sign(layer: Any) -> bool:
-    """Whether `layer` takes the sign of its input first."""
-    quantizer = getattr(layer, "input_quantizer", None)
+    """Whether `layer` takes the sign of its input first, or is one."""
+    if isinstance(layer, _SIGNS):
+        return as_written(layer)
+    argument = "activation" if type(layer) is _KERAS.Activation else "input_quantizer"
+    quantizer = getattr(layer, argument, None)
     return isinstance(quantizer, _SIGNS) and as_written(quantizer) and as_written(layer)
 
 

@@ -1,0 +1,109 @@
+"""How a sweep is shown: a table with a line for each ratio, and a plot of every trial."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from larq_equalbits._errors import require
+from larq_equalbits.tuning import comparison
+from larq_equalbits.tuning.ratios import NAME
+from larq_equalbits.tuning.trials import Ratio, Trial, by_ratio
+
+
+def table(trials: Sequence[Trial], metrics: Sequence[str], reference: float | None = None) -> Any:
+    """Mean and deviation of `metrics` for each ratio as a rich table.
+
+    Args:
+        trials: of a sweep.
+        metrics: the columns.
+        reference: a ratio; the others are compared with it by the first of the `metrics`, seed by seed.
+
+    Raises:
+        InputError: as `comparison.against`.
+    """
+    from rich import box
+    from rich.table import Table
+
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
+    shown.add_column("ratio", justify="right")
+    shown.add_column("trials", justify="right")
+    for metric in metrics:
+        shown.add_column(metric, justify="right")
+    compared = {}
+    if reference is not None and metrics:
+        compared = {each.ratio: each for each in comparison.against(trials, metrics[0], reference)}
+    if compared:
+        shown.add_column(f"{metrics[0]} over {reference:g}", justify="right")
+        shown.add_column("p", justify="right")
+        shown.add_column("p, Holm", justify="right")
+    for each in by_ratio(trials):
+        counts = f"{each.completed}" + (f" ({each.failed} failed)" if each.failed else "")
+        cells = [_cell(each, metric) for metric in metrics]
+        if compared:
+            cells += _compared(compared.get(each.ratio))
+        shown.add_row(f"{each.ratio:g}", counts, *cells)
+    return shown
+
+
+def _compared(found: comparison.Comparison | None) -> list[str]:
+    if found is None:
+        return ["", "", ""]
+    values = ("-" if value is None else f"{value:.3f}" for value in (found.p, found.corrected))
+    return [f"{found.difference:+.4f}", *values]
+
+
+def _cell(each: Ratio, metric: str) -> str:
+    if metric not in each.mean:
+        return "-"
+    digits = ",.0f" if metric.endswith("bytes") else ".4f"
+    spread = each.deviation[metric]
+    return format(each.mean[metric], digits) + ("" if math.isnan(spread) else f" ± {spread:{digits}}")
+
+
+def plot(
+    trials: Sequence[Trial], metrics: Sequence[str], *, width: float = 6.0, chance: float | None = None
+) -> Any:
+    """Every trial as a point over its ratio, with mean and deviation: a panel for each metric (Equal Bits, Fig. 5).
+
+    Args:
+        trials: at least one of them completed, with a ratio for the whole network.
+        metrics: what to draw.
+        width: of the figure in inches.
+        chance: the accuracy of guessing, a line in every panel of an accuracy; None for none.
+
+    Returns:
+        A matplotlib figure, ready for `savefig`.
+    """
+    figure = require("plots", "matplotlib.figure").Figure(
+        figsize=(width, 0.5 + 2.6 * len(metrics)), layout="constrained"
+    )
+    ratios = by_ratio(trials)
+    for axis, metric in zip(
+        figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0], metrics, strict=True
+    ):
+        points = [
+            (t.values[NAME], t.metrics[metric]) for t in trials if NAME in t.values and metric in t.metrics
+        ]
+        known = [each for each in ratios if metric in each.mean]
+        spreads = [each.deviation[metric] for each in known]
+        axis.plot(*zip(*points, strict=True), ".", color="#bbbbbb", markersize=7, label="trial")
+        axis.errorbar(
+            [each.ratio for each in known],
+            [each.mean[metric] for each in known],
+            yerr=[0.0 if math.isnan(spread) else spread for spread in spreads],
+            color="#4477aa",
+            marker="o",
+            markersize=4,
+            capsize=3,
+            label="mean" if all(map(math.isnan, spreads)) else "mean ± deviation",
+        )
+        if chance is not None and metric.endswith("accuracy"):
+            axis.axhline(chance, color="#cc6677", linestyle="--", linewidth=1, label="chance")
+        axis.set_ylabel(metric)
+        axis.grid(alpha=0.3)
+        axis.ticklabel_format(axis="y", useOffset=False)
+    values = [each.ratio for each in ratios]
+    axis.set_xticks(values, [f"{value:g}" for value in values], rotation=90 if len(values) > 12 else 0)
+    axis.set_xlabel("share of +1 in every filter")
+    figure.axes[0].legend(fontsize="small")
+    return figure
