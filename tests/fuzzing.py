@@ -198,7 +198,7 @@ CONVERT = ("convert", "--no-verify")
 READERS = {
     "settings.json": (("report",), CONVERT, ("verify",), DEVICE, RESUME, ("load",)),
     "history.csv": (("report",), RESUME, ("load",)),
-    "results.json": (("load",),),
+    "results.json": (("report",), ("load",)),
     "model.keras": (("report",), CONVERT, ("verify",), DEVICE, RESUME, ("load",)),
     "best.keras": ((*CONVERT, "--best"), ("verify", "--best")),
     "checkpoint/state.npz": (RESUME, ("load",)),

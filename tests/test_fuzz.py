@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from larq_equalbits import export, training
-from larq_equalbits.training import page
+from larq_equalbits import _report, export, training
 
 PROGRAM = Path(__file__).with_name("fuzzing.py")
 CASES = int(os.environ.get("LARQ_EQUALBITS_FUZZ", "500"))
@@ -22,7 +21,7 @@ def test_damage_and_odd_options_are_answered(kind, tmp_path, run_python):
     export.save(
         export.convert(run.load_model(), strict=False), run.folder / "model.tflite", None, "model.keras"
     )
-    page.write(run.folder)
+    _report.write(run.folder)
     log, first = tmp_path / f"{kind}.jsonl", 0
     faults = []
     while first < CASES:
