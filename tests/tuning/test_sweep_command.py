@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from markdown_it import MarkdownIt
 
 from larq_equalbits._errors import InputError
 from larq_equalbits.cli import program
@@ -172,6 +173,44 @@ def test_chief_and_two_workers_over_grpc_also_where_a_worker_dies(killed, unbrok
     workers = [json.loads(path.read_text())["worker"] for path in results(out).values()]
     assert set(workers) == ({"worker-1"} if killed else {"worker-0", "worker-1"})
     assert "±" in outputs["chief"][0] and outputs["worker-1"][0] == ""
+
+
+@pytest.mark.slow
+def test_the_guides_recipe_for_a_batch_system_survives_the_death_of_a_worker(unbroken, tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "guides" / "sweeping.md"
+    (script,) = [each.content for each in MarkdownIt().parse(page.read_text()) if each.info == "sh"]
+    (tmp_path / "sweep.sh").write_text(script)
+    environment = {
+        **os.environ,
+        "PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}",
+        "LARQ_EQUALBITS_PATIENCE": "10",
+        "SWEEP_FOLDER": str(tmp_path),
+        "SWEEP_PORT": free_port(),
+        "SWEEP_ADDRESS": "127.0.0.1",
+    }
+    command = ["sh", tmp_path / "sweep.sh", *SHORT, "--ratios", "0.3,0.6", "--repeats", "2"]
+
+    def task(number):
+        return subprocess.Popen(
+            list(map(str, command)),
+            env={**environment, "SLURM_ARRAY_TASK_ID": str(number)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    # The workers come first, and wait for the chief.
+    tasks = {number: task(number) for number in (2, 1, 0)}
+    out = tmp_path / "sweep"
+    wait_for(lambda: (out / "trial_1" / "settings.json").exists())
+    os.killpg(tasks[1].pid, signal.SIGKILL)
+    tasks[1].communicate()
+    tasks[1] = task(1)
+    for each in tasks.values():
+        _, errors = each.communicate(timeout=300)
+        assert each.returncode == 0, errors
+    assert rows(out) == unbroken and not (tmp_path / "chief").exists()
 
 
 @pytest.mark.slow
