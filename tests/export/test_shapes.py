@@ -104,6 +104,17 @@ def sign_by_a_function():
     return tf.keras.Model(inputs, larq.layers.QuantConv1D(16, 3, name="first", **OPTIONS)(x))
 
 
+def causal(pruned=False, **options):
+    from larq_equalbits import pruning
+
+    inputs = tf.keras.Input((9, 32))
+    first = larq.layers.QuantConv1D(
+        16, 3, padding="causal", input_quantizer="ste_sign", name="first", **options
+    )
+    x = (pruning.PrunedBinary(first, sparsity=0.5) if pruned else first)(inputs)
+    return tf.keras.Model(inputs, layers.BatchNormalization()(x))
+
+
 # name: (network, how many operators each binary layer has)
 SHAPES = {
     "negative factors, valid": (lambda: negative_factors(), {"first": 1, "second": 1}),
@@ -124,6 +135,13 @@ SHAPES = {
     "a sign as a layer before a dense one": (sign_before_dense, {"first": 1}),
     "a sign as a layer before a pruned kernel": (sign_before_a_pruned_kernel, {"first": 2, "second": 1}),
     "signs that are joined": (signs_that_are_joined, {"first": 1}),
+    "causal": (lambda: causal(kernel_quantizer="bi_half", activation="relu"), {"first": 1}),
+    "causal with strides": (lambda: causal(kernel_quantizer="siman", strides=2), {"first": 1}),
+    "causal and dilated beyond the input": (
+        lambda: causal(kernel_quantizer="bi_half", dilation_rate=6),
+        {"first": 1},
+    ),
+    "causal and pruned": (lambda: causal(True, kernel_quantizer="bi_half", dilation_rate=2), {"first": 2}),
     "a sign by a function": (sign_by_a_function, {"first": 1}),
 }
 
@@ -204,6 +222,15 @@ def test_whether_an_input_is_binary_is_a_matter_of_what_arrives(binary):
         row.expected is False
         and (row.reason == "no input quantizer: its input is float (1/32)") is not binary
     )
+
+
+@pytest.mark.parametrize("implementation", [1, 2])
+def test_a_locally_connected_layer_is_called_that(implementation):
+    inputs = tf.keras.Input((4, 4, 8))
+    quantizers = {"input_quantizer": "ste_sign", "kernel_quantizer": "bi_half"}
+    layer = larq.layers.QuantLocallyConnected2D(4, 3, implementation=implementation, **quantizers)
+    (row,) = export.convert(tf.keras.Model(inputs, layer(inputs))).layers
+    assert row.reason.startswith("locally connected: LCE has no binary operator")
 
 
 def test_a_sign_as_a_layer_costs_nothing():
