@@ -66,8 +66,8 @@ class BitRatioSweep(Search):
                 )
             hyper = copy.copy(hyper)
         else:
-            if not is_whole(repeats, 1):
-                raise invalid("repeats", repeats, "an integer of at least 1")
+            if not (is_whole(repeats, 1) and repeats <= 10_000):
+                raise invalid("repeats", repeats, "an integer of at least 1, at most 10,000")
             first = 0 if settings is None or callable(settings) else settings.seed
             hyper = HyperModel(
                 model,

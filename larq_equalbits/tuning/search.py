@@ -31,6 +31,8 @@ from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.progress import Progress
 
+_MOST_WORKERS = 1_000
+
 
 class Search(keras_tuner.Tuner):
     """A keras-tuner search whose trials are run folders.
@@ -229,8 +231,8 @@ class Search(keras_tuner.Tuner):
         here = machine.machine()
         if given == "auto":
             return here.workers(self.oracle.max_trials) if portable and self.role == "single" else 1
-        if not is_whole(given, 1):
-            raise invalid("workers", given, 'an integer of at least 1, or "auto"')
+        if not (is_whole(given, 1) and int(given) <= _MOST_WORKERS):
+            raise invalid("workers", given, f'an integer of at least 1, at most {_MOST_WORKERS}, or "auto"')
         count = int(given)
         if count > 1 and not portable:
             raise InputError(
