@@ -40,8 +40,6 @@ def test_a_run_converts_is_inspected_and_verified(command, run, tmp_path):
 
     inspected = command("inspect", run / "model.tflite", "--json")
     assert json.loads(inspected.stdout)["operators"]["LceBconv2d"] == 3
-    # The names that the conversion gave, not those that the converter left.
-    assert json.loads(inspected.stdout)["layers"] == beside["report"]["layers"]
     assert "LceBconv2d" in command("inspect", run / "model.tflite").stdout
 
     verified = command("verify", run, "--json")
@@ -61,11 +59,6 @@ def test_a_run_converts_is_inspected_and_verified(command, run, tmp_path):
 
     (tmp_path / "model.tflite").write_bytes(tflite + b"\0")
     (tmp_path / "model.json").write_text(json.dumps(beside))
-    alone = json.loads(command("inspect", tmp_path / "model.tflite", "--json").stdout)
-    assert (
-        len(alone["layers"]) == len(beside["report"]["layers"])
-        and alone["layers"] != beside["report"]["layers"]
-    )
     refused = command("verify", run, "--tflite", tmp_path / "model.tflite")
     assert refused.returncode == 2
     assert "describes another file than this .tflite" in refused.stderr

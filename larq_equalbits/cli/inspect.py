@@ -1,6 +1,5 @@
 """`larq-equalbits inspect`: what a .tflite file is made of."""
 
-import dataclasses
 from pathlib import Path
 
 import click
@@ -12,8 +11,7 @@ import click
 def command(file: Path, as_json: bool) -> None:
     """Show the layers of FILE, any .tflite that LCE made: which are binary, and why the others are not.
 
-    The file is only read, never run. Where the model.json beside it belongs to it, layers have the names and reasons
-    that `convert` gave them.
+    The file is only read, never run. The names of its layers are those in the .json that `convert` wrote beside it.
 
     \b
     Example:
@@ -22,11 +20,10 @@ def command(file: Path, as_json: bool) -> None:
     from rich.console import Console
 
     from larq_equalbits import export
-    from larq_equalbits.export import model_json
+    from larq_equalbits._quiet import waiting
 
-    audit = export.audit(file)
-    if layers := model_json.layers_of(file):
-        audit = dataclasses.replace(audit, layers=layers)
+    with waiting(f"Reading {file.name}"):
+        audit = export.audit(file)
     if as_json:
         click.echo(audit.to_json())
     else:

@@ -10,7 +10,7 @@ from typing import Any
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits.export.flatbuffer import read_model
-from larq_equalbits.export.results import ConversionReport, LayerReport
+from larq_equalbits.export.results import ConversionReport
 
 _PACKAGES = ("larq-equalbits", "larq-compute-engine", "larq", "tensorflow", "tf-keras")
 
@@ -102,17 +102,6 @@ def source_of(tflite: str | os.PathLike[str]) -> str | None:
     return Path(recorded).name if isinstance(recorded, str) else None
 
 
-def layers_of(tflite: str | os.PathLike[str]) -> list[LayerReport] | None:
-    """The rows that `convert` reported of a .tflite, from the `model.json` that belongs to it; None without one."""
-    beside, file = Path(tflite).with_suffix(".json"), Path(tflite)
-    if not (beside.is_file() and file.is_file()):
-        return None
-    try:
-        return [LayerReport(**layer) for layer in check(beside, file.read_bytes())["report"]["layers"]]
-    except (InputError, KeyError, TypeError):
-        return None
-
-
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of `model.json` at `path`.
 
@@ -130,6 +119,20 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path} must be what `convert` wrote beside a .tflite, but has no report of its layers."
         )
     return content
+
+
+def owners(tflite: str | os.PathLike[str], content: bytes) -> list[str]:
+    """The layer of each operator with weights, as `model.json` beside a .tflite with these bytes records it.
+
+    Empty where there is none beside it, or that of another file.
+    """
+    beside = Path(tflite).with_suffix(".json")
+    try:
+        recorded = check(beside, content)["report"].get("owners") if beside.is_file() else None
+    except InputError:
+        return []
+    strings = isinstance(recorded, list) and all(isinstance(name, str) for name in recorded)
+    return recorded if isinstance(recorded, list) and strings else []
 
 
 def check(path: str | os.PathLike[str], tflite: bytes) -> dict[str, Any]:
