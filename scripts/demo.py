@@ -17,8 +17,8 @@ from typing import Any
 import click
 
 from larq_equalbits import _files
+from larq_equalbits._quiet import waiting
 from larq_equalbits.cli import run_command, start
-from larq_equalbits.cli.quiet import quiet
 
 _BASELINE = "ste_sign"
 
@@ -38,18 +38,17 @@ def _train(settings: Any, out: Path) -> Any:
 
     from larq_equalbits import training
 
-    waiting = Console(stderr=True).status(f"Tracing {settings.model} with {settings.quantizer}")
+    tracing = Console(stderr=True).status(f"Tracing {settings.model} with {settings.quantizer}")
 
     def show(epoch: int, logs: dict[str, float]) -> None:
-        waiting.stop()
+        tracing.stop()
         click.echo(
             f"{settings.quantizer}, epoch {epoch + 1}/{settings.epochs}: accuracy {logs['accuracy']:.4f}, validation "
             f"{logs['val_accuracy']:.4f}, entropy per filter {logs['filter_entropy']:.4f}, "
             f"flips {logs['bit_flips']:.2e}"
         )
 
-    with waiting, quiet():
-        # Keras prints nothing; what it would show in a bar stands in the line.
+    with tracing:
         line = tf.keras.callbacks.LambdaCallback(on_epoch_end=show)
         return training.train(settings, out, callbacks=[line], verbose=0)
 
@@ -59,8 +58,7 @@ def _ship(run: Any, images: Any) -> dict[str, Any]:
     from larq_equalbits import export
 
     network = run.load_model()
-    with quiet():
-        report = export.convert(network, verify_on=images.test)
+    report = export.convert(network, verify_on=images.test)
     path = run.folder / "model.tflite"
     export.save(report, path, images, "model.keras")
     last = {key: float(values[-1]) for key, values in run.history.items() if "/" not in key}
@@ -86,18 +84,17 @@ def _answer(shipped: dict[str, dict[str, Any]], images: Any) -> str:
 
     runtime = "litert" if importlib.util.find_spec("larq_equalbits_runtime") else "lce"
     pixels, labels = map(np.concatenate, zip(*images.test.as_numpy_iterator(), strict=True))
-    with quiet():
-        measured = device.run(
-            {name: each["path"] for name, each in shipped.items()},
-            "local",
-            pixels,
-            labels=labels,
-            images=len(pixels),
-            keras_model={name: each["network"] for name, each in shipped.items()},
-            runtime=runtime,
-            repeats=20,
-            rounds=1,
-        )
+    measured = device.run(
+        {name: each["path"] for name, each in shipped.items()},
+        "local",
+        pixels,
+        labels=labels,
+        images=len(pixels),
+        keras_model={name: each["network"] for name, each in shipped.items()},
+        runtime=runtime,
+        repeats=20,
+        rounds=1,
+    )
     for result in measured.results:
         own = shipped[result.model]
         own["values"] |= {
@@ -196,8 +193,6 @@ def main(
 ) -> None:
     """Train, watch the bits, convert and verify, in a few minutes on two cores."""
     start()
-    from rich.console import Console
-
     from larq_equalbits import _report, data, export, training
 
     settings = training.Settings(
@@ -217,15 +212,13 @@ def main(
     runs[second] = _train(baseline, out / _BASELINE)
 
     images = data.load(dataset, data_dir=data_dir)
-    console = Console(stderr=True)
-    with console.status("Converting both, and verifying every image of the test split"):
+    with waiting("Converting both, and verifying every image of the test split"):
         shipped = {name: _ship(run, images) for name, run in runs.items()}
         first = shipped[quantizer]
-        with quiet():
-            few = images.train.unbatch().take(256).batch(64)
-            in_int8 = export.convert(first["network"], float_layers="int8", calibrate_on=few)
-            float_bytes = export.float_size(first["network"])
-    with console.status("Running both"):
+        few = images.train.unbatch().take(256).batch(64)
+        in_int8 = export.convert(first["network"], float_layers="int8", calibrate_on=few)
+        float_bytes = export.float_size(first["network"])
+    with waiting("Running both"):
         runtime = _answer(shipped, images)
     converted = first["report"]
     networks = {name: each["values"] for name, each in shipped.items()}
@@ -246,7 +239,7 @@ def main(
         "bits": _bits(runs[quantizer]),
     }
     _files.write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
-    with console.status("Drawing"):
+    with waiting("Drawing"):
         _draw(out, runs, shipped)
         _report.write([out, out / _BASELINE], out / "comparison.html")
     _print(report)

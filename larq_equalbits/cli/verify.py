@@ -45,7 +45,7 @@ def command(
     """
     from larq_equalbits import export
     from larq_equalbits._errors import InputError
-    from larq_equalbits.cli.quiet import quiet
+    from larq_equalbits._quiet import waiting
     from larq_equalbits.cli.sources import open_source
     from larq_equalbits.export import model_json
     from larq_equalbits.export.results import describe
@@ -60,7 +60,7 @@ def command(
     images = opened.images(dataset, data_dir)
     if images is None:
         raise InputError("--dataset must name a data set to compare on, where SOURCE is no run folder.")
-    with quiet():
+    with waiting(f"Comparing {images.num_test} images with Keras"):
         verification = export.verify(opened.model, path, images.test, runtime=runtime)
     click.echo(json.dumps(verification.to_dict()) if as_json else describe(verification))
     if not verification.within(tolerance):
