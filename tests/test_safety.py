@@ -116,14 +116,14 @@ def test_a_conversion_replaces_no_other_file(tmp_path, name, beside, content):
         (tmp_path / beside).write_text(content)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(InputError, match="path must"):
-        export.convert(small(), target)
+        export.convert(small(), target, verify_on=False)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_conversion_leaves_a_pair_which_it_may_replace(tmp_path):
     target = tmp_path / "model.tflite"
     for _ in range(2):
-        report = export.convert(small(), target)
+        report = export.convert(small(), target, verify_on=False)
         described = json.loads((tmp_path / "model.json").read_text())
         assert described["report"]["layers"][0]["name"] == report.layers[0].name
 
@@ -135,7 +135,7 @@ def test_readers_tell_that_a_pair_does_not_belong_together(run, tmp_path):
     shutil.copytree(run, folder)
     export.convert(training.Run.load(folder).load_model(), folder / "model.tflite", strict=False)
     page.render(folder)
-    other = export.convert(small()).tflite
+    other = export.convert(small(), verify_on=False).tflite
     # What a kill between the two writes leaves.
     (folder / "model.tflite").write_bytes(other)
     with pytest.raises(InputError, match="another file"):
@@ -373,8 +373,8 @@ def test_csv_cells_are_no_formulas():
 def test_a_float_convolution_under_lces_name_is_neither_believed_nor_run():
     inputs = tf.keras.Input((6, 6, 4))
     model = tf.keras.Model(inputs, tf.keras.layers.Conv2D(4, 3)(inputs))
-    binary = export.convert(small())
-    forged = _renamed(export.convert(model).tflite, "LceBconv2d")
+    binary = export.convert(small(), verify_on=False)
+    forged = _renamed(export.convert(model, verify_on=False).tflite, "LceBconv2d")
     (layer,) = export.audit(forged).layers
     assert not layer.binary and "LceBconv2d has" in layer.reason
     for runtime in ("lce", "litert"):
@@ -599,7 +599,7 @@ def test_the_machines_of_a_cluster_are_a_list(monkeypatch):
 
 @pytest.fixture(scope="module")
 def tflite():
-    return export.convert(small()).tflite
+    return export.convert(small(), verify_on=False).tflite
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from larq_equalbits.cli.sources import compared_options
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The file to write.  [default: model.tflite in the run]"
 )
-@click.option("--no-verify", is_flag=True, help="Do not compare with Keras.")
+@click.option("--no-verify", is_flag=True, help="Do not compare with Keras, not on random inputs either.")
 @click.option(
     "--float-layers",
     type=click.Choice(["float32", "int8"]),
@@ -53,6 +53,8 @@ def command(
     data_dir: Path | None,
     no_verify: bool,
     tolerance: float,
+    bound: float | None,
+    rules: tuple[str, ...],
     float_layers: str,
     binary_weights: str,
     calibration_images: int,
@@ -64,8 +66,8 @@ def command(
     """Convert SOURCE, a run folder or a saved Keras model, to a .tflite for LCE.
 
     The file is read back: each layer is accounted for, and one that should be binary and is not fails the
-    conversion. Every image of the test split is compared with Keras. Beside the file goes a .json with the
-    normalisation, the labels, the versions, the file's hash and the report.
+    conversion. Every image of the test split is compared with Keras, or random inputs where no data set is known.
+    Beside the file goes a .json with the normalisation, the labels, the versions, the file's hash and the report.
 
     \b
     Examples:
@@ -79,7 +81,7 @@ def command(
     from larq_equalbits import export
     from larq_equalbits._errors import InputError, invalid
     from larq_equalbits._quiet import waiting
-    from larq_equalbits.cli.sources import open_source
+    from larq_equalbits.cli.sources import decisions, open_source
     from larq_equalbits.export import model_json
 
     for name in without:
@@ -99,10 +101,14 @@ def command(
     calibration = (
         images.train.unbatch().take(calibration_images).batch(64) if float_layers == "int8" else None
     )
+    allowed = {"tolerance": tolerance, "bound": bound, "decisions": decisions(rules)}
     with waiting("Converting"):
         report = export.convert(
             opened.model,
             strict=not no_strict,
+            # The test split is compared below; without one random inputs are.
+            verify_on=False if no_verify or images is not None else None,
+            **allowed,
             rewrites=[name for name in export.REWRITES if name not in without],
             float_layers=float_layers,
             binary_weights=binary_weights,
@@ -112,7 +118,7 @@ def command(
         )
     if images is not None and not no_verify:
         with waiting(f"Comparing {images.num_test} images with Keras"):
-            report = export.verified(opened.model, report, images.test, tolerance)
+            report = export.verified(opened.model, report, images.test, **allowed)
     export.save(report, target, images, opened.file)
     if as_json:
         described = model_json.describe(report, images, opened.file)
@@ -120,5 +126,7 @@ def command(
         return
     Console().print(report)
     if report.verification is None:
-        click.echo("Not compared with Keras: name a data set with --dataset.")
+        click.echo("Not compared with Keras.")
+    elif report.verification.generated and images is None:
+        click.echo("Name a data set with --dataset to compare on real images.")
     click.echo(f"Written to {target} and {target.with_suffix('.json')}")

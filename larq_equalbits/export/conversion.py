@@ -1,10 +1,8 @@
 """From a Keras model to a .tflite file of which every layer is accounted for."""
 
-import dataclasses
-import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,24 @@ import tensorflow as tf
 
 from larq_equalbits import _files
 from larq_equalbits._errors import ConversionError, InputError, invalid
-from larq_equalbits.export import accounting, auditing, checks, integers, kernels, lce, model_json, packing
+from larq_equalbits.export import (
+    accounting,
+    auditing,
+    checks,
+    gate,
+    integers,
+    kernels,
+    lce,
+    model_json,
+    packing,
+)
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.functions import Served, to_bytes
 from larq_equalbits.export.graph import as_written, has_binary_input
 from larq_equalbits.export.lowering import BINARY_KINDS, Leaf, lower
 from larq_equalbits.export.results import ConversionReport, LayerReport
 from larq_equalbits.export.rewrites import select
-from larq_equalbits.export.verification import Inputs, named_batches, verify
+from larq_equalbits.export.verification import named_batches
 
 TYPES = ("float32", "int8")
 
@@ -261,16 +269,28 @@ def _calibration(
     return named_batches(model, data)
 
 
+def _kept(
+    batches: Iterator[dict[str, np.ndarray]], first: list[dict[str, np.ndarray]]
+) -> Iterator[dict[str, np.ndarray]]:
+    """The batches; the inputs of the first one, a few dozen at most, are added to `first`."""
+    for batch in batches:
+        if not first:
+            first.append({name: values[:32] for name, values in batch.items()})
+        yield batch
+
+
 def convert(
     model: tf.keras.Model,
     path: str | os.PathLike[str] | None = None,
     strict: bool = True,
     *,
-    verify_on: Inputs | Iterable[Any] | None = None,
+    verify_on: Any = None,
     tolerance: float = 0.0,
+    bound: float | None = None,
+    decisions: Any = None,
     rewrites: Sequence[str] | None = None,
     float_layers: str = "float32",
-    calibrate_on: Inputs | Iterable[Any] | None = None,
+    calibrate_on: Any = None,
     input_type: str = "float32",
     output_type: str = "float32",
     binary_weights: str = "int8",
@@ -286,9 +306,12 @@ def convert(
         path: where to write the file, and `model.json` beside it with the suffix .json, each whole or not at all; None
             writes none. No other kind of file is replaced.
         strict: raise where a layer with binary kernel and input became float.
-        verify_on: inputs to compare Keras and the file on: an array, a mapping from input names to arrays, or a
-            tf.data data set of batches of (inputs, labels).
-        tolerance: the share of inputs, 0 to 1, that may get another largest output than in Keras.
+        verify_on: inputs to compare Keras and the file on, as `fit` and `evaluate` take them, with labels or without;
+            see `verify`. None takes a few dozen random inputs, in seconds; False leaves the comparison out.
+        tolerance: the share of decisions, 0 to 1, that may differ from Keras', of each output.
+        bound: how far each output may be from Keras': the rms of the differences, in deviations of Keras' values over
+            the inputs (0 for the same network, 1 and more for another one). Default: 0.1, and 0.5 for "int8" layers.
+        decisions: what outputs decide, see `verify`.
         rewrites: names among `rewrites.REWRITES` to apply; all by default.
         float_layers: "int8" computes the layers that are not binary in 8-bit integers, see `integers`. The largest
             outputs then differ from Keras' on some inputs, so that `tolerance` has to allow for it.
@@ -308,11 +331,11 @@ def convert(
 
     Raises:
         InputError: a model that cannot be converted, or a wrong argument; the message says why, and what to do.
-        ConversionError: strict, and a layer is float that should be binary; or more outputs differ than `tolerance`
-            allows. Nothing is written then.
+        ConversionError: strict, and a layer is float that should be binary; or outputs differ by more than `tolerance`
+            or `bound` allows. Nothing is written then.
         ImportError: without larq-compute-engine.
     """
-    _check_tolerance(tolerance)
+    gate.check(tolerance, bound)
     packing.check(binary_weights, float_layers)
     if path is not None:
         model_json.check_target(path)
@@ -321,8 +344,9 @@ def convert(
     batches = _calibration(
         model, calibrate_on, float_layers, {"input_type": input_type, "output_type": output_type}
     )
+    calibration: list[dict[str, np.ndarray]] = []
     with lower(model, chosen) as lowering:
-        ranges = None if batches is None else integers.insert(model, lowering, batches)
+        ranges = None if batches is None else integers.insert(model, lowering, _kept(batches, calibration))
         served = Served(
             model,
             ranges.inputs if ranges and input_type == "int8" else None,
@@ -343,8 +367,11 @@ def convert(
         raise ConversionError(
             f"these layers should be binary and are not: {reasons}. strict=False converts anyway."
         )
-    if verify_on is not None:
-        report = verified(model, report, verify_on, tolerance)
+    allowed = {"tolerance": tolerance, "bound": bound, "decisions": decisions}
+    if verify_on is None:
+        report = gate.sampled(model, report, inputs=calibration[:1] or None, **allowed)
+    elif verify_on is not False:
+        report = gate.verified(model, report, verify_on, **allowed)
     if path is not None:
         save(report, path)
     return report
@@ -361,36 +388,6 @@ def _check_inputs(report: ConversionReport, leaves: list[Leaf]) -> None:
                 f"{type(quantizer).__name__}, gives {quantizer.precision} bits: the file would be another network. "
                 "Use ste_sign; or Larq's ste_tern with the rewrite not_binary and without ternary_weight_networks."
             )
-
-
-def _check_tolerance(tolerance: float) -> None:
-    if not 0 <= tolerance <= 1:
-        raise invalid(
-            "tolerance", tolerance, "between 0 and 1: the share of inputs that may get another class"
-        )
-
-
-def verified(
-    model: tf.keras.Model, report: ConversionReport, inputs: Inputs | Iterable[Any], tolerance: float = 0.0
-) -> ConversionReport:
-    """`report` with the verification of its file on `inputs`; see `convert` for both arguments.
-
-    Raises:
-        InputError: a tolerance that is not between 0 and 1.
-        ConversionError: more inputs than the tolerance allows get another class than in Keras, or outputs are not
-            finite.
-    """
-    _check_tolerance(tolerance)
-    verification = verify(model, report.tflite, inputs)
-    if not verification.within(tolerance):
-        where = f"; {verification.first_difference}" if verification.first_difference else ""
-        enough = math.ceil(1e4 * verification.differing / verification.images) / 1e4
-        raise ConversionError(
-            f"the file gives another class than Keras on {verification.differing} of {verification.images} inputs "
-            f"(largest difference {verification.max_abs_diff:.3g}); tolerance allows {tolerance:.2%}{where}. To accept "
-            f"that, pass tolerance={enough:g} (--tolerance {enough:g})."
-        )
-    return dataclasses.replace(report, verification=verification)
 
 
 def save(
