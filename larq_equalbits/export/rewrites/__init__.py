@@ -13,6 +13,7 @@ from larq_equalbits.export.rewrites import (
     pooling,
     sign_of_input,
     zero_filters,
+    zero_padding,
 )
 
 REWRITES: Mapping[str, Rewrite] = {
@@ -20,6 +21,7 @@ REWRITES: Mapping[str, Rewrite] = {
     "zero_filters": zero_filters.apply,
     "next_to_zero": next_to_zero.apply,
     "before_sign": before_sign.apply,
+    "zero_padding": zero_padding.apply,
     "convolution": convolution.apply_convolution,
     "dense": convolution.apply_dense,
     "conv1d": convolution.apply_conv1d,
