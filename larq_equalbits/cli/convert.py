@@ -43,6 +43,9 @@ from larq_equalbits.cli.sources import compared_options
 @click.option(
     "--without", multiple=True, metavar="REWRITE", help="Switch a rewrite off; several with one each."
 )
+@click.option(
+    "--keep-names", is_flag=True, help="Keep the names of inner tensors in the file, for profilers."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     source: Path,
@@ -61,6 +64,7 @@ def command(
     int8_io: bool,
     no_strict: bool,
     without: tuple[str, ...],
+    keep_names: bool,
     as_json: bool,
 ) -> None:
     """Convert SOURCE, a run folder or a saved Keras model, to a .tflite for LCE.
@@ -112,6 +116,7 @@ def command(
             rewrites=[name for name in export.REWRITES if name not in without],
             float_layers=float_layers,
             binary_weights=binary_weights,
+            keep_names=keep_names,
             calibrate_on=calibration,
             input_type=io_type,
             output_type=io_type,

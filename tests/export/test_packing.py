@@ -159,10 +159,10 @@ def test_a_shared_kernel_is_packed_once():
     between = layers.BatchNormalization()
     model = tf.keras.Model(inputs, between(shared(layers.ReLU()(shared(inputs)))))
     between.gamma.assign(np.linspace(0.5, 2, 32))
-    audit = export.audit(export.convert(model, binary_weights="bits").tflite)
+    audit = export.audit(export.convert(model, binary_weights="bits", verify_on=False).tflite)
     assert audit.operators["CONV_2D"] == 2
     words = [tensor for tensor in audit.tensors if tensor["dtype"] == "int32"]
-    assert len(export.convert(model, binary_weights="bits").tflite) < 3 * 3 * 32 * 4 + 4_000
+    assert len(export.convert(model, binary_weights="bits", verify_on=False).tflite) < 3 * 3 * 32 * 4 + 4_000
     assert {tensor["bytes"] for tensor in words} == {3 * 3 * 32 * 4}
 
 
