@@ -92,7 +92,7 @@ def command(
 
     from larq_equalbits import export
     from larq_equalbits._errors import InputError, invalid
-    from larq_equalbits.cli.quiet import quiet
+    from larq_equalbits._quiet import waiting
     from larq_equalbits.cli.sources import decisions, open_source
     from larq_equalbits.export import model_json
 
@@ -114,8 +114,7 @@ def command(
         images.train.unbatch().take(calibration_images).batch(64) if float_layers == "int8" else None
     )
     allowed = {"tolerance": tolerance, "bound": bound, "decisions": decisions(rules)}
-    console = Console(stderr=True)
-    with console.status("Converting"), quiet():
+    with waiting("Converting"):
         report = export.convert(
             opened.model,
             strict=not no_strict,
@@ -132,7 +131,7 @@ def command(
             output_type=io_type,
         )
     if images is not None and not no_verify:
-        with console.status(f"Comparing {images.num_test} images with Keras"), quiet():
+        with waiting(f"Comparing {images.num_test} images with Keras"):
             report = export.verified(opened.model, report, images.test, **allowed)
     export.save(report, target, images, opened.file)
     if as_json:

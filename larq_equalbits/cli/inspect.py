@@ -20,8 +20,10 @@ def command(file: Path, as_json: bool) -> None:
     from rich.console import Console
 
     from larq_equalbits import export
+    from larq_equalbits._quiet import waiting
 
-    audit = export.audit(file)
+    with waiting(f"Reading {file.name}"):
+        audit = export.audit(file)
     if as_json:
         click.echo(audit.to_json())
     else:
