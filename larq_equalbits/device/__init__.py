@@ -15,7 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from larq_equalbits._errors import DeviceError, DeviceLostError, InputError, invalid, is_whole, require
+from larq_equalbits._errors import (
+    DeviceError,
+    DeviceLostError,
+    InputError,
+    invalid,
+    is_number,
+    is_whole,
+    require,
+)
 from larq_equalbits.device import host, remote
 from larq_equalbits.device.adb import Adb
 from larq_equalbits.device.bench import Bench, Plan, Samples, measure_all
@@ -210,6 +218,8 @@ def run(
     for name, value, least in (("repeats", repeats, 1), ("rounds", rounds, 1), ("warmup", warmup, 0)):
         if not (is_whole(value, least) and value <= 10**6):
             raise invalid(name, value, f"a whole number from {least} to a million")
+    if not (is_number(timeout) and 0 < timeout <= 10**6):
+        raise invalid("timeout", timeout, "a number of seconds above 0, at most a million")
     loaded = load(models)
     everything = [model.samples(inputs) for model in loaded]
     counted = [_PROGRAM_IMAGES if command and images is None else images for command in commands]

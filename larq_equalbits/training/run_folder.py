@@ -143,7 +143,9 @@ def clear(folder: Path, everything: bool) -> None:
         for derived in _derived(folder):
             derived.unlink()
         for events in (folder / LOGS).glob("*/events.out.tfevents.*"):
-            events.unlink()
+            # A link may lead to the logs of others.
+            if events.resolve().is_relative_to(folder.resolve()):
+                events.unlink()
 
 
 def save_model(model: tf.keras.Model, path: Path) -> None:

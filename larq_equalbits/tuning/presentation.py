@@ -60,6 +60,51 @@ def _cell(each: Ratio, metric: str) -> str:
     return format(each.mean[metric], digits) + ("" if math.isnan(spread) else f" ± {spread:{digits}}")
 
 
+def best_pairs(points: Sequence[tuple[float, float]], directions: Sequence[str]) -> list[int]:
+    """The places of the points that no other one beats in both values, by the first value.
+
+    >>> best_pairs([(0.9, 50), (0.8, 20), (0.7, 30)], ["max", "min"])
+    [1, 0]
+    """
+    signs = [1 if direction == "max" else -1 for direction in directions]
+    signed = [(first * signs[0], second * signs[1]) for first, second in points]
+    kept = [
+        place
+        for place, (first, second) in enumerate(signed)
+        if not any(a >= first and b >= second and (a, b) != (first, second) for a, b in signed)
+    ]
+    return sorted(kept, key=lambda place: points[place])
+
+
+def front(trials: Sequence[Trial], objectives: Sequence[dict[str, Any]], *, width: float = 6.0) -> Any:
+    """Every completed trial by two objectives, and the front of those that no other one beats in both.
+
+    Args:
+        trials: at least one of them completed.
+        objectives: two, each with ``name`` and ``direction``.
+        width: of the figure in inches.
+
+    Returns:
+        A matplotlib figure, ready for `savefig`.
+    """
+    names = [each["name"] for each in objectives]
+    done = [trial for trial in trials if all(name in trial.metrics for name in names)]
+    points = [(trial.metrics[names[0]], trial.metrics[names[1]]) for trial in done]
+    figure = require("plots", "matplotlib.figure").Figure(figsize=(width, 0.75 * width), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(*zip(*points, strict=True), ".", color="#bbbbbb", markersize=8, label="trial")
+    best = best_pairs(points, [each["direction"] for each in objectives])
+    line = [points[place] for place in best]
+    axis.plot(*zip(*line, strict=True), "o-", color="#4477aa", markersize=5, label="front")
+    for place in best:
+        axis.annotate(done[place].folder.name, points[place], fontsize="x-small")
+    axis.set_xlabel(names[0])
+    axis.set_ylabel(names[1])
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize="small")
+    return figure
+
+
 def plot(
     trials: Sequence[Trial], metrics: Sequence[str], *, width: float = 6.0, chance: float | None = None
 ) -> Any:

@@ -16,10 +16,22 @@ import tensorflow as tf
 from larq_equalbits import _files, training
 from larq_equalbits._errors import InputError, WorkError, invalid, is_whole
 from larq_equalbits._version import VERSION
-from larq_equalbits.tuning import distributed, folder, machine, oracles, presentation, running, trials
-from larq_equalbits.tuning.hypermodel import HyperModel, describe_objective
+from larq_equalbits.tuning import (
+    distributed,
+    folder,
+    machine,
+    objectives,
+    oracles,
+    presentation,
+    running,
+    trials,
+)
+from larq_equalbits.tuning import ratios as bit_ratios
+from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.progress import Progress
+
+_MOST_WORKERS = 1_000
 
 
 class Search(keras_tuner.Tuner):
@@ -93,7 +105,7 @@ class Search(keras_tuner.Tuner):
             self.save()
 
     def _describe(self, oracle: oracles.Resilient) -> dict[str, Any]:
-        return {"objective": describe_objective(oracle.objective), "options": self.options()}
+        return {"objective": objectives.describe(oracle.objective), "options": self.options()}
 
     def options(self) -> dict[str, Any]:
         """The algorithm's own arguments, as JSON values."""
@@ -164,7 +176,7 @@ class Search(keras_tuner.Tuner):
             self._check_chief()
         values = trial.hyperparameters.values
         former = values.get("tuner/trial_id")
-        return running.run(
+        metrics = running.run(
             trial,
             Path(self.get_trial_dir(trial.trial_id)),
             self.hyper,
@@ -173,6 +185,8 @@ class Search(keras_tuner.Tuner):
             former=Path(self.get_trial_dir(former)) if former else None,
             callbacks=self._copied_callbacks(),
         )
+        goal = self.oracle.objective
+        return {**metrics, goal.name: goal.get_value(metrics)}
 
     def _check_chief(self) -> None:
         differences = folder.differences(self.out, self.description)
@@ -217,8 +231,8 @@ class Search(keras_tuner.Tuner):
         here = machine.machine()
         if given == "auto":
             return here.workers(self.oracle.max_trials) if portable and self.role == "single" else 1
-        if not is_whole(given, 1):
-            raise invalid("workers", given, 'an integer of at least 1, or "auto"')
+        if not (is_whole(given, 1) and int(given) <= _MOST_WORKERS):
+            raise invalid("workers", given, f'an integer of at least 1, at most {_MOST_WORKERS}, or "auto"')
         count = int(given)
         if count > 1 and not portable:
             raise InputError(
@@ -330,12 +344,18 @@ class Search(keras_tuner.Tuner):
         trials.write(self.out, found, self.description)
         best = self.best_run()
         folder.point_to_best(self.out, best.folder)
-        if not self.hyper.per_layer:
-            try:
-                figure = presentation.plot(found, self.shown(), chance=self._chance(best.settings))
-            except ImportError:
-                return
-            with _files.replacing(self.out / trials.PLOT) as temporary:
+        with contextlib.suppress(ImportError):
+            self._draw(found, best.settings)
+
+    def _draw(self, found: Sequence[Any], settings: training.Settings) -> None:
+        goal = self.description["objective"]
+        figures = {}
+        if any(trial.metrics and bit_ratios.NAME in trial.values for trial in found):
+            figures[trials.PLOT] = presentation.plot(found, self.shown(), chance=self._chance(settings))
+        if isinstance(goal, list) and len(goal) == 2:
+            figures[trials.FRONT] = presentation.front(found, goal)
+        for name, figure in figures.items():
+            with _files.replacing(self.out / name) as temporary:
                 figure.savefig(temporary, dpi=150)
 
 
