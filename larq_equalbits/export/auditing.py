@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from flatbuffers import flexbuffers
 
-from larq_equalbits.export import accounting, constants, kernels, lce
+from larq_equalbits.export import accounting, constants, kernels, lce, model_json
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.interpreter import Source, read_bytes
 from larq_equalbits.export.lce import BINARY_OPERATOR
@@ -190,7 +190,8 @@ def audit(tflite: Source) -> Audit:
     Nothing of the file is run, so that a damaged one does no harm.
 
     Args:
-        tflite: path or bytes of the file, of whatever LCE model.
+        tflite: path or bytes of the file, of whatever LCE model. Beside a path, the `model.json` that was written with
+            the file tells the names of its layers; without one they are those of tensors, or numbers.
 
     Raises:
         InputError: a file that is no .tflite, or a damaged one.
@@ -201,7 +202,12 @@ def audit(tflite: Source) -> Audit:
     for operator in model.operators:
         operators[operator.name] = operators.get(operator.name, 0) + 1
     shares = accounting.shares(model)
-    layers = [row(model, model.operators[position], size) for position, size in shares.items()]
+    names = [] if isinstance(tflite, bytes) else model_json.owners(tflite, content)
+    layers = []
+    for place, (position, size) in enumerate(shares.items()):
+        found = row(model, model.operators[position], size)
+        known = names[place] if len(names) == len(shares) else found.name
+        layers.append(dataclasses.replace(found, name=known or f"{found.operator} {position}"))
     return Audit(
         len(content),
         accounting.structure(model, len(content)),

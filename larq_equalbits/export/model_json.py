@@ -121,6 +121,20 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
+def owners(tflite: str | os.PathLike[str], content: bytes) -> list[str]:
+    """The layer of each operator with weights, as `model.json` beside a .tflite with these bytes records it.
+
+    Empty where there is none beside it, or that of another file.
+    """
+    beside = Path(tflite).with_suffix(".json")
+    try:
+        recorded = check(beside, content)["report"].get("owners") if beside.is_file() else None
+    except InputError:
+        return []
+    strings = isinstance(recorded, list) and all(isinstance(name, str) for name in recorded)
+    return recorded if isinstance(recorded, list) and strings else []
+
+
 def check(path: str | os.PathLike[str], tflite: bytes) -> dict[str, Any]:
     """The content of `model.json` at `path`, which must belong to the file with these bytes.
 

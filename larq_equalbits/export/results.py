@@ -124,6 +124,8 @@ class ConversionReport:
         layers: a row for each layer with weights, in the order of the file.
         verification: None where no inputs were given to verify on.
         float_layers: "float32" or "int8": the type of the layers that are not binary.
+        owners: the name of the layer of each operator with weights, in the order of the file, by which `audit` knows
+            the layers of a file without names.
         runtimes: the names of what runs the file.
         structure: what of the file is no constant, in bytes.
     """
@@ -132,6 +134,7 @@ class ConversionReport:
     layers: list[LayerReport]
     verification: Verification | None = None
     float_layers: str = "float32"
+    owners: list[str] = dataclasses.field(default_factory=list, repr=False)
 
     @functools.cached_property
     def runtimes(self) -> tuple[str, ...]:
@@ -151,6 +154,7 @@ class ConversionReport:
             "float_layers": self.float_layers,
             "runtimes": list(self.runtimes),
             "layers": [layer.to_dict() for layer in self.layers],
+            "owners": self.owners,
             "verification": self.verification.to_dict() if self.verification else None,
         }
 
@@ -172,6 +176,7 @@ class ConversionReport:
                 [LayerReport(**layer) for layer in values["layers"]],
                 Verification.from_dict(values["verification"]) if values["verification"] else None,
                 values["float_layers"],
+                values.get("owners", []),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"text must be the JSON of a conversion report, but is not: {error}") from error
