@@ -30,6 +30,13 @@ from larq_equalbits.cli.sources import compared_options
     "for LCE's runtime and larq-equalbits-runtime; or floats.",
 )
 @click.option(
+    "--classifier",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="How the weights of the last layer are stored, where it is float. float16 moves the outputs a little.",
+)
+@click.option(
     "--calibration-images",
     type=click.IntRange(1),
     default=256,
@@ -60,6 +67,7 @@ def command(
     rules: tuple[str, ...],
     float_layers: str,
     binary_weights: str,
+    classifier: str,
     calibration_images: int,
     int8_io: bool,
     no_strict: bool,
@@ -116,6 +124,7 @@ def command(
             rewrites=[name for name in export.REWRITES if name not in without],
             float_layers=float_layers,
             binary_weights=binary_weights,
+            classifier=classifier,
             keep_names=keep_names,
             calibrate_on=calibration,
             input_type=io_type,

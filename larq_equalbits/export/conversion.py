@@ -24,6 +24,7 @@ from larq_equalbits.export import (
     packing,
     writing,
 )
+from larq_equalbits.export import classifier as last
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.functions import Served, to_bytes
 from larq_equalbits.export.graph import as_written, has_binary_input
@@ -299,6 +300,7 @@ def convert(
     input_type: str = "float32",
     output_type: str = "float32",
     binary_weights: str = "int8",
+    classifier: str = "float32",
     keep_names: bool = False,
 ) -> ConversionReport:
     """Converts `model` through Larq Compute Engine, reads the file back, and verifies it.
@@ -331,6 +333,8 @@ def convert(
             byte a weight, with the same answers at the same speed on every runtime; "bits", one bit a weight (two
             where it is pruned), for LCE's runtime, which unpacks them at every inference, and larq-equalbits-runtime,
             which does so once; "float32". The report's `runtimes` says what runs the file.
+        classifier: "float16" stores the kernel before each output, where it is float, in half its bytes; the outputs
+            move by its rounding.
         keep_names: keep the names of inner tensors in the file, for profilers; without them it is smaller, and
             `model.json` tells the layers.
 
@@ -345,6 +349,7 @@ def convert(
     """
     gate.check(tolerance, bound)
     packing.check(binary_weights, float_layers)
+    last.check(classifier)
     if path is not None:
         model_json.check_target(path)
     chosen = select(rewrites)
@@ -361,7 +366,7 @@ def convert(
             ranges.outputs if ranges and output_type == "int8" else None,
         )
         content = to_bytes(served, tf.as_dtype(input_type), tf.as_dtype(output_type))
-    content = packing.pack(content, binary_weights)
+    content = last.pack(packing.pack(content, binary_weights), classifier)
     leaves = list(lowering.leaves.values())
     rows, owners = _rows(read_model(content).whole, leaves, float_layers)
     if not keep_names:
