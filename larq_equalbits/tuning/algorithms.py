@@ -11,10 +11,9 @@ import tensorflow as tf
 
 from larq_equalbits._errors import InputError, invalid, is_whole
 from larq_equalbits.training.settings import Settings
-from larq_equalbits.tuning import comparison, folder, hypermodel, oracles, trials
+from larq_equalbits.tuning import comparison, folder, objectives, oracles, trials
 from larq_equalbits.tuning import ratios as bit_ratios
 from larq_equalbits.tuning.hypermodel import HyperModel
-from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.search import Search
 
 
@@ -82,7 +81,7 @@ class BitRatioSweep(Search):
             ratios_there, seeds_there = folder.former_grid(Path(out))
             hyper.ratios = bit_ratios.check(list(dict.fromkeys([*ratios_there, *hyper.ratios])))
             hyper.seeds = tuple(dict.fromkeys([*seeds_there, *hyper.seeds]))
-        oracle = oracles.GridOracle(hyper.ratios, hyper.seeds, objective=hypermodel.objective(objective))
+        oracle = oracles.GridOracle(hyper.ratios, hyper.seeds, objective=objectives.objective(objective))
         super().__init__(oracle, hyper, out, overwrite=overwrite, callbacks=callbacks)
 
     def summary(self) -> list[trials.Ratio]:
@@ -126,7 +125,7 @@ class RandomSearch(Search):
         self._options = {**self._defaults(), "seed": seed, **options}
         # keras-tuner takes a seed of 0 for none.
         oracle = self._oracle(
-            objective=hypermodel.objective(objective), **{**self._options, "seed": seed + 1}
+            objective=objectives.objective(objective), **{**self._options, "seed": seed + 1}
         )
         super().__init__(oracle, model, out, overwrite=overwrite, callbacks=callbacks)
 
@@ -184,12 +183,9 @@ def from_folder(out: Path, data_dir: Path | None = None) -> Search:
     if not isinstance(description["settings"], dict):
         raise InputError(f"{path}: the settings are a function, which only the program that made them has.")
     hyper = HyperModel.from_description(description, data_dir)
-    chosen = description["objective"]
-    named = [keras_tuner.Objective(**each) for each in (chosen if isinstance(chosen, list) else [chosen])]
+    goal = objectives.read(description["objective"])
     kind = _KINDS[description["kind"]]
-    return kind(
-        hyper, out=out, objective=named if isinstance(chosen, list) else named[0], **description["options"]
-    )
+    return kind(hyper, out=out, objective=goal, **description["options"])
 
 
 __all__ = ["BayesianOptimization", "BitRatioSweep", "Hyperband", "RandomSearch", "Search", "from_folder"]

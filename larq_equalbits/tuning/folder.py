@@ -21,6 +21,7 @@ _WRITTEN = (
     trials.CSV,
     trials.JSON,
     trials.PLOT,
+    trials.FRONT,
     DESCRIPTION,
 )
 

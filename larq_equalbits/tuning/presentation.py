@@ -10,46 +10,39 @@ from larq_equalbits.tuning.ratios import NAME
 from larq_equalbits.tuning.trials import Ratio, Trial, by_ratio
 
 
-def table(trials: Sequence[Trial], metrics: Sequence[str], reference: float | None = None) -> Any:
-    """Mean and deviation of `metrics` for each ratio as a rich table.
+def table(trials: Sequence[Trial], metrics: Sequence[str]) -> Any:
+    """Mean and deviation of `metrics` for each ratio as a rich table."""
+    shown = _empty("ratio", "trials", *metrics)
+    for each in by_ratio(trials):
+        counts = f"{each.completed}" + (f" ({each.failed} failed)" if each.failed else "")
+        shown.add_row(f"{each.ratio:g}", counts, *(_cell(each, metric) for metric in metrics))
+    return shown
 
-    Args:
-        trials: of a sweep.
-        metrics: the columns.
-        reference: a ratio; the others are compared with it by the first of the `metrics`, seed by seed.
+
+def compared(trials: Sequence[Trial], metric: str, reference: float) -> Any:
+    """The ratios against the `reference` by `metric`, seed by seed, as a rich table; None where no two have a seed.
 
     Raises:
         InputError: as `comparison.against`.
     """
+    found = comparison.against(trials, metric, reference)
+    if not found:
+        return None
+    shown = _empty("ratio", "seeds", f"{metric} over that of {reference:g}", "p", "p, Holm")
+    for each in found:
+        values = ("-" if value is None else f"{value:.3f}" for value in (each.p, each.corrected))
+        shown.add_row(f"{each.ratio:g}", str(each.pairs), f"{each.difference:+.4f}", *values)
+    return shown
+
+
+def _empty(*columns: str) -> Any:
     from rich import box
     from rich.table import Table
 
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
-    shown.add_column("ratio", justify="right")
-    shown.add_column("trials", justify="right")
-    for metric in metrics:
-        shown.add_column(metric, justify="right")
-    compared = {}
-    if reference is not None and metrics:
-        compared = {each.ratio: each for each in comparison.against(trials, metrics[0], reference)}
-    if compared:
-        shown.add_column(f"{metrics[0]} over {reference:g}", justify="right")
-        shown.add_column("p", justify="right")
-        shown.add_column("p, Holm", justify="right")
-    for each in by_ratio(trials):
-        counts = f"{each.completed}" + (f" ({each.failed} failed)" if each.failed else "")
-        cells = [_cell(each, metric) for metric in metrics]
-        if compared:
-            cells += _compared(compared.get(each.ratio))
-        shown.add_row(f"{each.ratio:g}", counts, *cells)
+    for column in columns:
+        shown.add_column(column, justify="right")
     return shown
-
-
-def _compared(found: comparison.Comparison | None) -> list[str]:
-    if found is None:
-        return ["", "", ""]
-    values = ("-" if value is None else f"{value:.3f}" for value in (found.p, found.corrected))
-    return [f"{found.difference:+.4f}", *values]
 
 
 def _cell(each: Ratio, metric: str) -> str:
@@ -58,6 +51,51 @@ def _cell(each: Ratio, metric: str) -> str:
     digits = ",.0f" if metric.endswith("bytes") else ".4f"
     spread = each.deviation[metric]
     return format(each.mean[metric], digits) + ("" if math.isnan(spread) else f" ± {spread:{digits}}")
+
+
+def best_pairs(points: Sequence[tuple[float, float]], directions: Sequence[str]) -> list[int]:
+    """The places of the points that no other one beats in both values, by the first value.
+
+    >>> best_pairs([(0.9, 50), (0.8, 20), (0.7, 30)], ["max", "min"])
+    [1, 0]
+    """
+    signs = [1 if direction == "max" else -1 for direction in directions]
+    signed = [(first * signs[0], second * signs[1]) for first, second in points]
+    kept = [
+        place
+        for place, (first, second) in enumerate(signed)
+        if not any(a >= first and b >= second and (a, b) != (first, second) for a, b in signed)
+    ]
+    return sorted(kept, key=lambda place: points[place])
+
+
+def front(trials: Sequence[Trial], objectives: Sequence[dict[str, Any]], *, width: float = 6.0) -> Any:
+    """Every completed trial by two objectives, and the front of those that no other one beats in both.
+
+    Args:
+        trials: at least one of them completed.
+        objectives: two, each with ``name`` and ``direction``.
+        width: of the figure in inches.
+
+    Returns:
+        A matplotlib figure, ready for `savefig`.
+    """
+    names = [each["name"] for each in objectives]
+    done = [trial for trial in trials if all(name in trial.metrics for name in names)]
+    points = [(trial.metrics[names[0]], trial.metrics[names[1]]) for trial in done]
+    figure = require("plots", "matplotlib.figure").Figure(figsize=(width, 0.75 * width), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(*zip(*points, strict=True), ".", color="#bbbbbb", markersize=8, label="trial")
+    best = best_pairs(points, [each["direction"] for each in objectives])
+    line = [points[place] for place in best]
+    axis.plot(*zip(*line, strict=True), "o-", color="#4477aa", markersize=5, label="front")
+    for place in best:
+        axis.annotate(done[place].folder.name, points[place], fontsize="x-small")
+    axis.set_xlabel(names[0])
+    axis.set_ylabel(names[1])
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize="small")
+    return figure
 
 
 def plot(

@@ -16,8 +16,18 @@ import tensorflow as tf
 from larq_equalbits import _files, training
 from larq_equalbits._errors import InputError, WorkError, invalid, is_whole
 from larq_equalbits._version import VERSION
-from larq_equalbits.tuning import distributed, folder, machine, oracles, presentation, running, trials
-from larq_equalbits.tuning.hypermodel import HyperModel, describe_objective
+from larq_equalbits.tuning import (
+    distributed,
+    folder,
+    machine,
+    objectives,
+    oracles,
+    presentation,
+    running,
+    trials,
+)
+from larq_equalbits.tuning import ratios as bit_ratios
+from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.progress import Progress
 
@@ -95,7 +105,7 @@ class Search(keras_tuner.Tuner):
             self.save()
 
     def _describe(self, oracle: oracles.Resilient) -> dict[str, Any]:
-        return {"objective": describe_objective(oracle.objective), "options": self.options()}
+        return {"objective": objectives.describe(oracle.objective), "options": self.options()}
 
     def options(self) -> dict[str, Any]:
         """The algorithm's own arguments, as JSON values."""
@@ -166,7 +176,7 @@ class Search(keras_tuner.Tuner):
             self._check_chief()
         values = trial.hyperparameters.values
         former = values.get("tuner/trial_id")
-        return running.run(
+        metrics = running.run(
             trial,
             Path(self.get_trial_dir(trial.trial_id)),
             self.hyper,
@@ -175,6 +185,8 @@ class Search(keras_tuner.Tuner):
             former=Path(self.get_trial_dir(former)) if former else None,
             callbacks=self._copied_callbacks(),
         )
+        goal = self.oracle.objective
+        return {**metrics, goal.name: goal.get_value(metrics)}
 
     def _check_chief(self) -> None:
         differences = folder.differences(self.out, self.description)
@@ -332,12 +344,18 @@ class Search(keras_tuner.Tuner):
         trials.write(self.out, found, self.description)
         best = self.best_run()
         folder.point_to_best(self.out, best.folder)
-        if not self.hyper.per_layer:
-            try:
-                figure = presentation.plot(found, self.shown(), chance=self._chance(best.settings))
-            except ImportError:
-                return
-            with _files.replacing(self.out / trials.PLOT) as temporary:
+        with contextlib.suppress(ImportError):
+            self._draw(found, best.settings)
+
+    def _draw(self, found: Sequence[Any], settings: training.Settings) -> None:
+        goal = self.description["objective"]
+        figures = {}
+        if any(trial.metrics and bit_ratios.NAME in trial.values for trial in found):
+            figures[trials.PLOT] = presentation.plot(found, self.shown(), chance=self._chance(settings))
+        if isinstance(goal, list) and len(goal) == 2:
+            figures[trials.FRONT] = presentation.front(found, goal)
+        for name, figure in figures.items():
+            with _files.replacing(self.out / name) as temporary:
                 figure.savefig(temporary, dpi=150)
 
 

@@ -17,7 +17,7 @@ from larq_equalbits._text import csv_cell
 from larq_equalbits.tuning.ratios import NAME
 
 RESULT, FAILURE = "trial_results.json", "failure.json"
-CSV, JSON, PLOT = "trials.csv", "trials.json", "ratios.png"
+CSV, JSON, PLOT, FRONT = "trials.csv", "trials.json", "ratios.png", "front.png"
 
 
 @dataclasses.dataclass(frozen=True)
