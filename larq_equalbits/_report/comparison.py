@@ -62,10 +62,24 @@ def _layers(runs: dict[str, Content]) -> tuple[dict[str, str], list[dict[str, An
 
 
 def _pictures(runs: dict[str, Content]) -> Iterable[tuple[str, str]]:
-    observed = {name: run.history for name, run in runs.items() if run.history.get("bit_entropy")}
+    observed = {name: run.history for name, run in runs.items() if run.history.get("filter_entropy")}
     if observed:
+        figure = plots.filter_entropy(observed)
+        yield parts.picture(figure, "Entropy per filter over the epochs.")
         figure = plots.bits(observed, width=1 + 3.5 * len(observed))
         yield parts.picture(figure, "Bit entropy, and the share of bits that flipped in each epoch.")
+    models = {name: run.model for name, run in runs.items() if run.model is not None}
+    if models:
+        figure = plots.filter_map(models)
+        yield parts.picture(figure, "Share of +1 in each filter at the end; an even split is white.")
+    points = {
+        name: plots.Point(run.facts["test_accuracy"], run.facts["tflite_bytes"], run.ms)
+        for name, run in runs.items()
+        if run.facts.get("test_accuracy") is not None and run.facts.get("tflite_bytes")
+    }
+    if len(points) > 1:
+        figure = plots.tradeoff(points)
+        yield parts.picture(figure, "Test accuracy against the size of the .tflite and the time of an image.")
 
 
 def describe(folders: list[Path], trust: bool) -> dict[str, Any]:

@@ -93,6 +93,11 @@ class Content:
     missing: dict[str, str]
 
     @property
+    def ms(self) -> float | None:
+        """The first time of an image that a device measured."""
+        return next((result.latency.median_ms for result in self.devices if result.latency), None)
+
+    @property
     def name(self) -> str:
         """The folder's own name."""
         return self.folder.resolve().name
@@ -192,8 +197,8 @@ def _pictures(content: Content) -> Iterable[tuple[str, str]]:
     if content.model is not None:
         figure = plots.latent_weights(content.model, columns=2, width=5)
         yield parts.picture(figure, "Latent weights at the end, by the code they get.")
-        figure = plots.filter_ratios(content.model, columns=2, width=5)
-        yield parts.picture(figure, "Share of +1 in each filter at the end.")
+        figure = plots.filter_map({"": content.model}, width=5)
+        yield parts.picture(figure, "Share of +1 in each filter at the end; an even split is white.")
 
 
 def about(settings: Mapping[str, Any]) -> str:

@@ -30,6 +30,13 @@ from larq_equalbits.cli.sources import compared_options
     "for LCE's runtime and larq-equalbits-runtime; or floats.",
 )
 @click.option(
+    "--classifier",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="How the weights of the last layer are stored, where it is float. float16 moves the outputs a little.",
+)
+@click.option(
     "--calibration-images",
     type=click.IntRange(1),
     default=256,
@@ -42,6 +49,9 @@ from larq_equalbits.cli.sources import compared_options
 )
 @click.option(
     "--without", multiple=True, metavar="REWRITE", help="Switch a rewrite off; several with one each."
+)
+@click.option(
+    "--keep-names", is_flag=True, help="Keep the names of inner tensors in the file, for profilers."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -57,10 +67,12 @@ def command(
     rules: tuple[str, ...],
     float_layers: str,
     binary_weights: str,
+    classifier: str,
     calibration_images: int,
     int8_io: bool,
     no_strict: bool,
     without: tuple[str, ...],
+    keep_names: bool,
     as_json: bool,
 ) -> None:
     """Convert SOURCE, a run folder or a saved Keras model, to a .tflite for LCE.
@@ -80,7 +92,7 @@ def command(
 
     from larq_equalbits import export
     from larq_equalbits._errors import InputError, invalid
-    from larq_equalbits.cli.quiet import quiet
+    from larq_equalbits._quiet import waiting
     from larq_equalbits.cli.sources import decisions, open_source
     from larq_equalbits.export import model_json
 
@@ -102,8 +114,7 @@ def command(
         images.train.unbatch().take(calibration_images).batch(64) if float_layers == "int8" else None
     )
     allowed = {"tolerance": tolerance, "bound": bound, "decisions": decisions(rules)}
-    console = Console(stderr=True)
-    with console.status("Converting"), quiet():
+    with waiting("Converting"):
         report = export.convert(
             opened.model,
             strict=not no_strict,
@@ -113,12 +124,14 @@ def command(
             rewrites=[name for name in export.REWRITES if name not in without],
             float_layers=float_layers,
             binary_weights=binary_weights,
+            classifier=classifier,
+            keep_names=keep_names,
             calibrate_on=calibration,
             input_type=io_type,
             output_type=io_type,
         )
     if images is not None and not no_verify:
-        with console.status(f"Comparing {images.num_test} images with Keras"), quiet():
+        with waiting(f"Comparing {images.num_test} images with Keras"):
             report = export.verified(opened.model, report, images.test, **allowed)
     export.save(report, target, images, opened.file)
     if as_json:

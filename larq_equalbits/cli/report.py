@@ -29,10 +29,9 @@ def command(runs: tuple[Path, ...], out: Path | None, trust: bool, as_json: bool
       larq-equalbits report runs/ratios
       larq-equalbits report runs/a runs/b --out a-and-b.html
     """
-    from rich.console import Console
-
     from larq_equalbits import _report
+    from larq_equalbits._quiet import waiting
 
-    with Console(stderr=True).status("Writing the report"):
+    with waiting("Writing the report"):
         path = _report.write(runs, out, trust=trust)
     click.echo(json.dumps({"report": str(path)}) if as_json else f"Written to {path}")

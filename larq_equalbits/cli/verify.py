@@ -47,7 +47,7 @@ def command(
     """
     from larq_equalbits import export
     from larq_equalbits._errors import InputError
-    from larq_equalbits.cli.quiet import quiet
+    from larq_equalbits._quiet import waiting
     from larq_equalbits.cli.sources import decisions, open_source
     from larq_equalbits.export import model_json
     from larq_equalbits.export.results import describe
@@ -62,7 +62,7 @@ def command(
     images = opened.images(dataset, data_dir)
     if images is None:
         raise InputError("--dataset must name a data set to compare on, where SOURCE is no run folder.")
-    with quiet():
+    with waiting(f"Comparing {images.num_test} images with Keras"):
         verification = export.verify(
             opened.model, path, images.test, runtime=runtime, decisions=decisions(rules)
         )

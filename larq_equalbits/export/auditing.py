@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from flatbuffers import flexbuffers
 
-from larq_equalbits.export import accounting, constants, kernels, lce
+from larq_equalbits._text import Shown
+from larq_equalbits.export import accounting, constants, kernels, lce, model_json
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.interpreter import Source, read_bytes
 from larq_equalbits.export.lce import BINARY_OPERATOR
-from larq_equalbits.export.results import LayerReport, render, table
+from larq_equalbits.export.results import LayerReport, table
 
 _FLOAT_REASONS = {
     "DEPTHWISE_CONV_2D": "depthwise (or grouped): LCE has no binary operator for it",
@@ -32,7 +33,7 @@ _LAYOUT = {"PAD", "PADV2", "RESHAPE", "TRANSPOSE", "SPACE_TO_BATCH_ND", "EXPAND_
 
 
 @dataclasses.dataclass(frozen=True)
-class Audit:
+class Audit(Shown):
     """What a file holds.
 
     Attributes:
@@ -70,10 +71,6 @@ class Audit:
         counted = ", ".join(f"{count} {name}" for name, count in self.operators.items())
         size = f"{self.bytes:,} bytes, {self.structure:,} of them structure; {len(self.tensors)} tensors"
         return Group(table(self.layers), Text(f"{size}; operators: {counted}"))
-
-    def __str__(self) -> str:
-        """The same as plain text."""
-        return render(self)
 
 
 def _before(operator: Operator, producers: Mapping[int, Operator]) -> list[str]:
@@ -190,7 +187,8 @@ def audit(tflite: Source) -> Audit:
     Nothing of the file is run, so that a damaged one does no harm.
 
     Args:
-        tflite: path or bytes of the file, of whatever LCE model.
+        tflite: path or bytes of the file, of whatever LCE model. Beside a path, the `model.json` that was written with
+            the file tells the names of its layers; without one they are those of tensors, or numbers.
 
     Raises:
         InputError: a file that is no .tflite, or a damaged one.
@@ -201,7 +199,12 @@ def audit(tflite: Source) -> Audit:
     for operator in model.operators:
         operators[operator.name] = operators.get(operator.name, 0) + 1
     shares = accounting.shares(model)
-    layers = [row(model, model.operators[position], size) for position, size in shares.items()]
+    names = [] if isinstance(tflite, bytes) else model_json.owners(tflite, content)
+    layers = []
+    for place, (position, size) in enumerate(shares.items()):
+        found = row(model, model.operators[position], size)
+        known = names[place] if len(names) == len(shares) else found.name
+        layers.append(dataclasses.replace(found, name=known or f"{found.operator} {position}"))
     return Audit(
         len(content),
         accounting.structure(model, len(content)),

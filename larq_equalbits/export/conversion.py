@@ -22,7 +22,9 @@ from larq_equalbits.export import (
     lce,
     model_json,
     packing,
+    writing,
 )
+from larq_equalbits.export import classifier as last
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.functions import Served, to_bytes
 from larq_equalbits.export.graph import as_written, has_binary_input
@@ -169,11 +171,13 @@ def _kernel_size(leaf: Leaf) -> int:
     return max(own, default=0)
 
 
-def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerReport]:
+def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> tuple[list[LayerReport], list[str]]:
+    """A row for each layer, and the name of the layer of each operator with weights."""
     owners, merged = _owners(model, leaves)
     owned: dict[str, list[Operator]] = {}
     sizes: dict[str, int] = {}
     rows: list[LayerReport] = []
+    names: list[str] = []
     for position, size in accounting.shares(model).items():
         operator = model.operators[position]
         if position in owners:
@@ -182,6 +186,8 @@ def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerRepo
             sizes[name] = sizes.get(name, 0) + size
         else:
             rows.append(auditing.row(model, operator, size))
+            name = rows[-1].name
+        names.append(name)
     for leaf in leaves:
         if leaf.name in owned:
             rows.append(_row(model, leaf, owned[leaf.name], sizes[leaf.name], float_layers))
@@ -204,7 +210,7 @@ def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerRepo
             rows.append(
                 LayerReport(leaf.name, "", False, 0, "", reason, ", ".join(leaf.rewrite), leaf.expected)
             )
-    return rows
+    return rows, names
 
 
 def _weights(model: Model, leaf: Leaf, operators: list[Operator]) -> str:
@@ -294,6 +300,8 @@ def convert(
     input_type: str = "float32",
     output_type: str = "float32",
     binary_weights: str = "int8",
+    classifier: str = "float32",
+    keep_names: bool = False,
 ) -> ConversionReport:
     """Converts `model` through Larq Compute Engine, reads the file back, and verifies it.
 
@@ -325,6 +333,10 @@ def convert(
             byte a weight, with the same answers at the same speed on every runtime; "bits", one bit a weight (two
             where it is pruned), for LCE's runtime, which unpacks them at every inference, and larq-equalbits-runtime,
             which does so once; "float32". The report's `runtimes` says what runs the file.
+        classifier: "float16" stores the kernel before each output, where it is float, in half its bytes; the outputs
+            move by its rounding.
+        keep_names: keep the names of inner tensors in the file, for profilers; without them it is smaller, and
+            `model.json` tells the layers.
 
     Returns:
         The file's bytes, a row for each layer, and the verification.
@@ -337,6 +349,7 @@ def convert(
     """
     gate.check(tolerance, bound)
     packing.check(binary_weights, float_layers)
+    last.check(classifier)
     if path is not None:
         model_json.check_target(path)
     chosen = select(rewrites)
@@ -353,11 +366,12 @@ def convert(
             ranges.outputs if ranges and output_type == "int8" else None,
         )
         content = to_bytes(served, tf.as_dtype(input_type), tf.as_dtype(output_type))
-    content = packing.pack(content, binary_weights)
+    content = last.pack(packing.pack(content, binary_weights), classifier)
     leaves = list(lowering.leaves.values())
-    report = ConversionReport(
-        content, _rows(read_model(content).whole, leaves, float_layers), None, float_layers
-    )
+    rows, owners = _rows(read_model(content).whole, leaves, float_layers)
+    if not keep_names:
+        content = writing.slim(content)
+    report = ConversionReport(content, rows, None, float_layers, owners)
     _check_inputs(report, leaves)
     failed = [layer for layer in report.layers if layer.expected and not layer.binary]
     if strict and failed:

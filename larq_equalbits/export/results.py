@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from larq_equalbits._errors import InputError
-from larq_equalbits._text import cells
+from larq_equalbits._text import Shown, cells
 from larq_equalbits.export import accounting, judging, runtimes
 from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.judging import OutputVerification
@@ -116,7 +116,7 @@ class Verification:
 
 
 @dataclasses.dataclass(frozen=True)
-class ConversionReport:
+class ConversionReport(Shown):
     """A converted model and what is known about it.
 
     Attributes:
@@ -124,6 +124,8 @@ class ConversionReport:
         layers: a row for each layer with weights, in the order of the file.
         verification: None where no inputs were given to verify on.
         float_layers: "float32" or "int8": the type of the layers that are not binary.
+        owners: the name of the layer of each operator with weights, in the order of the file, by which `audit` knows
+            the layers of a file without names.
         runtimes: the names of what runs the file.
         structure: what of the file is no constant, in bytes.
     """
@@ -132,6 +134,7 @@ class ConversionReport:
     layers: list[LayerReport]
     verification: Verification | None = None
     float_layers: str = "float32"
+    owners: list[str] = dataclasses.field(default_factory=list, repr=False)
 
     @functools.cached_property
     def runtimes(self) -> tuple[str, ...]:
@@ -151,6 +154,7 @@ class ConversionReport:
             "float_layers": self.float_layers,
             "runtimes": list(self.runtimes),
             "layers": [layer.to_dict() for layer in self.layers],
+            "owners": self.owners,
             "verification": self.verification.to_dict() if self.verification else None,
         }
 
@@ -172,6 +176,7 @@ class ConversionReport:
                 [LayerReport(**layer) for layer in values["layers"]],
                 Verification.from_dict(values["verification"]) if values["verification"] else None,
                 values["float_layers"],
+                values.get("owners", []),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"text must be the JSON of a conversion report, but is not: {error}") from error
@@ -192,10 +197,6 @@ class ConversionReport:
         if self.verification is not None:
             lines.append(Text(describe(self.verification)))
         return Group(*lines)
-
-    def __str__(self) -> str:
-        """The same as plain text."""
-        return render(self)
 
 
 def table(layers: list[LayerReport]) -> Any:
@@ -238,14 +239,3 @@ def _of_output(output: OutputVerification) -> str:
         else f", accuracy {output.keras_accuracy:.4f} and {output.tflite_accuracy:.4f}"
     )
     return f"{output.name} {output.agreement:.2%}{accuracy}"
-
-
-def render(renderable: Any) -> str:
-    """What rich would print, as plain text."""
-    import io
-
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=140, color_system=None)
-    console.print(renderable)
-    return console.file.getvalue()  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from larq_equalbits import export, zoo
 from larq_equalbits._errors import InputError
+from larq_equalbits.export import interpreter
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,26 @@ def test_an_audit_tells_the_operators_and_why_a_layer_is_float(tflite, tmp_path)
     assert all(layer.reason for layer in audit.layers if not layer.binary)
     assert "LceBconv2d" in str(audit)
     assert '"operators"' in audit.to_json()
+
+
+def test_names_are_in_the_json_beside_the_file(tmp_path, tflite):
+    model = zoo.resnet20(input_shape=(16, 16, 3), num_classes=4, width=0.25)
+    path = tmp_path / "model.tflite"
+    report = export.convert(model, path, verify_on=False)
+    kept = export.convert(model, keep_names=True, verify_on=False)
+    assert len(report.tflite) < 0.93 * len(kept.tflite)
+    rows = export.audit(path).layers
+    assert [(row.name, row.operator, row.bytes) for row in rows] == [
+        (row.name, row.operator, row.bytes) for row in report.layers
+    ]
+    images = np.random.default_rng(0).normal(size=(3, 16, 16, 3)).astype("float32")
+    runners = [interpreter.load(content) for content in (report.tflite, kept.tflite)]
+    few, all_ = (runner.predict({runner.inputs[0].key: images}) for runner in runners)
+    assert few.keys() == all_.keys()
+    np.testing.assert_array_equal(*(next(iter(found.values())) for found in (few, all_)))
+    # A model.json of another file names nothing.
+    path.write_bytes(tflite)
+    assert {row.name for row in export.audit(path).layers}.isdisjoint(row.name for row in report.layers)
 
 
 def test_an_audit_lists_every_tensor(tflite):
@@ -65,7 +86,7 @@ def _unfused():
 
 @pytest.mark.parametrize("build", [_recurrent, _without_weights, _unfused])
 def test_every_byte_belongs_to_a_row_or_to_the_structure(build):
-    report = export.convert(build(), binary_weights="bits")
+    report = export.convert(build(), binary_weights="bits", verify_on=False)
     file = schema.ModelT.InitFromObj(schema.Model.GetRootAs(report.tflite, 0))
     read = {
         int(graph.tensors[index].buffer)
@@ -81,7 +102,7 @@ def test_every_byte_belongs_to_a_row_or_to_the_structure(build):
 
 
 def test_weights_inside_loops_and_tables_have_rows():
-    rows = {row.name: row for row in export.convert(_recurrent()).layers}
+    rows = {row.name: row for row in export.convert(_recurrent(), verify_on=False).layers}
     assert rows["table"].operator == "GATHER" and rows["table"].bytes >= 4 * 50 * 16
     for cell, weights in {"long/lstm_cell": 48 * (16 + 12), "gated/gru_cell": 24 * (16 + 8)}.items():
         (row,) = [row for name, row in rows.items() if name.startswith(cell)]

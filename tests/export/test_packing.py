@@ -159,11 +159,32 @@ def test_a_shared_kernel_is_packed_once():
     between = layers.BatchNormalization()
     model = tf.keras.Model(inputs, between(shared(layers.ReLU()(shared(inputs)))))
     between.gamma.assign(np.linspace(0.5, 2, 32))
-    audit = export.audit(export.convert(model, binary_weights="bits").tflite)
+    audit = export.audit(export.convert(model, binary_weights="bits", verify_on=False).tflite)
     assert audit.operators["CONV_2D"] == 2
     words = [tensor for tensor in audit.tensors if tensor["dtype"] == "int32"]
-    assert len(export.convert(model, binary_weights="bits").tflite) < 3 * 3 * 32 * 4 + 4_000
+    assert len(export.convert(model, binary_weights="bits", verify_on=False).tflite) < 3 * 3 * 32 * 4 + 4_000
     assert {tensor["bytes"] for tensor in words} == {3 * 3 * 32 * 4}
+
+
+def test_a_classifier_in_half_its_bytes():
+    tf.keras.utils.set_random_seed(0)
+    inputs = tf.keras.Input((64,))
+    x = layers.Dense(96, "relu", name="hidden")(inputs)
+    model = tf.keras.Model(inputs, layers.Dense(40, "softmax", name="classifier")(x))
+    images = np.random.default_rng(0).normal(size=(4, 64)).astype("float32")
+    whole = export.convert(model, verify_on=images)
+    half = export.convert(model, verify_on=images, classifier="float16")
+    assert 0 < half.verification.max_abs_diff < 1e-3
+    assert len(whole.tflite) - len(half.tflite) > 0.9 * 2 * 96 * 40
+    assert {name: row.weights for name, row in rows(half).items()} == {
+        "hidden": "float32",
+        "classifier": "float16",
+    }
+    assert rows(whole)["classifier"].bytes - rows(half)["classifier"].bytes == 2 * 96 * 40
+    for run in (plain, lambda content, images: answers(content, images, "litert")):
+        assert np.abs(run(half.tflite, images) - run(whole.tflite, images)).max() < 1e-3
+    with pytest.raises(InputError, match="classifier must be one of float32, float16, but got 'int8'"):
+        export.convert(model, classifier="int8")
 
 
 def test_bad_forms_are_refused(model):
