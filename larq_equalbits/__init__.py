@@ -8,11 +8,29 @@ TensorFlow's C++ libraries are left out; LARQ_EQUALBITS_VERBOSE=1 in the environ
 import contextlib
 import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from larq_equalbits import _quiet
 from larq_equalbits._keras.keras_2 import select_keras_2
 from larq_equalbits._version import VERSION
+
+if TYPE_CHECKING:
+    # What `__getattr__` loads, for editors and type checkers.
+    from larq_equalbits import callbacks as callbacks
+    from larq_equalbits import constraints as constraints
+    from larq_equalbits import data as data
+    from larq_equalbits import device as device
+    from larq_equalbits import export as export
+    from larq_equalbits import metrics as metrics
+    from larq_equalbits import optimizers as optimizers
+    from larq_equalbits import plots as plots
+    from larq_equalbits import pruning as pruning
+    from larq_equalbits import quantizers as quantizers
+    from larq_equalbits import theory as theory
+    from larq_equalbits import training as training
+    from larq_equalbits import tuning as tuning
+    from larq_equalbits import zoo as zoo
+    from larq_equalbits.binarization import binarize as binarize
 
 __version__ = VERSION
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from larq_equalbits import _report as run_page
 from larq_equalbits import device
 from larq_equalbits._errors import InputError
+from larq_equalbits.binarization import BinarizationReport, LayerChange
 from larq_equalbits.callbacks import BitLogger
 from larq_equalbits.cli import program
 from larq_equalbits.tuning import trials
@@ -189,3 +190,13 @@ def test_command(run, tmp_path):
     assert (run / "report.html").exists()
     finished = CliRunner().invoke(program, ["report", str(tmp_path / "absent")])
     assert isinstance(finished.exception, InputError)
+
+
+def test_reports_show_themselves_in_a_notebook(tmp_path):
+    layer = LayerChange("<b>", "Dense", "QuantDense", 64, True, True)
+    measured = device.Report([device.Result("<i>", "local", 1, 2048)])
+    for report, text in ((BinarizationReport([layer]), "&lt;b&gt;"), (measured, "&lt;i&gt;")):
+        page = report._repr_html_()
+        assert page.startswith("<pre")
+        assert text in page
+        assert str(report).strip()

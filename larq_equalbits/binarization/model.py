@@ -155,7 +155,7 @@ def _decide(
         for name, layer in named.items()
         if layers.kernel_size(layer) or (layers.has_twin(layer) and not layer.built)
     }
-    ends = find_ends(model, (layer for layer in weighted.values() if layer.built))
+    ends = find_ends(model, (layer for layer in weighted.values() if layer.built), trace.graph)
     skipped, chosen = _chosen("skip", skip, weighted), _chosen("only", only, weighted)
     signed = trace.takers_of_signs()
     larqs = any(map(layers.is_binary, weighted.values()))

@@ -60,10 +60,11 @@ class Root:
 
 
 class Trace:
-    """The calls of the layers of a model, in the order in which they ran."""
+    """The calls of the layers of a model, in the order in which they ran, and the graph that they made."""
 
     def __init__(self, calls: list[Call], graph: tf.Graph) -> None:
         self._calls = [call for call in calls if call.graph is graph]
+        self.graph = graph
         self._owners = {op.name: call.layer for call in self._calls for op in call.operations}
 
     def never_negative(self, layer: tf.keras.layers.Layer) -> set[Root]:

@@ -83,10 +83,10 @@ def _check_workers() -> str:
 
     here = machine()
     workers = here.workers()
-    processors = " or ".join(map(str, sorted({len(each.processors) for each in here.shares(workers)})))
+    each = len(here.processors) // workers or 1
     return (
         f"{len(here.processors)} processors, {len(here.gpus)} GPUs, {here.memory / 1e9:.1f} GB: sweep --workers auto "
-        f"trains {workers} at a time, with {processors} processors{' and a GPU' if here.gpus else ''} each"
+        f"trains {workers} at a time, each with {each} of the processors{' and a GPU' if here.gpus else ''}"
     )
 
 

@@ -188,7 +188,13 @@ def _print(
         return
     from rich.console import Console
 
-    Console().print(presentation.table(found, shown, reference))
+    console = Console()
+    console.print(presentation.table(found, shown))
+    differences = (
+        presentation.compared(found, shown[0], reference) if shown and reference is not None else None
+    )
+    if differences is not None:
+        console.print(differences)
     for trial in failed:
         click.echo(f"{trial.folder.name} failed: {visible(trial.reason)}", err=True)
     if failed:

@@ -12,6 +12,7 @@ import numpy as np
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError
+from larq_equalbits._text import Shown
 from larq_equalbits.export.judging import Judge
 
 
@@ -182,7 +183,7 @@ def _result(entry: dict[str, Any]) -> Result:
 
 
 @dataclass
-class Report:
+class Report(Shown):
     """All results of a run, with what was found out about the devices.
 
     Attributes:
@@ -196,6 +197,12 @@ class Report:
     def __add__(self, other: "Report") -> "Report":
         """Both reports' results side by side."""
         return Report(self.results + other.results, {**self.devices, **other.devices})
+
+    def __rich__(self) -> Any:
+        """The results side by side."""
+        from larq_equalbits.device import table
+
+        return table.results(self)
 
     @property
     def failures(self) -> list[str]:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from flatbuffers import flexbuffers
 
+from larq_equalbits._text import Shown
 from larq_equalbits.export import accounting, constants, kernels, lce, model_json
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.interpreter import Source, read_bytes
 from larq_equalbits.export.lce import BINARY_OPERATOR
-from larq_equalbits.export.results import LayerReport, render, table
+from larq_equalbits.export.results import LayerReport, table
 
 _FLOAT_REASONS = {
     "DEPTHWISE_CONV_2D": "depthwise (or grouped): LCE has no binary operator for it",
@@ -32,7 +33,7 @@ _LAYOUT = {"PAD", "PADV2", "RESHAPE", "TRANSPOSE", "SPACE_TO_BATCH_ND", "EXPAND_
 
 
 @dataclasses.dataclass(frozen=True)
-class Audit:
+class Audit(Shown):
     """What a file holds.
 
     Attributes:
@@ -70,10 +71,6 @@ class Audit:
         counted = ", ".join(f"{count} {name}" for name, count in self.operators.items())
         size = f"{self.bytes:,} bytes, {self.structure:,} of them structure; {len(self.tensors)} tensors"
         return Group(table(self.layers), Text(f"{size}; operators: {counted}"))
-
-    def __str__(self) -> str:
-        """The same as plain text."""
-        return render(self)
 
 
 def _before(operator: Operator, producers: Mapping[int, Operator]) -> list[str]:

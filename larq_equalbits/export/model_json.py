@@ -53,8 +53,8 @@ def describe(report: ConversionReport, images: Any = None, source: str | None = 
         content |= {
             "dataset": images.name,
             "input_shape": list(images.input_shape),
-            "mean": list(images.mean),
-            "std": list(images.std),
+            "mean": images.mean and list(images.mean),
+            "std": images.std and list(images.std),
             "labels": list(images.labels),
         }
     return content | {"report": report.to_dict()}

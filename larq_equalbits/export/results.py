@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from larq_equalbits._errors import InputError
-from larq_equalbits._text import cells
+from larq_equalbits._text import Shown, cells
 from larq_equalbits.export import accounting, judging, runtimes
 from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.judging import OutputVerification
@@ -116,7 +116,7 @@ class Verification:
 
 
 @dataclasses.dataclass(frozen=True)
-class ConversionReport:
+class ConversionReport(Shown):
     """A converted model and what is known about it.
 
     Attributes:
@@ -198,10 +198,6 @@ class ConversionReport:
             lines.append(Text(describe(self.verification)))
         return Group(*lines)
 
-    def __str__(self) -> str:
-        """The same as plain text."""
-        return render(self)
-
 
 def table(layers: list[LayerReport]) -> Any:
     """The rows as a rich table."""
@@ -243,14 +239,3 @@ def _of_output(output: OutputVerification) -> str:
         else f", accuracy {output.keras_accuracy:.4f} and {output.tflite_accuracy:.4f}"
     )
     return f"{output.name} {output.agreement:.2%}{accuracy}"
-
-
-def render(renderable: Any) -> str:
-    """What rich would print, as plain text."""
-    import io
-
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=140, color_system=None)
-    console.print(renderable)
-    return console.file.getvalue()  # type: ignore[attr-defined]

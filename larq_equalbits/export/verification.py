@@ -13,6 +13,7 @@ from larq_equalbits.export.feeding import batches
 from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.functions import arrange, input_names, output_names
 from larq_equalbits.export.interpreter import Source, batched, load, read_bytes
+from larq_equalbits.export.reference import of_exact_signs
 from larq_equalbits.export.results import Verification
 
 # So many of the inputs that get another decision show where it comes from.
@@ -90,6 +91,7 @@ def _check_sizes(names: list[str], expected: list[np.ndarray], answers: list[np.
             )
 
 
+@of_exact_signs
 def verify(
     model: tf.keras.Model,
     tflite: Source,
@@ -100,6 +102,9 @@ def verify(
     decisions: Any = None,
 ) -> Verification:
     """Runs `inputs` through Keras and through LCE's interpreter or our runtime, and compares all outputs.
+
+    Keras adds whole numbers where a kernel with a scale stands straight before a sign: otherwise the rounding of its
+    floats would decide the sign of a sum that is 0.
 
     Args:
         model: the Keras model.

@@ -10,46 +10,39 @@ from larq_equalbits.tuning.ratios import NAME
 from larq_equalbits.tuning.trials import Ratio, Trial, by_ratio
 
 
-def table(trials: Sequence[Trial], metrics: Sequence[str], reference: float | None = None) -> Any:
-    """Mean and deviation of `metrics` for each ratio as a rich table.
+def table(trials: Sequence[Trial], metrics: Sequence[str]) -> Any:
+    """Mean and deviation of `metrics` for each ratio as a rich table."""
+    shown = _empty("ratio", "trials", *metrics)
+    for each in by_ratio(trials):
+        counts = f"{each.completed}" + (f" ({each.failed} failed)" if each.failed else "")
+        shown.add_row(f"{each.ratio:g}", counts, *(_cell(each, metric) for metric in metrics))
+    return shown
 
-    Args:
-        trials: of a sweep.
-        metrics: the columns.
-        reference: a ratio; the others are compared with it by the first of the `metrics`, seed by seed.
+
+def compared(trials: Sequence[Trial], metric: str, reference: float) -> Any:
+    """The ratios against the `reference` by `metric`, seed by seed, as a rich table; None where no two have a seed.
 
     Raises:
         InputError: as `comparison.against`.
     """
+    found = comparison.against(trials, metric, reference)
+    if not found:
+        return None
+    shown = _empty("ratio", "seeds", f"{metric} over that of {reference:g}", "p", "p, Holm")
+    for each in found:
+        values = ("-" if value is None else f"{value:.3f}" for value in (each.p, each.corrected))
+        shown.add_row(f"{each.ratio:g}", str(each.pairs), f"{each.difference:+.4f}", *values)
+    return shown
+
+
+def _empty(*columns: str) -> Any:
     from rich import box
     from rich.table import Table
 
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
-    shown.add_column("ratio", justify="right")
-    shown.add_column("trials", justify="right")
-    for metric in metrics:
-        shown.add_column(metric, justify="right")
-    compared = {}
-    if reference is not None and metrics:
-        compared = {each.ratio: each for each in comparison.against(trials, metrics[0], reference)}
-    if compared:
-        shown.add_column(f"{metrics[0]} over {reference:g}", justify="right")
-        shown.add_column("p", justify="right")
-        shown.add_column("p, Holm", justify="right")
-    for each in by_ratio(trials):
-        counts = f"{each.completed}" + (f" ({each.failed} failed)" if each.failed else "")
-        cells = [_cell(each, metric) for metric in metrics]
-        if compared:
-            cells += _compared(compared.get(each.ratio))
-        shown.add_row(f"{each.ratio:g}", counts, *cells)
+    for column in columns:
+        shown.add_column(column, justify="right")
     return shown
-
-
-def _compared(found: comparison.Comparison | None) -> list[str]:
-    if found is None:
-        return ["", "", ""]
-    values = ("-" if value is None else f"{value:.3f}" for value in (found.p, found.corrected))
-    return [f"{found.difference:+.4f}", *values]
 
 
 def _cell(each: Ratio, metric: str) -> str:

@@ -222,7 +222,7 @@ def test_chart_shows_every_result(converted, images, tmp_path):
         ({"threads": (0,)}, "from 1"),
         ({"threads": ()}, "from 1"),
         ({"threads": (1.5,)}, "whole numbers"),
-        ({"repeats": 0}, "at least 1"),
+        ({"repeats": 0}, "from 1"),
         ({"images": 0}, "from 1"),
         ({"inputs": np.zeros((3, 8, 8, 2), np.float32)}, r"\(images, 8, 8, 1\)"),
         ({"inputs": np.zeros((0, 8, 8, 1), np.float32)}, "non-zero length"),

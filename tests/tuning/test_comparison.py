@@ -77,9 +77,10 @@ def test_a_reference_that_the_sweep_does_not_have_is_named():
 
 def test_the_table_holds_the_differences():
     text = io.StringIO()
-    Console(file=text, width=200).print(presentation.table(TRIALS, ["test_accuracy"], 0.5))
+    Console(file=text, width=80).print(presentation.compared(TRIALS, "test_accuracy", 0.5))
+    assert presentation.compared([trial(0.5, 0), trial(0.3, 1)], "test_accuracy", 0.5) is None
     lines = text.getvalue().splitlines()
-    assert "test_accuracy over 0.5" in lines[1] and "p, Holm" in lines[1]
+    assert "test_accuracy over that of 0.5" in lines[1] and "p, Holm" in lines[1]
     (row,) = [line for line in lines if line.strip().startswith("0.3")]
     assert "-0.0450" in row and f"{comparison.against(TRIALS, 'test_accuracy')[0].corrected:.3f}" in row
 

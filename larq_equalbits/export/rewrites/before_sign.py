@@ -91,6 +91,11 @@ def _without(lowering: Lowering, leaf: Leaf) -> Call | None:
     return _of_function(lowering, layer) if type(layer).__name__ == "TFOpLambda" else None
 
 
+def keeps_sign(lowering: Lowering, leaf: Leaf) -> bool:
+    """Whether `leaf` is a layer of its own that cannot change a sign."""
+    return _without(lowering, leaf) is not None
+
+
 def _fused(layer: Any) -> bool:
     return (
         isinstance(layer, _WITH_ACTIVATION)
