@@ -1,247 +1,34 @@
 """From a Keras model to a .tflite file of which every layer is accounted for."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import larq
 import numpy as np
 import tensorflow as tf
 
 from larq_equalbits import _files
 from larq_equalbits._errors import ConversionError, InputError, invalid
 from larq_equalbits.export import (
-    accounting,
-    auditing,
     checks,
     gate,
     integers,
-    kernels,
-    lce,
     model_json,
     packing,
+    rows,
     writing,
 )
 from larq_equalbits.export import classifier as last
-from larq_equalbits.export.flatbuffer import Model, Operator, read_model
+from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.functions import Served, to_bytes
-from larq_equalbits.export.graph import as_written, has_binary_input
-from larq_equalbits.export.lowering import BINARY_KINDS, Leaf, lower
-from larq_equalbits.export.results import ConversionReport, LayerReport
+from larq_equalbits.export.graph import has_binary_input
+from larq_equalbits.export.lowering import Leaf, lower
+from larq_equalbits.export.results import ConversionReport
 from larq_equalbits.export.rewrites import select
 from larq_equalbits.export.verification import named_batches
 
 TYPES = ("float32", "int8")
-
-
-def _why_float(leaf: Leaf, from_file: str) -> str:
-    layer = leaf.layer
-    kind = next((kind for kind in BINARY_KINDS if isinstance(layer, kind)), None)
-    if not leaf.kernels:
-        return "no kernel quantizer: a float layer"
-    if layer.input_quantizer is None and not leaf.takes_signs:
-        return "no input quantizer: its input is float (1/32)"
-    quantizer = (
-        "the layers before"
-        if leaf.takes_signs
-        else getattr(layer.input_quantizer, "name", type(layer.input_quantizer).__name__)
-    )
-    if not leaf.has_binary_input:
-        return f"input not binary: {quantizer} gives {layer.input_quantizer.precision} bits"
-    if isinstance(layer, larq.layers.QuantLocallyConnected1D | larq.layers.QuantLocallyConnected2D):
-        return "locally connected: LCE has no binary operator for filters of their own at each position"
-    if from_file == auditing.FLOAT_INPUT and layer.data_format == "channels_last":
-        return f"input not binary to LCE, which does not see a sign in {quantizer}"
-    if getattr(layer, "data_format", "channels_last") == "channels_first":
-        return "channels_first: LCE's binary kernels are channels_last; build the layer with channels_last"
-    reasons = []
-    if kind is not None and leaf.parts is None:
-        reasons += [
-            kernels.why_not(kernel) for name, kernel in leaf.kernels.items() if name != "depthwise_kernel"
-        ]
-        if not as_written(layer):
-            base = kind.__name__
-            reasons.append(
-                f"{type(layer).__name__} computes otherwise than {base}, so that it is not rewritten"
-            )
-    return "; ".join(filter(None, reasons)) or from_file
-
-
-def _fingerprint(negative: np.ndarray) -> tuple[tuple[int, ...], bytes]:
-    """What tells kernels apart whose filters, (out, n) with True for -1, may each be given the other sign.
-
-    LCE turns a filter over where a negative factor comes after it and before a sign.
-    """
-    return negative.shape, np.packbits(negative ^ negative[:, :1]).tobytes()
-
-
-def _binary_kernels(leaf: Leaf) -> list[np.ndarray]:
-    """The kernels (n, out) that the leaf hands to binary convolutions."""
-    if leaf.parts is not None:
-        found = leaf.parts.kernels
-    else:
-        found = [kernel for kernel in leaf.kernels.values() if kernel.ndim == 4]
-    return [kernel.reshape(-1, kernel.shape[-1]) for kernel in found]
-
-
-def _binary_owners(model: Model, leaves: list[Leaf]) -> tuple[dict[int, Leaf], dict[str, Leaf]]:
-    """The leaf of each binary convolution, by the operator's position; and which leaf computes for which other.
-
-    The converter merges two layers of equal kernels that take the same input: one operator then computes both.
-
-    Its bits tell. Among leaves of equal bits the scope in the name of its input or output does, as far as one is left
-    in it: the input is often named after the layer itself, the output after the next one, whose sign it takes too.
-    """
-    alike: dict[Any, dict[str, Leaf]] = {}
-    for leaf in leaves:
-        for kernel in _binary_kernels(leaf):
-            alike.setdefault(_fingerprint(kernel.T < 0), {})[leaf.name] = leaf
-    found: dict[Any, list[int]] = {}
-    for position, operator in enumerate(model.operators):
-        if operator.name == lce.BINARY_OPERATOR:
-            found.setdefault(_fingerprint(auditing.filters(model, operator)), []).append(position)
-    owners: dict[int, Leaf] = {}
-    merged: dict[str, Leaf] = {}
-    for fingerprint in found.keys() & alike.keys():
-        candidates = alike[fingerprint]
-        taken: dict[str, list[int]] = {name: [] for name in candidates}
-        for position in found[fingerprint]:
-            operator = model.operators[position]
-            for tensor in (operator.inputs[0], operator.outputs[0]):
-                numbers = [n for n in auditing.scopes(model, tensor) if n < len(leaves)]
-                named = [leaves[number].name for number in numbers if leaves[number].name in taken]
-                if named:
-                    break
-            taken[min(named or taken, key=lambda name: len(taken[name]))].append(position)
-        for name, positions in taken.items():
-            # A layer whose sign the converter merged with that of another has no scope left.
-            richest = max(taken.values(), key=len)
-            if not positions and len(richest) > 1:
-                positions.append(richest.pop())
-            owners.update(dict.fromkeys(positions, candidates[name]))
-        first = owners[found[fingerprint][0]]
-        merged.update({name: first for name, positions in taken.items() if not positions})
-    return owners, merged
-
-
-def _owners(model: Model, leaves: list[Leaf]) -> tuple[dict[int, Leaf], dict[str, Leaf]]:
-    """The leaf of each operator with weights, by the operator's position; and which leaf computes for which other.
-
-    A binary convolution is known by its bits, everything else by its name scope, and what computes an output of the
-    model (which carries the output's name) by the number of its weights.
-    """
-    owners, merged = _binary_owners(model, leaves)
-    nameless: list[tuple[int, list[Leaf]]] = []
-    for position, operator in enumerate(model.operators):
-        if operator.name != lce.BINARY_OPERATOR and accounting.has_weights(model, operator):
-            numbers = auditing.scopes(model, operator.outputs[0])
-            scoped = [leaves[number] for number in numbers if number < len(leaves)]
-            scoped = scoped or _recurrent(leaves, model.tensors[operator.outputs[0]].name)
-            # A fused operator carries the scopes of all its layers, as far as the converter leaves their names: the one
-            # with a kernel is meant.
-            with_kernel = sorted(filter(_kernel_size, scoped), key=lambda leaf: not leaf.kernels)
-            if with_kernel:
-                owners[position] = with_kernel[0]
-            else:
-                nameless.append((position, scoped))
-    for position, scoped in nameless:
-        weights = auditing.kernel_size(model, model.operators[position])
-        taken = {id(leaf) for leaf in owners.values()}
-        alike = [leaf for leaf in leaves if id(leaf) not in taken and _kernel_size(leaf) == weights]
-        if alike or scoped:
-            owners[position] = (alike or scoped)[0]
-    return owners, merged
-
-
-def _recurrent(leaves: list[Leaf], name: str) -> list[Leaf]:
-    """The cells whose layers stand in the name of a tensor: Keras' loops compute for the cell without calling it."""
-    parts = set(re.split("[/;]", name))
-    return [leaf for leaf in leaves if leaf.name.split("/")[-2:-1] and leaf.name.split("/")[-2] in parts]
-
-
-def _kernel_size(leaf: Leaf) -> int:
-    """The number of weights in the largest kernel of the leaf, 0 without one."""
-    own = [kernel.size for kernel in leaf.kernels.values()]
-    for name in ("kernel", "depthwise_kernel", "pointwise_kernel"):
-        kernel = leaf.replaced.get(name, getattr(leaf.layer, name, None))
-        if kernel is not None and name not in leaf.kernels:
-            own.append(int(np.prod(kernel.shape)))
-    return max(own, default=0)
-
-
-def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> tuple[list[LayerReport], list[str]]:
-    """A row for each layer, and the name of the layer of each operator with weights."""
-    owners, merged = _owners(model, leaves)
-    owned: dict[str, list[Operator]] = {}
-    sizes: dict[str, int] = {}
-    rows: list[LayerReport] = []
-    names: list[str] = []
-    for position, size in accounting.shares(model).items():
-        operator = model.operators[position]
-        if position in owners:
-            name = owners[position].name
-            owned.setdefault(name, []).append(operator)
-            sizes[name] = sizes.get(name, 0) + size
-        else:
-            rows.append(auditing.row(model, operator, size))
-            name = rows[-1].name
-        names.append(name)
-    for leaf in leaves:
-        if leaf.name in owned:
-            rows.append(_row(model, leaf, owned[leaf.name], sizes[leaf.name], float_layers))
-        elif leaf.name in merged:
-            rewrite = [*leaf.rewrite, f"computed by {merged[leaf.name].name}, which is the same"]
-            rows.append(
-                LayerReport(
-                    leaf.name,
-                    lce.BINARY_OPERATOR,
-                    True,
-                    0,
-                    "1 bit",
-                    "",
-                    ", ".join(rewrite),
-                    leaf.expected,
-                )
-            )
-        elif leaf.kernels:
-            reason = "its operator could not be found in the file"
-            rows.append(
-                LayerReport(leaf.name, "", False, 0, "", reason, ", ".join(leaf.rewrite), leaf.expected)
-            )
-    return rows, names
-
-
-def _weights(model: Model, leaf: Leaf, operators: list[Operator]) -> str:
-    forms = dict.fromkeys(auditing.weights(model, operator) for operator in operators)
-    if list(forms) == ["1 bit"] and leaf.parts is not None and len(leaf.parts.kernels) == 2:
-        # Two kernels of one bit, whose outputs add.
-        return "2 bits"
-    return " + ".join(filter(None, forms))
-
-
-def _takes_floats(model: Model, operator: Operator) -> bool:
-    """Whether the kernel of `operator` is float where it multiplies, however it is stored."""
-    return len(operator.inputs) > 1 and model.tensors[operator.inputs[1]].dtype == "float32"
-
-
-def _row(model: Model, leaf: Leaf, operators: list[Operator], size: int, float_layers: str) -> LayerReport:
-    binary = all(operator.name == lce.BINARY_OPERATOR for operator in operators)
-    weights = _weights(model, leaf, operators)
-    reason = "" if binary else _why_float(leaf, auditing.row(model, operators[0], size).reason)
-    if float_layers == "int8" and not binary and _takes_floats(model, operators[0]):
-        reason += f"; not int8: {integers.why_not(leaf) or 'the converter left it float'}"
-    return LayerReport(
-        name=leaf.name,
-        operator=" + ".join(operator.name for operator in operators),
-        binary=binary,
-        bytes=size,
-        weights=weights,
-        reason=reason,
-        rewrite=", ".join(leaf.rewrite),
-        expected=leaf.expected,
-    )
 
 
 def _calibration(
@@ -368,10 +155,10 @@ def convert(
         content = to_bytes(served, tf.as_dtype(input_type), tf.as_dtype(output_type))
     content = last.pack(packing.pack(content, binary_weights), classifier)
     leaves = list(lowering.leaves.values())
-    rows, owners = _rows(read_model(content).whole, leaves, float_layers)
+    listed, owners = rows.of_layers(read_model(content).whole, leaves, float_layers)
     if not keep_names:
         content = writing.slim(content)
-    report = ConversionReport(content, rows, None, float_layers, owners)
+    report = ConversionReport(content, listed, None, float_layers, owners)
     _check_inputs(report, leaves)
     failed = [layer for layer in report.layers if layer.expected and not layer.binary]
     if strict and failed:

@@ -22,6 +22,8 @@ _SECONDS = 5.0
 _TOLERANCE = 0.1
 _INTEGER_TOLERANCE = 0.25
 _NUDGE = 1e-5
+# What is tried, in this order: a logarithm or a root takes positive numbers alone, an Embedding indices.
+_KINDS = ("normal", "positive", "indices")
 _LEAVE_OUT = (
     "No inputs were given to compare on: pass verify_on with real ones (--dataset), or pass verify_on=False "
     "(--no-verify) to leave the comparison out."
@@ -110,29 +112,31 @@ def sampled(
     Raises:
         ConversionError: as `verified`; the message says that the inputs were not given.
     """
-    verification = _on_samples(model, report, decisions, inputs)
+    kind = ""
+    if inputs is None:
+        verification, kind = _on_samples(model, report, decisions)
+    else:
+        verification = verify(model, report.tflite, inputs, decisions=decisions)
     allowed = max(tolerance, _INTEGER_TOLERANCE if verification.integers else _TOLERANCE)
     limit = verification.bound if bound is None else bound
     if not verification.within(allowed, limit) and not (
-        inputs is None and _is_rounding(model, verification.outputs, decisions)
+        kind and _is_rounding(model, verification.outputs, kind)
     ):
         raise ConversionError(f"{_refusal(verification, allowed, limit)} {_LEAVE_OUT}")
-    return dataclasses.replace(report, verification=verification)
+    return dataclasses.replace(report, verification=dataclasses.replace(verification, generated=True))
 
 
-def _on_samples(model: tf.keras.Model, report: ConversionReport, decisions: Any, inputs: Any) -> Verification:
-    if inputs is not None:
-        return dataclasses.replace(verify(model, report.tflite, inputs, decisions=decisions), generated=True)
-    try:
-        found = verify(model, report.tflite, _in_time(random_inputs(model)), decisions=decisions)
-    except NotFiniteError:
-        # A logarithm or a root takes positive numbers alone.
-        positive = _in_time(random_inputs(model, positive=True))
+def _on_samples(model: tf.keras.Model, report: ConversionReport, decisions: Any) -> tuple[Verification, str]:
+    """The verification on the first kind of random inputs that the model takes, and that kind."""
+    failure = ""
+    for kind in _KINDS:
         try:
-            found = verify(model, report.tflite, positive, decisions=decisions)
-        except NotFiniteError as error:
-            raise ConversionError(f"{error} {_LEAVE_OUT}") from error
-    return dataclasses.replace(found, generated=True)
+            return verify(
+                model, report.tflite, _in_time(random_inputs(model, kind)), decisions=decisions
+            ), kind
+        except (NotFiniteError, tf.errors.InvalidArgumentError) as error:
+            failure = failure or str(error).partition("\n")[0]
+    raise ConversionError(f"{failure} {_LEAVE_OUT}")
 
 
 def _in_time(batches: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
@@ -143,11 +147,11 @@ def _in_time(batches: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.
             return
 
 
-def random_inputs(model: tf.keras.Model, *, positive: bool = False) -> Iterator[dict[str, np.ndarray]]:
+def random_inputs(model: tf.keras.Model, kind: str = "normal") -> Iterator[dict[str, np.ndarray]]:
     """Batches of seeded inputs for `model`, by name.
 
-    Floats are normal, or uniform from 0 to 1 where they have to be positive; bytes are from 0 to 255, and other
-    integers are indices that every Embedding of the model knows.
+    Floats are as `kind` says: "normal", "positive" (uniform from 0 to 1) or "indices" (whole numbers that every
+    Embedding of the model knows). Bytes are from 0 to 255, and other integers are indices always.
     """
     random = np.random.default_rng(0)
     sizes = [
@@ -157,24 +161,24 @@ def random_inputs(model: tf.keras.Model, *, positive: bool = False) -> Iterator[
         batch = {}
         for name, spec in input_specs(model).items():
             shape = (_BATCH, *spec.shape[1:])
-            highest = 256 if spec.dtype == tf.uint8 else min(sizes, default=2)
-            if not spec.dtype.is_floating:
+            if kind == "indices" or not spec.dtype.is_floating:
+                highest = 256 if spec.dtype == tf.uint8 else min(sizes, default=2)
                 batch[name] = random.integers(0, highest, shape).astype("float32")
-            elif positive:
+            elif kind == "positive":
                 batch[name] = random.uniform(size=shape).astype("float32")
             else:
                 batch[name] = random.normal(size=shape).astype("float32")
         yield batch
 
 
-def _is_rounding(model: tf.keras.Model, found: list[OutputVerification], decisions: Any) -> bool:
+def _is_rounding(model: tf.keras.Model, found: list[OutputVerification], kind: str) -> bool:
     """Whether Keras itself answers as differently for inputs that are nudged."""
     random = np.random.default_rng(1)
     judge = Judge([output.name for output in found], {output.name: output.rule for output in found})
-    for batch in random_inputs(model):
+    for batch in random_inputs(model, kind):
         nudged = {
             name: values * (1 + _NUDGE * random.normal(size=values.shape)).astype("float32")
-            if input_specs(model)[name].dtype.is_floating
+            if kind != "indices" and input_specs(model)[name].dtype.is_floating
             else values
             for name, values in batch.items()
         }
