@@ -1,15 +1,36 @@
 """Equal Bits and SiMaN for Larq: exact bit ratios in training, verified binary models on the device.
 
 Importing the package selects Keras 2, and registers the quantizers and constraints under their aliases
-(``kernel_quantizer="bi_half"``), so that models which use them also load without custom_objects.
+(``kernel_quantizer="bi_half"``), so that models which use them also load without custom_objects. Messages of
+TensorFlow's C++ libraries are left out; LARQ_EQUALBITS_VERBOSE=1 in the environment brings them back.
 """
 
+import contextlib
 import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from larq_equalbits import _quiet
 from larq_equalbits._keras.keras_2 import select_keras_2
 from larq_equalbits._version import VERSION
+
+if TYPE_CHECKING:
+    # What `__getattr__` loads, for editors and type checkers.
+    from larq_equalbits import callbacks as callbacks
+    from larq_equalbits import constraints as constraints
+    from larq_equalbits import data as data
+    from larq_equalbits import device as device
+    from larq_equalbits import export as export
+    from larq_equalbits import metrics as metrics
+    from larq_equalbits import optimizers as optimizers
+    from larq_equalbits import plots as plots
+    from larq_equalbits import pruning as pruning
+    from larq_equalbits import quantizers as quantizers
+    from larq_equalbits import theory as theory
+    from larq_equalbits import training as training
+    from larq_equalbits import tuning as tuning
+    from larq_equalbits import zoo as zoo
+    from larq_equalbits.binarization import binarize as binarize
 
 __version__ = VERSION
 
@@ -45,9 +66,12 @@ def _register() -> None:
     Raises:
         ImportError: without Larq, with the command that installs it.
     """
+    # What has loaded has said what it had to say.
+    silence = contextlib.nullcontext() if "tensorflow" in sys.modules else _quiet.quiet()
     try:
-        for name in _REGISTERING:
-            importlib.import_module(f"{__name__}.{name}")
+        with silence:
+            for name in _REGISTERING:
+                importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
         if error.name != "larq":
             raise
@@ -67,6 +91,7 @@ def __dir__() -> list[str]:
 
 
 select_keras_2()
+_quiet.lower_voices()
 # The program shows its help before it loads TensorFlow, which takes seconds, and registers after that.
 if "larq_equalbits_program" not in sys.modules:
     _register()

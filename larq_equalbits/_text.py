@@ -1,5 +1,6 @@
 """Text from files, as it may safely be shown: names in a file are whatever whoever wrote it put there."""
 
+import io
 from typing import Any
 
 
@@ -13,6 +14,34 @@ def cells(*texts: Any) -> list[Any]:
     from rich.text import Text
 
     return [Text(visible(text)) for text in texts]
+
+
+class Shown:
+    """What has a `__rich__` as plain text, and as HTML where a notebook shows it."""
+
+    def __str__(self) -> str:
+        """What rich prints, as plain text."""
+        return render(self)
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook; a wide table scrolls."""
+        console = _console(record=True)
+        console.print(self)
+        style = "overflow-x: auto; white-space: pre; line-height: 1.2"
+        return console.export_html(inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>')
+
+
+def _console(**options: Any) -> Any:
+    from rich.console import Console
+
+    return Console(file=io.StringIO(), width=140, color_system=None, force_jupyter=False, **options)
+
+
+def render(renderable: Any) -> str:
+    """What rich would print, as plain text."""
+    console = _console()
+    console.print(renderable)
+    return str(console.file.getvalue())
 
 
 def csv_cell(value: Any) -> Any:

@@ -92,7 +92,7 @@ def install(python: Path, host: str) -> str:
     subprocess.run([base, "-m", "venv", python.parents[1]], check=True)
     # Wheels of before 2024 were compiled against the first NumPy.
     old = ["numpy<2"] if host.split("==")[0] != "tensorflow" else []
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", host, *old]
+    pip = [python, "-m", "pip", "install", "--quiet", "--no-compile", host, *old]
     done = subprocess.run(pip, capture_output=True, text=True)
     return "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 

@@ -273,6 +273,24 @@ def test_larqs_quantizers_are_replaced():
     assert lqe.binarize(model, input_quantizer=None).get_layer("separable").input_quantizer is None
 
 
+def test_a_sign_that_is_a_layer_stays():
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input(IMAGE),
+            L.Conv2D(8, 3, name="stem"),
+            lq.quantizers.ApproxSign(),
+            lq.layers.QuantConv2D(8, 3, kernel_quantizer="ste_sign", name="body"),
+            L.Flatten(),
+            L.Dense(2, name="head"),
+        ]
+    )
+    twin = lqe.binarize(model)
+    row = rows(twin)["body"]
+    assert row.binary and row.binary_input
+    assert row.reason == "the sign of its input is taken before it, and stays"
+    assert type(twin.layers[1]) is lq.quantizers.ApproxSign and twin.get_layer("body").input_quantizer is None
+
+
 def blurred(trainable):
     """As QuickNet pools: a fixed blur filter between binary convolutions."""
     blur = L.DepthwiseConv2D(3, 2, "same", use_bias=False, trainable=trainable, name="blur")

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import larq as lq
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
@@ -101,6 +102,10 @@ def test_names_are_those_of_the_package_and_are_checked_before_tensorflow_loads(
     assert set(names.MODELS) == set(zoo.list_models())
     assert names.RECIPES == recipes.NAMES
     assert names.DATASETS == data.NAMES
+    for name in names.QUANTIZERS:
+        assert callable(lq.quantizers.get_kernel_quantizer(name))
+    with pytest.raises(InputError, match="Did you mean bi_half"):
+        names.Name(names.QUANTIZERS).convert("bi_haf", None, None)
     code = "import sys; from larq_equalbits_program import main; sys.argv[1:] = ['train', '--model', 'resnet-18']; "
     check = "import atexit; atexit.register(lambda: print('tensorflow' in sys.modules)); main()"
     done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True)

@@ -43,8 +43,36 @@ def test_the_demo_trains_ships_and_reports(demo, tmp_path):
 
     with (out / "history.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2
-    assert (out / "bits.png").stat().st_size > 10_000
+    for name in ("bits.png", "entropy.png", "shares.png", "comparison.html"):
+        assert (out / name).stat().st_size > 10_000
     assert (out / "model.keras").exists()
+
+    assert list(report["networks"]) == ["bi_half", "ste_sign"]
+    for name, folder in (("bi_half", out), ("ste_sign", out / "ste_sign")):
+        network = report["networks"][name]
+        assert network["tflite_bytes"] == (folder / "model.tflite").stat().st_size
+        assert network["test_accuracy"] == pytest.approx(network["tflite_accuracy"], abs=1e-6)
+        assert network["tflite_accuracy"] == network["runtime_accuracy"]
+        assert network["ms"] > 0
+        assert name in result.stdout
+    assert (
+        report["networks"]["bi_half"]["filter_entropy"]
+        == 1
+        > report["networks"]["ste_sign"]["filter_entropy"]
+    )
+    assert report["int8_bytes"] < report["tflite_bytes"]
+    assert report["verdict"]["sentence"] in result.stdout
+    assert result.stdout.count("epoch ") == 4
+
+
+def test_level_networks_are_called_level(demo):
+    def verdict(first, second):
+        return demo._verdict({"a": {"test_accuracy": first}, "b": {"test_accuracy": second}}, 355)
+
+    assert "a and b are level" in verdict(0.97, 0.96)["sentence"]
+    assert "a is ahead of b" in verdict(0.97, 0.60)["sentence"]
+    assert "b is ahead of a" in verdict(0.60, 0.97)["sentence"]
+    assert verdict(1.0, 1.0)["level"]
 
 
 @pytest.mark.parametrize(

@@ -249,3 +249,9 @@ def test_datasets_that_do_not_fit_give_one_line(test, words):
     train = batches(np.zeros([8, 8, 8, 1]), [0, 1] * 4)
     with pytest.raises(InputError, match=words):
         data.from_datasets(train, test)
+
+
+def test_of_data_that_the_caller_made_no_normalisation_is_known():
+    batches = tf.data.Dataset.from_tensor_slices((np.zeros((4, 8, 8, 3), np.float32), [0, 1, 0, 1])).batch(2)
+    images = data.from_datasets(batches, batches)
+    assert images.mean is images.std is None

@@ -73,3 +73,11 @@ def test_the_package_runs_as_a_module(run_python):
     done = run_python("-m", "larq_equalbits", "--help")
     assert done.returncode == 0, done.stderr
     assert "convert" in done.stdout
+
+
+def test_tensorflow_says_nothing_until_it_is_asked_to(run_python):
+    code = "import os; os.environ.pop('TF_CPP_MIN_LOG_LEVEL')\n"
+    code += "import larq_equalbits, tensorflow as tf\nprint(tf.reduce_sum(tf.ones(2)).numpy())"
+    done = run_python("-c", code)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "2.0", "")
+    assert run_python("-c", code, env={"LARQ_EQUALBITS_VERBOSE": "1"}).stderr

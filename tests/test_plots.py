@@ -137,3 +137,47 @@ def test_an_epoch_without_a_value_is_a_gap(tmp_path):
 def test_errors_say_what_would_be_right(history, tmp_path, draw, message):
     with pytest.raises(InputError, match=message):
         draw(history, tmp_path)
+
+
+def test_the_map_has_a_row_for_each_kernel_and_a_panel_for_each_run(history):
+    figure = plots.filter_map({"a": history, "b": history.folder})
+    assert [axis.get_title() for axis in figure.axes] == ["a", "b", ""]
+    rows = [mesh.get_array().ravel() for mesh in figure.axes[0].collections]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["conv", "dense"]
+    assert rows[0].tolist() == [0.5] * 8
+    assert len(rows[1]) == 3
+    assert (np.diff(rows[1]) >= 0).all()
+    with pytest.raises(InputError, match="at least one run"):
+        plots.filter_map({})
+
+
+def test_entropy_per_filter_of_two_runs_in_one_panel(history):
+    figure = plots.filter_entropy({"a": history, "b": history.folder})
+    assert lines(figure.axes[0])["a"] == lines(figure.axes[0])["b"] == history.history["filter_entropy"]
+    with pytest.raises(InputError, match="holds no filter_entropy"):
+        plots.filter_entropy({"a": {"loss": [1.0]}})
+
+
+def test_accuracy_against_size_and_time(history):
+    points = {"float": plots.Point(0.9, 4096, 2.0), "binary": plots.Point(0.8, 1024)}
+    size, time = plots.tradeoff(points).axes
+    assert {line.get_label(): line.get_xydata().tolist() for line in size.get_lines()} == {
+        "float": [[4.0, 0.9]],
+        "binary": [[1.0, 0.8]],
+    }
+    assert [line.get_xydata().tolist() for line in time.get_lines()] == [[[2.0, 0.9]]]
+    with pytest.raises(InputError, match="'x' must have an accuracy"):
+        plots.tradeoff({"x": plots.Point(0.9, 0)})
+    with pytest.raises(InputError, match="points must be"):
+        plots.tradeoff({})
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "expected"), [(3, 2, 3), (4, 3, 4), (5, 3, 3), (1, 3, 1), (6, 3, 3)]
+)
+def test_panels_leave_few_places_empty(count, columns, expected):
+    from larq_equalbits.plots.kernels import _grid
+
+    figure, axes = _grid(count, columns, None)
+    assert len(axes) == count
+    assert figure.axes[0].get_gridspec().ncols == expected

@@ -1,6 +1,8 @@
 import base64
 import json
+import math
 import re
+import shutil
 
 import larq as lq
 import numpy as np
@@ -8,10 +10,13 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
+from larq_equalbits import _report as run_page
+from larq_equalbits import device
 from larq_equalbits._errors import InputError
+from larq_equalbits.binarization import BinarizationReport, LayerChange
 from larq_equalbits.callbacks import BitLogger
 from larq_equalbits.cli import program
-from larq_equalbits.training import page as run_page
+from larq_equalbits.tuning import trials
 
 REPORT = {
     "verification": {"keras_accuracy": 0.9722},
@@ -50,16 +55,16 @@ def trained(tmp_path_factory):
     model.save(folder / "model.keras")
     (folder / "settings.json").write_text(json.dumps({"quantizer": "bi_half", "epochs": 2, "note": "<b>"}))
     (folder / "model.json").write_text(json.dumps({"report": REPORT}))
+    (folder / "results.json").write_text(json.dumps({"test_accuracy": 0.9611}))
+    latency = device.Latency(1.25, 1.3, 0.1, 1.2, 1.5, 10)
+    measured = device.Result("conv", "ssh:pi@berry", 1, 123456, latency, accuracy=0.9583, accuracy_images=8)
+    device.Report([measured]).save(folder / "device")
     return folder
 
 
 @pytest.fixture
 def run(trained, tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    for path in trained.glob("*.*"):
-        (folder / path.name).write_bytes(path.read_bytes())
-    return folder
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 def cells(page, layer):
@@ -71,12 +76,74 @@ def test_the_page_holds_layers_plots_and_settings(run):
     page = run_page.write(run).read_text()
     assert cells(page, "conv")[:5] == ["LceBconv2d", "64", "1.0000", "1.0000", "0.5000"]
     assert cells(page, "head")[-1] == "&lt;last&gt; layer"
-    assert "0.9722" in page
+    for figure in ("0.9722", "0.9611", "1.250 (ssh:pi@berry)", "0.9583"):
+        assert figure in page
+    assert cells(page, "ssh:pi@berry")[0] == "conv"
     assert "&lt;b&gt;" in page
     assert "Not in this run" not in page
     pictures = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
     assert len(pictures) == 4
     assert all(b"<svg" in base64.b64decode(picture) for picture in pictures)
+
+
+def test_settings_that_say_nothing_have_no_row(run):
+    (run / "settings.json").write_text(
+        json.dumps({"quantizer": "bi_half", "model_options": {}, "augment": None})
+    )
+    page = run_page.render(run)
+    assert "<td>quantizer</td><td>bi_half</td>" in page
+    assert "model_options" not in page
+    assert "augment" not in page
+
+
+def test_figures_of_another_file_are_marked(run):
+    device.Report([device.Result("conv", "local", 1, 99)]).save(run / "device")
+    assert "another size" in run_page.render(run)
+
+
+def test_two_runs_beside_each_other(run, trained, tmp_path):
+    other = shutil.copytree(trained, tmp_path / "<other>")
+    (other / "settings.json").write_text(json.dumps({"quantizer": "ste_sign", "epochs": 2, "note": "<b>"}))
+    (other / "results.json").write_text(json.dumps({"test_accuracy": 0.5}))
+    page = run_page.write([run, other], tmp_path / "both.html").read_text()
+    assert cells(page, "test accuracy") == ["0.9611", "0.5000"]
+    assert cells(page, "quantizer") == ["bi_half", "ste_sign"]
+    assert "<td>epochs</td>" not in page
+    assert "<other>" not in page
+    assert "entropy per filter: &lt;other&gt;" in page
+    assert run_page.write([run, other]).parent == tmp_path
+    with pytest.raises(InputError, match="different run folders"):
+        run_page.render([run, run])
+
+
+def test_a_sweep(run, tmp_path):
+    sweep = tmp_path / "ratios"
+    trial = shutil.copytree(run, sweep / "trial_0")
+    done = trials.Trial(
+        "0", trial, "COMPLETED", {"positive_ratio": 0.3, "seed": 1}, {"test_accuracy": 0.75}, 0.75, 3.0, None
+    )
+    failed = trials.Trial(
+        "1",
+        sweep / "trial_1",
+        "FAILED",
+        {"positive_ratio": 0.9, "seed": 1},
+        {},
+        None,
+        math.nan,
+        "no <memory>",
+    )
+    (sweep / "sweep.json").write_text("{}")
+    with pytest.raises(InputError, match="a finished trial"):
+        run_page.render(sweep)
+    trials.write(sweep, [done, failed], {})
+    (sweep / "ratios.png").write_bytes(b"png")
+    page = run_page.write(sweep).read_text()
+    assert cells(page, "0.3")[:2] == ["1", ""]
+    assert cells(page, "trial_0")[:3] == ["0.3", "1", "0.7500"]
+    assert cells(page, "trial_1")[-1] == "no &lt;memory&gt;"
+    assert "data:image/png;base64," in page
+    with pytest.raises(InputError, match="is a sweep"):
+        run_page.render([sweep, run])
 
 
 def test_the_page_needs_nothing_from_outside(run):
@@ -87,11 +154,14 @@ def test_the_page_needs_nothing_from_outside(run):
     assert '<meta name="viewport"' in page
 
 
-@pytest.mark.parametrize("missing", ["settings.json", "history.csv", "model.keras", "model.json"])
+@pytest.mark.parametrize(
+    "missing",
+    ["settings.json", "history.csv", "results.json", "model.keras", "model.json", "device/report.json"],
+)
 def test_what_is_missing_is_said(run, missing):
     (run / missing).unlink()
     page = run_page.render(run)
-    assert re.search(rf"Not in this run.*<b>{missing}</b>", page)
+    assert re.search(rf"(?s)Not in this run.*<b>{missing}</b>", page)
 
 
 def test_nothing_to_report(tmp_path):
@@ -120,3 +190,13 @@ def test_command(run, tmp_path):
     assert (run / "report.html").exists()
     finished = CliRunner().invoke(program, ["report", str(tmp_path / "absent")])
     assert isinstance(finished.exception, InputError)
+
+
+def test_reports_show_themselves_in_a_notebook(tmp_path):
+    layer = LayerChange("<b>", "Dense", "QuantDense", 64, True, True)
+    measured = device.Report([device.Result("<i>", "local", 1, 2048)])
+    for report, text in ((BinarizationReport([layer]), "&lt;b&gt;"), (measured, "&lt;i&gt;")):
+        page = report._repr_html_()
+        assert page.startswith("<pre")
+        assert text in page
+        assert str(report).strip()

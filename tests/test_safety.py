@@ -14,12 +14,12 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from larq_equalbits import _files, device, export, pruning, theory, training
+from larq_equalbits import _files, _report, device, export, pruning, theory, training
 from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits._keras.loading import load_model
 from larq_equalbits._text import csv_cell, visible
 from larq_equalbits.cli import program
-from larq_equalbits.training import page, run_folder
+from larq_equalbits.training import run_folder
 
 SETTINGS = training.Settings(epochs=1, batch_size=64, train_images=128, model_options={"width": 0.1})
 
@@ -75,7 +75,13 @@ def test_a_new_run_replaces_what_a_run_wrote_and_nothing_else(run, tmp_path):
     for name, text in others.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "events.out.tfevents.1").write_text("mine")
+    (folder / "logs" / "linked").symlink_to(elsewhere)
     run_folder.clear(folder, everything=True)
+    assert (elsewhere / "events.out.tfevents.1").exists()
+    (folder / "logs" / "linked").unlink()
     left = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
     assert left == others
 
@@ -86,7 +92,7 @@ def test_a_new_run_removes_the_file_and_the_page_of_the_former_one(run, tmp_path
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     export.convert(training.Run.load(folder).load_model(), folder / "model.tflite", strict=False)
-    page.write(folder)
+    _report.write(folder)
     run_folder.clear(folder, everything=True)
     assert not [path for path in folder.rglob("*") if path.is_file()]
 
@@ -116,14 +122,14 @@ def test_a_conversion_replaces_no_other_file(tmp_path, name, beside, content):
         (tmp_path / beside).write_text(content)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(InputError, match="path must"):
-        export.convert(small(), target)
+        export.convert(small(), target, verify_on=False)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_conversion_leaves_a_pair_which_it_may_replace(tmp_path):
     target = tmp_path / "model.tflite"
     for _ in range(2):
-        report = export.convert(small(), target)
+        report = export.convert(small(), target, verify_on=False)
         described = json.loads((tmp_path / "model.json").read_text())
         assert described["report"]["layers"][0]["name"] == report.layers[0].name
 
@@ -134,12 +140,12 @@ def test_readers_tell_that_a_pair_does_not_belong_together(run, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     export.convert(training.Run.load(folder).load_model(), folder / "model.tflite", strict=False)
-    page.render(folder)
-    other = export.convert(small()).tflite
+    _report.render(folder)
+    other = export.convert(small(), verify_on=False).tflite
     # What a kill between the two writes leaves.
     (folder / "model.tflite").write_bytes(other)
     with pytest.raises(InputError, match="another file"):
-        page.render(folder)
+        _report.render(folder)
     for command in ("device", "verify"):
         done = CliRunner().invoke(program, [command, str(folder)])
         assert isinstance(done.exception, InputError) and "another file" in str(done.exception)
@@ -149,10 +155,10 @@ def test_a_report_replaces_no_other_file(run, tmp_path):
     mine = tmp_path / "notes.html"
     mine.write_text("<p>mine")
     with pytest.raises(InputError, match="out must be"):
-        page.write(run, mine)
+        _report.write(run, mine)
     assert mine.read_text() == "<p>mine"
     for _ in range(2):
-        page.write(run, tmp_path / "new.html")
+        _report.write(run, tmp_path / "new.html")
 
 
 HOLD = """
@@ -373,8 +379,8 @@ def test_csv_cells_are_no_formulas():
 def test_a_float_convolution_under_lces_name_is_neither_believed_nor_run():
     inputs = tf.keras.Input((6, 6, 4))
     model = tf.keras.Model(inputs, tf.keras.layers.Conv2D(4, 3)(inputs))
-    binary = export.convert(small())
-    forged = _renamed(export.convert(model).tflite, "LceBconv2d")
+    binary = export.convert(small(), verify_on=False)
+    forged = _renamed(export.convert(model, verify_on=False).tflite, "LceBconv2d")
     (layer,) = export.audit(forged).layers
     assert not layer.binary and "LceBconv2d has" in layer.reason
     for runtime in ("lce", "litert"):
@@ -561,6 +567,12 @@ def test_a_billion_ratios_are_refused():
         ratios.parse("0:1:1e-9")
 
 
+@pytest.mark.parametrize("option", ["--workers", "--repeats"])
+def test_a_number_of_trials_or_workers_has_an_end(tmp_path, option):
+    done = CliRunner().invoke(program, ["sweep", option, "9" * 20, "--out", str(tmp_path / "sweep")])
+    assert isinstance(done.exception, InputError) and option[2:] in str(done.exception)
+
+
 @pytest.mark.parametrize("port", ["99999", "0", "-1", "http"])
 def test_a_port_is_one(monkeypatch, port):
     from larq_equalbits.tuning import distributed
@@ -599,7 +611,7 @@ def test_the_machines_of_a_cluster_are_a_list(monkeypatch):
 
 @pytest.fixture(scope="module")
 def tflite():
-    return export.convert(small()).tflite
+    return export.convert(small(), verify_on=False).tflite
 
 
 @pytest.mark.parametrize(
@@ -608,6 +620,10 @@ def tflite():
         ("repeats", 10**13),
         ("warmup", 10**13),
         ("threads", (10**20,)),
+        ("timeout", float("nan")),
+        ("timeout", -1),
+        ("program", "'"),
+        ("prefix", "'"),
         ("inputs", np.full((2, 6, 6, 32), np.nan, "float32")),
         ("labels", np.array([0, 3])),
         ("labels", np.array([-1, 0])),

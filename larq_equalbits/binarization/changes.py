@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from larq_equalbits._errors import InputError
-from larq_equalbits._text import cells
+from larq_equalbits._text import Shown, cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LayerChange:
 
 
 @dataclasses.dataclass(frozen=True)
-class BinarizationReport:
+class BinarizationReport(Shown):
     """A row for each layer that has a kernel, and for each activation that was replaced.
 
     Attributes:
@@ -87,9 +87,3 @@ class BinarizationReport:
             row = (layer.name, layer.before, layer.after, f"{layer.weights:,}", kernel, given, layer.reason)
             table.add_row(*cells(*row))
         return Group(table, Text(f"{self.binary_share:.1%} of the weights in kernels are binary"))
-
-    def __str__(self) -> str:
-        """The same as plain text."""
-        from larq_equalbits.export.results import render
-
-        return render(self)

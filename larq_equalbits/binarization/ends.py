@@ -49,13 +49,18 @@ class _Seen:
     nearest: frozenset[int] = _NONE
 
 
-def find(model: tf.keras.Model, layers: Iterable[tf.keras.layers.Layer]) -> Ends:
-    """The ends of `model` among `layers`, at inference and in training: a branch may be there for training alone."""
+def find(model: tf.keras.Model, layers: Iterable[tf.keras.layers.Layer], inference: tf.Graph) -> Ends:
+    """The ends of `model` among `layers`, at inference and in training: a branch may be there for training alone.
+
+    Args:
+        model: a built model.
+        layers: those to look for.
+        inference: the graph of a call of `model` without training.
+    """
     chosen = list(layers)
-    given = building.specification(model)
-    ends = _of_graph(building.run(model, given), chosen)
+    ends = _of_graph(inference, chosen)
     try:
-        training = building.run(model, given, training=True)
+        training = building.run(model, building.specification(model), training=True)
     except Exception:  # A model may need more than its inputs to be trained, labels for instance.
         return ends
     more = _of_graph(training, chosen)

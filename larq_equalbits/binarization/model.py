@@ -27,6 +27,7 @@ class _Decision:
     binary: bool = False
     input_quantizer: Any = None
     linear: bool = False
+    signed: bool = False
     reasons: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -154,8 +155,9 @@ def _decide(
         for name, layer in named.items()
         if layers.kernel_size(layer) or (layers.has_twin(layer) and not layer.built)
     }
-    ends = find_ends(model, (layer for layer in weighted.values() if layer.built))
+    ends = find_ends(model, (layer for layer in weighted.values() if layer.built), trace.graph)
     skipped, chosen = _chosen("skip", skip, weighted), _chosen("only", only, weighted)
+    signed = trace.takers_of_signs()
     larqs = any(map(layers.is_binary, weighted.values()))
     decisions: dict[int, _Decision] = {}
     for layer in weighted.values():
@@ -182,7 +184,10 @@ def _decide(
             decision.reasons.append("not called when the model is, so that it may be a first or a last layer")
         else:
             decision.binary = True
-            if was_binary and layer.input_quantizer is None:
+            if was_binary and layer.input_quantizer is None and id(layer) in signed:
+                decision.signed = True
+                decision.reasons.append("the sign of its input is taken before it, and stays")
+            elif was_binary and layer.input_quantizer is None:
                 decision.reasons.append("input was float")
             elif id(layer) in ends.first and not getattr(layer, "input_quantizer", None):
                 decision.reasons.append("takes the model's input")
@@ -286,6 +291,7 @@ def _report(
         if decision is None:
             continue
         after = replaced.get(id(layer), layer)
+        binary_input = decision.signed or getattr(after, "input_quantizer", None) is not None
         binary = decision.binary or layers.is_binary(layer)
         rows.append(
             LayerChange(
@@ -294,7 +300,7 @@ def _report(
                 type(after).__name__,
                 layers.kernel_size(layer),
                 binary,
-                getattr(after, "input_quantizer", None) is not None,
+                binary_input,
                 "; ".join(decision.reasons),
             )
         )

@@ -4,14 +4,13 @@ The trace holds the operations that every layer made, so that functional, nested
 activations and plain TensorFlow functions are all seen alike.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 import tensorflow as tf
 
-from larq_equalbits._keras import building
+from larq_equalbits._keras import building, signs
+from larq_equalbits._keras.calls import Call, recording
 
 # Operations whose outputs are nowhere negative where their first input is not.
 _KEEP = frozenset(
@@ -60,19 +59,12 @@ class Root:
     rectifier: bool
 
 
-@dataclasses.dataclass
-class _Call:
-    layer: tf.keras.layers.Layer
-    graph: tf.Graph
-    inputs: list[tf.Tensor]
-    operations: list[tf.Operation] = dataclasses.field(default_factory=list)
-
-
 class Trace:
-    """The calls of the layers of a model, in the order in which they ran."""
+    """The calls of the layers of a model, in the order in which they ran, and the graph that they made."""
 
-    def __init__(self, calls: list[_Call], graph: tf.Graph) -> None:
+    def __init__(self, calls: list[Call], graph: tf.Graph) -> None:
         self._calls = [call for call in calls if call.graph is graph]
+        self.graph = graph
         self._owners = {op.name: call.layer for call in self._calls for op in call.operations}
 
     def never_negative(self, layer: tf.keras.layers.Layer) -> set[Root]:
@@ -83,6 +75,10 @@ class Trace:
             if call.layer is layer:
                 found.update(*(self._roots(tensor, known) for tensor in call.inputs))
         return found
+
+    def takers_of_signs(self) -> set[int]:
+        """The identities of the layers that another layer's signs reach, and nothing else."""
+        return signs.takers(self._calls)
 
     def _roots(self, tensor: tf.Tensor, known: dict[str, set[Root]]) -> set[Root]:
         operation = tensor.op
@@ -128,37 +124,7 @@ def trace(model: tf.keras.Model, layers: Iterable[tf.keras.layers.Layer]) -> Tra
     Raises:
         InputError: a model that was never built or called.
     """
-    calls: list[_Call] = []
-    with _recording(layers, calls):
+    calls: list[Call] = []
+    with recording(layers, calls):
         graph = building.run(model, building.specification(model))
     return Trace(calls, graph)
-
-
-@contextlib.contextmanager
-def _recording(layers: Iterable[tf.keras.layers.Layer], calls: list[_Call]) -> Iterator[None]:
-    with contextlib.ExitStack() as restore:
-        for layer in layers:
-            # Straight into the instance: Keras tracks what is set the ordinary way.
-            own = vars(layer)
-            if "call" in own:
-                restore.callback(own.__setitem__, "call", own["call"])
-            else:
-                restore.callback(own.pop, "call", None)
-            own["call"] = _recorded(layer, layer.call, calls)
-        yield
-
-
-def _recorded(
-    layer: tf.keras.layers.Layer, call: Callable[..., Any], calls: list[_Call]
-) -> Callable[..., Any]:
-    def recorded(*args: Any, **kwargs: Any) -> Any:
-        graph = tf.compat.v1.get_default_graph()
-        tensors = [value for value in tf.nest.flatten((args, kwargs)) if tf.is_tensor(value)]
-        made = _Call(layer, graph, [value for value in tensors if getattr(value, "graph", None) is graph])
-        calls.append(made)
-        before = len(graph.get_operations())
-        result = call(*args, **kwargs)
-        made.operations = graph.get_operations()[before:]
-        return result
-
-    return recorded

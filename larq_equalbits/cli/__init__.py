@@ -14,9 +14,9 @@ import click
 
 import larq_equalbits
 from larq_equalbits._errors import InputError, WorkError
+from larq_equalbits._quiet import be_verbose, waiting
 from larq_equalbits._text import visible
 from larq_equalbits._version import VERSION
-from larq_equalbits.cli.quiet import be_verbose, quiet
 
 COMMANDS: dict[str, str] = {
     "train": "Train a binary network by a paper's recipe.",
@@ -35,7 +35,7 @@ _NO_INPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 def start() -> None:
     """Loads TensorFlow and registers the package's names, without TensorFlow's start-up messages."""
-    with quiet():
+    with waiting("Loading TensorFlow"):
         larq_equalbits._register()
         import tensorflow as tf
 
@@ -98,9 +98,6 @@ def program(verbose: bool) -> None:
     """
     if verbose:
         be_verbose()
-    else:
-        # What fails raises; what TensorFlow logs as an error besides is about the choice of its own kernels.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def run_command(command: click.Command) -> None:

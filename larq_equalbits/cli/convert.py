@@ -13,7 +13,7 @@ from larq_equalbits.cli.sources import compared_options
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The file to write.  [default: model.tflite in the run]"
 )
-@click.option("--no-verify", is_flag=True, help="Do not compare with Keras.")
+@click.option("--no-verify", is_flag=True, help="Do not compare with Keras, not on random inputs either.")
 @click.option(
     "--float-layers",
     type=click.Choice(["float32", "int8"]),
@@ -30,6 +30,13 @@ from larq_equalbits.cli.sources import compared_options
     "for LCE's runtime and larq-equalbits-runtime; or floats.",
 )
 @click.option(
+    "--classifier",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="How the weights of the last layer are stored, where it is float. float16 moves the outputs a little.",
+)
+@click.option(
     "--calibration-images",
     type=click.IntRange(1),
     default=256,
@@ -43,6 +50,9 @@ from larq_equalbits.cli.sources import compared_options
 @click.option(
     "--without", multiple=True, metavar="REWRITE", help="Switch a rewrite off; several with one each."
 )
+@click.option(
+    "--keep-names", is_flag=True, help="Keep the names of inner tensors in the file, for profilers."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     source: Path,
@@ -53,19 +63,23 @@ def command(
     data_dir: Path | None,
     no_verify: bool,
     tolerance: float,
+    bound: float | None,
+    rules: tuple[str, ...],
     float_layers: str,
     binary_weights: str,
+    classifier: str,
     calibration_images: int,
     int8_io: bool,
     no_strict: bool,
     without: tuple[str, ...],
+    keep_names: bool,
     as_json: bool,
 ) -> None:
     """Convert SOURCE, a run folder or a saved Keras model, to a .tflite for LCE.
 
     The file is read back: each layer is accounted for, and one that should be binary and is not fails the
-    conversion. Every image of the test split is compared with Keras. Beside the file goes a .json with the
-    normalisation, the labels, the versions, the file's hash and the report.
+    conversion. Every image of the test split is compared with Keras, or random inputs where no data set is known.
+    Beside the file goes a .json with the normalisation, the labels, the versions, the file's hash and the report.
 
     \b
     Examples:
@@ -78,8 +92,8 @@ def command(
 
     from larq_equalbits import export
     from larq_equalbits._errors import InputError, invalid
-    from larq_equalbits.cli.quiet import quiet
-    from larq_equalbits.cli.sources import open_source
+    from larq_equalbits._quiet import waiting
+    from larq_equalbits.cli.sources import decisions, open_source
     from larq_equalbits.export import model_json
 
     for name in without:
@@ -99,21 +113,26 @@ def command(
     calibration = (
         images.train.unbatch().take(calibration_images).batch(64) if float_layers == "int8" else None
     )
-    console = Console(stderr=True)
-    with console.status("Converting"), quiet():
+    allowed = {"tolerance": tolerance, "bound": bound, "decisions": decisions(rules)}
+    with waiting("Converting"):
         report = export.convert(
             opened.model,
             strict=not no_strict,
+            # The test split is compared below; without one random inputs are.
+            verify_on=False if no_verify or images is not None else None,
+            **allowed,
             rewrites=[name for name in export.REWRITES if name not in without],
             float_layers=float_layers,
             binary_weights=binary_weights,
+            classifier=classifier,
+            keep_names=keep_names,
             calibrate_on=calibration,
             input_type=io_type,
             output_type=io_type,
         )
     if images is not None and not no_verify:
-        with console.status(f"Comparing {images.num_test} images with Keras"), quiet():
-            report = export.verified(opened.model, report, images.test, tolerance)
+        with waiting(f"Comparing {images.num_test} images with Keras"):
+            report = export.verified(opened.model, report, images.test, **allowed)
     export.save(report, target, images, opened.file)
     if as_json:
         described = model_json.describe(report, images, opened.file)
@@ -121,5 +140,7 @@ def command(
         return
     Console().print(report)
     if report.verification is None:
-        click.echo("Not compared with Keras: name a data set with --dataset.")
+        click.echo("Not compared with Keras.")
+    elif report.verification.generated and images is None:
+        click.echo("Name a data set with --dataset to compare on real images.")
     click.echo(f"Written to {target} and {target.with_suffix('.json')}")

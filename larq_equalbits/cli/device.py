@@ -147,8 +147,8 @@ def _names(paths: list[Path]) -> list[str]:
 @click.option(
     "--images",
     type=int,
-    help="Images whose outputs are brought back and compared. Default: the whole test set where only our runtime "
-    "answers, else 8.",
+    help="Images whose outputs are brought back and compared. Default: the whole test set, but 8 from "
+    "lce_benchmark_model.",
 )
 @click.option(
     "--inputs",
@@ -200,13 +200,12 @@ def command(
         pixels = _array("--inputs", inputs)
         answers = None if labels is None else np.asarray(_array("--labels", labels))
     else:
-        # The runtime answers for the whole test set; whatever else is asked compares a few images.
-        ours = options["program"] is None and all(
-            each.startswith("ssh") or (each == "local" and options["runtime"] == "litert") for each in targets
-        )
-        images = images or (None if ours else 8)
+        # A program of the user's is started for each image, and asked for few.
+        few = options["program"] is not None and "local" not in targets
         pixels, answers = _test_images(
-            models[0] if models[0].is_dir() else models[0].parent, images, data_dir
+            models[0] if models[0].is_dir() else models[0].parent,
+            8 if few and images is None else images,
+            data_dir,
         )
     keras = {name: _keras_model(path, trust) for name, path in zip(names, models, strict=True)}
     report = device.run(

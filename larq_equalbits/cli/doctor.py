@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from larq_equalbits._errors import advice
+from larq_equalbits._quiet import waiting
 
 _PACKAGES = {
     "tensorflow": None,
@@ -21,6 +22,7 @@ _PACKAGES = {
     "keras-tuner": "tuning",
     "tensorboard": "tuning",
     "grpcio": "tuning",
+    "scipy": "tuning",
     "tensorflow-datasets": "data",
     "importlib_resources": "data",
     "scikit-learn": "data",
@@ -81,10 +83,10 @@ def _check_workers() -> str:
 
     here = machine()
     workers = here.workers()
-    processors = " or ".join(map(str, sorted({len(each.processors) for each in here.shares(workers)})))
+    each = len(here.processors) // workers or 1
     return (
         f"{len(here.processors)} processors, {len(here.gpus)} GPUs, {here.memory / 1e9:.1f} GB: sweep --workers auto "
-        f"trains {workers} at a time, with {processors} processors{' and a GPU' if here.gpus else ''} each"
+        f"trains {workers} at a time, each with {each} of the processors{' and a GPU' if here.gpus else ''}"
     )
 
 
@@ -103,14 +105,13 @@ def command(as_json: bool) -> None:
     Exit status 1 where something that is installed does not work.
     """
     versions = {package: _version(package) for package in _PACKAGES}
-    checks = {
-        "Keras": _attempt(_check_keras),
-        "quantizer": _attempt(_check_quantizer),
-    }
+    tried = {"Keras": _check_keras, "quantizer": _check_quantizer}
     if versions["larq-compute-engine"]:
-        checks["deployment"] = _attempt(_check_deployment)
+        tried["deployment"] = _check_deployment
     if versions["keras-tuner"]:
-        checks["sweeps"] = _attempt(_check_workers)
+        tried["sweeps"] = _check_workers
+    with waiting("Trying what is installed"):
+        checks = {name: _attempt(check) for name, check in tried.items()}
     missing = sorted({extra for package, extra in _PACKAGES.items() if extra and versions[package] is None})
     # Where the converter cannot be had, its advice is a sentence of its own.
     together = [extra for extra in missing if advice(extra).startswith("pip")]

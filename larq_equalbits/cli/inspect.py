@@ -11,7 +11,7 @@ import click
 def command(file: Path, as_json: bool) -> None:
     """Show the layers of FILE, any .tflite that LCE made: which are binary, and why the others are not.
 
-    The file is only read, never run.
+    The file is only read, never run. The names of its layers are those in the .json that `convert` wrote beside it.
 
     \b
     Example:
@@ -20,8 +20,10 @@ def command(file: Path, as_json: bool) -> None:
     from rich.console import Console
 
     from larq_equalbits import export
+    from larq_equalbits._quiet import waiting
 
-    audit = export.audit(file)
+    with waiting(f"Reading {file.name}"):
+        audit = export.audit(file)
     if as_json:
         click.echo(audit.to_json())
     else:

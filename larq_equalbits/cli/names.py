@@ -14,6 +14,11 @@ MODELS = (
     "shufflenet",
 )  # fmt: skip
 RECIPES = ("equal-bits", "siman", "ir-net", "mpt")
+# Of kernels: ours, then Larq's.
+QUANTIZERS = (
+    "bi_half", "siman", "ir_net", "rbnn", "ste_sign", "approx_sign", "swish_sign", "magnitude_aware_sign", "ste_tern",
+    "ste_heaviside", "dorefa_quantizer",
+)  # fmt: skip
 DATASETS = ("digits", "cifar10", "cifar100", "imagenet2012")
 
 

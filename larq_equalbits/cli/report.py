@@ -1,4 +1,4 @@
-"""`larq-equalbits report`: one page about a run."""
+"""`larq-equalbits report`: one page about a run, several runs or a sweep."""
 
 import json
 from pathlib import Path
@@ -9,22 +9,29 @@ from larq_equalbits.cli.sources import trust_option
 
 
 @click.command("report")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The file to write  [default: RUN/report.html].")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The file to write.  [default: RUN/report.html; of several report-A-B.html beside the first]",
+)
 @trust_option
 @click.option("--json", "as_json", is_flag=True, help='Print {"report": PATH} instead of a sentence.')
-def command(run: Path, out: Path | None, trust: bool, as_json: bool) -> None:
-    """Write a page about the run folder RUN: its layers, its bits, its settings.
+def command(runs: tuple[Path, ...], out: Path | None, trust: bool, as_json: bool) -> None:
+    """Write a page about RUN, a run folder or that of a sweep; of several run folders a page that compares them.
 
-    The page is one file that needs no network and reads well on a phone. It shows what the folder holds of
-    settings.json, history.csv, model.keras and model.json, and says what is missing.
+    The page is one file that needs no network and reads well on a phone. It shows what the folder holds of settings,
+    history, results, model, conversion and what `device` measured, made in any order, and says what is missing.
 
     \b
-    Example:
-      larq-equalbits report runs/demo
-      larq-equalbits report runs/demo --out /tmp/demo.html
+    Examples:
+      larq-equalbits report runs/first
+      larq-equalbits report runs/ratios
+      larq-equalbits report runs/a runs/b --out a-and-b.html
     """
-    from larq_equalbits.training import page
+    from larq_equalbits import _report
+    from larq_equalbits._quiet import waiting
 
-    path = page.write(run, out, trust=trust)
+    with waiting("Writing the report"):
+        path = _report.write(runs, out, trust=trust)
     click.echo(json.dumps({"report": str(path)}) if as_json else f"Written to {path}")

@@ -36,10 +36,41 @@ def compared_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.FloatRange(0, 1),
             default=0.0,
             show_default=True,
-            help="Share of the images that may get another class than in Keras.",
+            help="Share of the decisions (classes, pixels) that may differ from Keras'.",
+        ),
+        click.option(
+            "--bound",
+            type=click.FloatRange(0),
+            help="How far outputs may be from Keras', in deviations of Keras' values.  [default: 0.1; int8: 0.5]",
+        ),
+        click.option(
+            "--decisions",
+            "rules",
+            multiple=True,
+            metavar="[OUTPUT=]RULE",
+            help="What an output decides: argmax, values (nothing), or a threshold; several with one each.  [default: "
+            "0.5 after a sigmoid, values for another single unit, else argmax]",
         ),
     )
     return functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def decisions(rules: tuple[str, ...]) -> Any:
+    """What --decisions says, as `export.verify` takes it.
+
+    Raises:
+        InputError: a rule for all outputs beside others.
+    """
+    found: dict[str, str | float] = {}
+    for text in rules:
+        name, _, rule = text.rpartition("=")
+        try:
+            found[name] = float(rule)
+        except ValueError:
+            found[name] = rule
+    if "" in found and len(found) > 1:
+        raise InputError("--decisions must be one rule, or OUTPUT=RULE for each, but both were given.")
+    return found.get("", found or None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """`larq-equalbits sweep`: which bit ratio? A grid over ratios and seeds."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -9,7 +10,8 @@ from typing import Any
 import click
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError
+from larq_equalbits._errors import InputError, invalid
+from larq_equalbits._text import visible
 from larq_equalbits.cli import train
 
 _NOT_TRAINING = (
@@ -45,6 +47,16 @@ _NOT_TRAINING = (
 @click.option("--name", help="Of the sweep: its folder is runs/NAME.  [default: sweep-MODEL-DATASET]")
 @click.option("--out", type=click.Path(path_type=Path), help="The sweep's folder, in place of runs/NAME.")
 @click.option("--overwrite", is_flag=True, help="Replace the sweep that is in the folder.")
+@click.option(
+    "--report", is_flag=True, help="Train nothing: show the sweep that is in the folder, a running one too."
+)
+@click.option(
+    "--reference",
+    type=float,
+    metavar="RATIO",
+    help="Compare the other ratios with this one, seed by seed.  [default: 0.5 where the sweep has it]",
+)
+@click.option("--retry-failed", is_flag=True, help="Run the trials that have failed again.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(
@@ -57,6 +69,9 @@ def command(
     name: str | None,
     out: Path | None,
     overwrite: bool,
+    reference: float | None,
+    report: bool,
+    retry_failed: bool,
     quiet: bool,
     as_json: bool,
     float_activations: bool,
@@ -69,7 +84,8 @@ def command(
       larq-equalbits sweep --model conv2 --dataset digits --ratios 0.1:0.9:0.1 \\
         --repeats 5 --workers 2 --epochs 5 --name ratios
       larq-equalbits convert runs/ratios/best
-    The same command again goes on after a kill: no finished trial is repeated.
+    The same command again goes on after a kill: no finished trial is repeated. With further ratios or
+    more repeats it adds to the sweep that is there.
 
     The folder gets trials.csv and trials.json (every trial with its metrics), ratios.png (mean and deviation), a
     run folder for each trial, as `larq-equalbits train` makes it, and best, the best of them.
@@ -92,12 +108,15 @@ def command(
     if float_activations:
         fields["binarize_activations"] = False
     settings = training.Settings(**fields)
+    folder = _folder(settings, name, out)
+    if report:
+        _report(folder, reference, as_json)
+        return
     role = distributed.role()
     if role != "single" and workers != "1":
         raise InputError(f"--workers must be 1 where KERASTUNER_TUNER_ID is set, but got {workers}.")
     chosen = bit_ratios.parse(ratios)
     goal = tuning.objective(objective, direction)
-    folder = _folder(settings, name, out)
     if download and role != "chief":
         tuning.HyperModel(settings.model, settings, ratios=chosen).check_data(download=True)
     sweep = tuning.BitRatioSweep(
@@ -109,9 +128,15 @@ def command(
         objective=goal,
         overwrite=overwrite,
     )
-    sweep.search(workers=int(workers) if workers.isdecimal() else workers, verbose=0 if quiet else 1)
+    if reference is not None and reference not in (sweep.hyper.ratios or ()):
+        raise invalid("--reference", reference, f"one of the ratios {sweep.hyper.ratios}")
+    sweep.search(
+        workers=int(workers) if workers.isdecimal() else workers,
+        retry_failed=retry_failed,
+        verbose=0 if quiet else 1,
+    )
     if role != "worker":
-        _print(sweep, as_json)
+        _print(folder, sweep.trials(), sweep.shown(), sweep.best_run(), reference, as_json)
 
 
 def _folder(settings: Any, name: str | None, out: Path | None) -> Path:
@@ -121,43 +146,100 @@ def _folder(settings: Any, name: str | None, out: Path | None) -> Path:
     return Path("runs") / _files.plain_name("--name", name)
 
 
-def _print(sweep: Any, as_json: bool) -> None:
-    from larq_equalbits.tuning import trials
+def _reference(found: list[Any], given: float | None) -> float | None:
+    """The ratio that the others are compared with: 0.5 where the sweep has it, if none is given."""
+    ratios = {trial.values.get("positive_ratio") for trial in found}
+    return 0.5 if given is None and 0.5 in ratios else given
 
-    found, best = sweep.trials(), sweep.best_run()
+
+def _print(
+    folder: Path, found: list[Any], shown: list[str], best: Any, given: float | None, as_json: bool
+) -> None:
+    from larq_equalbits.tuning import comparison, presentation, trials
+
+    reference = _reference(found, given)
+
     failed = [trial for trial in found if trial.status == "FAILED"]
-    shown = sweep.shown()
+    begun = {trial.name: _progress(trial) for trial in found if trial.status in ("RUNNING", "INVALID")}
     if as_json:
         result = {
-            "folder": os.fspath(sweep.out),
-            "best": os.fspath(sweep.out / "best"),
-            "best_trial": best.folder.name,
+            "folder": os.fspath(folder),
+            "best": os.fspath(folder / "best") if best else None,
+            "best_trial": best.folder.name if best else None,
             "trials": len(found),
+            "begun": begun,
             "failed": {trial.name: trial.reason for trial in failed},
+            "reference": reference,
+            "compared": {
+                metric: [dataclasses.asdict(each) for each in comparison.against(found, metric, reference)]
+                for metric in shown
+                if reference is not None
+            },
             "ratios": [
                 {
                     **each.to_dict(),
                     "mean": {key: each.mean.get(key) for key in shown},
                     "deviation": {key: each.to_dict()["deviation"].get(key) for key in shown},
                 }
-                for each in sweep.summary()
+                for each in trials.by_ratio(found)
             ],
         }
         click.echo(json.dumps(result))
         return
     from rich.console import Console
 
-    Console().print(trials.table(found, shown))
-    for trial in failed:
-        click.echo(f"{trial.folder.name} failed: {trial.reason}", err=True)
-    ratio = best.settings.quantizer_options["positive_ratio"]
-    click.echo(
-        f"{sweep.out / 'best'}: ratio {ratio:g}, seed {best.settings.seed}, accuracy on all test images "
-        f"{best.results['test_accuracy']:.4f}; every trial in {sweep.out / trials.CSV}"
+    console = Console()
+    console.print(presentation.table(found, shown))
+    differences = (
+        presentation.compared(found, shown[0], reference) if shown and reference is not None else None
     )
-    if not (sweep.out / trials.PLOT).exists():
-        click.echo("no plot: pip install 'larq-equalbits[plots]'", err=True)
+    if differences is not None:
+        console.print(differences)
+    for trial in failed:
+        click.echo(f"{trial.folder.name} failed: {visible(trial.reason)}", err=True)
+    if failed:
+        click.echo("the same command with --retry-failed runs them again", err=True)
+    for name, progress in begun.items():
+        click.echo(f"trial_{name} has begun: {progress}")
+    if best is not None:
+        ratio = best.settings.quantizer_options.get("positive_ratio")
+        chosen = "" if ratio is None else f"ratio {ratio:g}, "
+        click.echo(
+            f"{folder / 'best'}: {chosen}seed {best.settings.seed}, accuracy on all test images "
+            f"{best.results['test_accuracy']:.4f}; every trial in {folder / trials.CSV}"
+        )
+        if not (folder / trials.PLOT).exists():
+            click.echo("no plot: pip install 'larq-equalbits[plots]'", err=True)
     sys.stdout.flush()
+
+
+def _progress(trial: Any) -> str:
+    """How far a trial is that has not ended."""
+    from larq_equalbits import training
+
+    values = ", ".join(f"{name} {value}" for name, value in trial.values.items())
+    try:
+        run = training.Run.load(trial.folder)
+    except InputError:
+        return values
+    done = len(run.history.get("loss", ()))
+    last = "".join(
+        f", {name} {run.history[name][-1]:.4f}" for name in ("val_accuracy",) if name in run.history
+    )
+    return f"{values}: epoch {done} of {run.settings.plan().epochs}{last}"
+
+
+def _report(folder: Path, reference: float | None, as_json: bool) -> None:
+    from larq_equalbits import training
+    from larq_equalbits.tuning import trials
+    from larq_equalbits.tuning.folder import BEST, DESCRIPTION
+
+    if not (folder / DESCRIPTION).is_file():
+        raise InputError(f"--report needs the folder of a sweep, but there is no {folder / DESCRIPTION}.")
+    description = _files.read_json(folder / DESCRIPTION)
+    found = trials.found(folder)
+    best = training.Run.load(folder / BEST) if (folder / BEST).exists() else None
+    _print(folder, found, trials.shown(found, description), best, reference, as_json)
 
 
 # A trial is trained as `larq-equalbits train` does it, by the same options.

@@ -80,7 +80,12 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
     metavar="NAME",
     help="equal-bits, siman, ir-net or mpt.  [default: equal-bits]",
 )
-@click.option("--quantizer", metavar="ALIAS", help="Of the kernels, in place of the recipe's.")
+@click.option(
+    "--quantizer",
+    type=names.Name(names.QUANTIZERS),
+    metavar="NAME",
+    help=f"Of the kernels: {', '.join(names.QUANTIZERS[:-1])} or {names.QUANTIZERS[-1]}.  [default: the recipe's]",
+)
 @click.option(
     "--quantizer-option",
     "quantizer_options",
@@ -203,7 +208,13 @@ def command(
 
     try:
         run = training.train(
-            settings, folder, resume=resume, verbose=0 if quiet else 1, strategy=chosen, download=download
+            settings,
+            folder,
+            resume=resume,
+            callbacks=() if quiet or not chief else (_tracing(tf),),
+            verbose=0 if quiet else 1,
+            strategy=chosen,
+            download=download,
         )
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError):
         if strategy != "multiworker":
@@ -212,6 +223,15 @@ def command(
         raise
     if chief:
         _print(run, as_json)
+
+
+def _tracing(tf: Any) -> Any:
+    """A callback that shows on a terminal that the first step, which is traced and compiled, is under way."""
+    from rich.console import Console
+
+    spinner = Console(stderr=True).status("Tracing the first step")
+    stop = {name: lambda *_: spinner.stop() for name in ("on_train_batch_end", "on_train_end")}
+    return tf.keras.callbacks.LambdaCallback(on_train_begin=lambda _: spinner.start(), **stop)
 
 
 def _folder(defaults: Any, fields: dict[str, Any], name: str | None, out: Path | None) -> Path:

@@ -30,14 +30,16 @@ def command(
     dataset: str | None,
     data_dir: Path | None,
     tolerance: float,
+    bound: float | None,
+    rules: tuple[str, ...],
     runtime: str,
     as_json: bool,
 ) -> None:
     """Compare a .tflite with SOURCE, the run folder or the Keras model that it was made from.
 
-    Every image of the test split runs through both. Exit status 1 where more images than the tolerance allows get
-    another class. A model.json beside the file must belong to it, and tells whether a run's last or best model was
-    converted.
+    Every image of the test split runs through both. Exit status 1 where more decisions than the tolerance allows
+    differ, or outputs are further from Keras' than the bound. A model.json beside the file must belong to it, and
+    tells whether a run's last or best model was converted.
 
     \b
     Example:
@@ -45,8 +47,8 @@ def command(
     """
     from larq_equalbits import export
     from larq_equalbits._errors import InputError
-    from larq_equalbits.cli.quiet import quiet
-    from larq_equalbits.cli.sources import open_source
+    from larq_equalbits._quiet import waiting
+    from larq_equalbits.cli.sources import decisions, open_source
     from larq_equalbits.export import model_json
     from larq_equalbits.export.results import describe
     from larq_equalbits.training import run_folder
@@ -60,8 +62,10 @@ def command(
     images = opened.images(dataset, data_dir)
     if images is None:
         raise InputError("--dataset must name a data set to compare on, where SOURCE is no run folder.")
-    with quiet():
-        verification = export.verify(opened.model, path, images.test, runtime=runtime)
+    with waiting(f"Comparing {images.num_test} images with Keras"):
+        verification = export.verify(
+            opened.model, path, images.test, runtime=runtime, decisions=decisions(rules)
+        )
     click.echo(json.dumps(verification.to_dict()) if as_json else describe(verification))
-    if not verification.within(tolerance):
+    if not verification.within(tolerance, bound):
         sys.exit(1)

@@ -53,9 +53,9 @@ def from_datasets(
         input_shape=shape,
         num_classes=classes,
         labels=tuple(labels) if labels is not None else tuple(map(str, range(classes))),
-        mean=(0.0,) * shape[-1],
-        # Images on the scale 0 to 255 as they are: what the caller did to them is not known.
-        std=(1.0,) * shape[-1],
+        # What the caller did to the images is not known.
+        mean=None,
+        std=None,
         batch_size=batch,
         num_train=count,
         num_validation=sizes["validation"][0] if validation is not None else 0,

@@ -21,7 +21,7 @@ class Data:
         input_shape: (height, width, channels) of one image.
         num_classes: number of classes.
         labels: the name of each class.
-        mean: of each channel, subtracted from images on the scale 0 to 1.
+        mean: of each channel, subtracted from images on the scale 0 to 1; None where it is not known.
         std: of each channel, by which they are then divided.
         batch_size: images per batch; for several machines, of all together.
         num_train: images that are trained on.
@@ -37,8 +37,8 @@ class Data:
     input_shape: tuple[int, ...]
     num_classes: int
     labels: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
     batch_size: int
     num_train: int
     num_validation: int

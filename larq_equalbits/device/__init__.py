@@ -15,7 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from larq_equalbits._errors import DeviceError, DeviceLostError, InputError, invalid, is_whole, require
+from larq_equalbits._errors import (
+    DeviceError,
+    DeviceLostError,
+    InputError,
+    invalid,
+    is_number,
+    is_whole,
+    require,
+)
 from larq_equalbits.device import host, remote
 from larq_equalbits.device.adb import Adb
 from larq_equalbits.device.bench import Bench, Plan, Samples, measure_all
@@ -33,6 +41,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
+#: So many images find every gross fault where the program is started for each.
+_PROGRAM_IMAGES = 8
 _FORMS = '"local", "program", "ssh:USER@HOST[:PORT]" or "adb[:SERIAL]"'
 
 
@@ -108,15 +118,18 @@ def _references(
     return found
 
 
-def _judge(result: Result, references: Mapping[str, list[np.ndarray]], labels: np.ndarray | None) -> None:
+def _judge(
+    model: Model, result: Result, references: Mapping[str, list[np.ndarray]], labels: np.ndarray | None
+) -> None:
     if not result.outputs:
         return
     for name, expected in references.items():
-        result.agreements.append(Agreement.between(name, expected, result.outputs))
+        result.agreements.append(Agreement.between(name, model.judge(), expected, result.outputs))
     if labels is not None:
-        first = result.outputs[0].reshape(len(result.outputs[0]), -1)
-        result.accuracy_images = len(first)
-        result.accuracy = float(np.mean(np.argmax(first, axis=1) == labels[: len(first)]))
+        judge = model.judge()
+        judge.add(result.outputs, result.outputs, labels[: len(result.outputs[0])])
+        result.accuracy_images = len(result.outputs[0])
+        result.accuracy = judge.verdicts()[0].tflite_accuracy
 
 
 def run(
@@ -157,8 +170,7 @@ def run(
         repeats: inferences in a round, at least 1.
         warmup: inferences before each round, at least 0.
         rounds: at least 1.
-        images: how many images' outputs to bring back, at least 1. Default: all where only our runtime answers, 8 where
-            `lce_benchmark_model` or LCE's interpreter does.
+        images: how many images' outputs to bring back, at least 1. Default: all, but 8 from `lce_benchmark_model`.
         runtime: what answers on "local": "lce" for LCE's interpreter, "litert" for larq-equalbits-runtime.
         runtime_wheel: the runtime's wheel for the device, or a folder with wheels. Default: the one that
             `scripts/build_runtime.sh` made in this clone, or else the published one.
@@ -167,7 +179,8 @@ def run(
         prefix: words before the program there, such as an emulator or "taskset f0".
         flags: more options for the program, such as "--use_indirect_bgemm=true" or "--use_xnnpack=false".
         keras_model: the model that was converted, or a mapping from the models' names.
-        labels: the images' labels, for the accuracy.
+        labels: the images' labels, for the accuracy: class numbers or one-hot, of masks for each pixel; 0 and 1 where a
+            sigmoid answers.
         device_folder: where on the device a folder for the run is made, an absolute path. Default: /tmp, and
             /data/local/tmp on Android. The run's folder is removed at the end. The runtime's environment stays for the
             next run, in the same folder or by default in ~/.cache/larq-equalbits. Nothing else is written.
@@ -199,24 +212,24 @@ def run(
             require("deploy", "larq_compute_engine")
     shells = [_shell(each, device_folder, ssh_config) for each in targets]
     commands = [_command(program, prefix, shell) for shell in shells]
-    answered = [
-        not command and (shell is not None or runtime == "litert")
-        for shell, command in zip(shells, commands, strict=True)
-    ]
     if flags and not any(commands):
         raise invalid("flags", list(flags), "left out where no lce_benchmark_model runs")
     counts = _counts("threads", threads)
     for name, value, least in (("repeats", repeats, 1), ("rounds", rounds, 1), ("warmup", warmup, 0)):
         if not (is_whole(value, least) and value <= 10**6):
             raise invalid(name, value, f"a whole number from {least} to a million")
+    if not (is_number(timeout) and 0 < timeout <= 10**6):
+        raise invalid("timeout", timeout, "a number of seconds above 0, at most a million")
     loaded = load(models)
     everything = [model.samples(inputs) for model in loaded]
-    if images is None:
-        images = len(everything[0]) if all(answered) else 8
-    (images,) = _counts("images", (images,))
-    samples = [several[:images] for several in everything]
+    counted = [_PROGRAM_IMAGES if command and images is None else images for command in commands]
+    if images is not None:
+        _counts("images", (images,))
+    # What a target answers for is a part of what the references do.
+    longest = None if None in counted else max(filter(None, counted))
+    samples = [several[:longest] for several in everything]
     known_labels = None if labels is None else np.asarray(labels)
-    if known_labels is not None and known_labels.shape != (len(everything[0]),):
+    if known_labels is not None and known_labels.shape[:1] != (len(everything[0]),):
         raise invalid(
             "labels", f"shape {known_labels.shape}", f"one label for each of {len(everything[0])} images"
         )
@@ -225,20 +238,22 @@ def run(
     plan = Plan(counts, repeats, warmup, rounds, timeout, profile, progress or (lambda line: None))
     references = _references(keras_model, loaded, samples)
     report, unusable = Report(), []
-    for each, shell, command in zip(targets, shells, commands, strict=True):
+    by_name = {model.name: model for model in loaded}
+    for each, shell, command, count in zip(targets, shells, commands, counted, strict=True):
+        asked = [several[:count] for several in samples]
         if shell is None:
-            for model, several in zip(loaded, samples, strict=True):
+            for model, several in zip(loaded, asked, strict=True):
                 for number in counts:
                     plan.progress(f"local: {model.name}, {number} threads")
                     result = host.measure(model, several, number, repeats, warmup, rounds, runtime)
                     report.results.append(result)
-                    _judge(result, references[model.name], known_labels)
+                    _judge(model, result, references[model.name], known_labels)
             continue
         try:
             with _bench(shell, command, plan, flags, prefix, runtime_wheel) as bench:
-                report.devices[each], notes = bench.prepare(loaded, samples)
-                for result in measure_all(bench, loaded, samples, report.results, notes):
-                    _judge(result, references[result.model], known_labels)
+                report.devices[each], notes = bench.prepare(loaded, asked)
+                for result in measure_all(bench, loaded, asked, report.results, notes):
+                    _judge(by_name[result.model], result, references[result.model], known_labels)
         except DeviceError as error:
             unusable.append(error)
             missing = [

@@ -13,6 +13,7 @@ from larq_equalbits._errors import InputError
 from larq_equalbits.device.models import Model
 from larq_equalbits.device.results import Latency, Result
 from larq_equalbits.export.interpreter import opened
+from larq_equalbits.export.reference import exact_signs
 
 _CALLED = {"lce": "LCE's interpreter", "litert": "larq-equalbits-runtime"}
 
@@ -123,7 +124,8 @@ def keras_outputs(
         raise InputError(
             f"keras_model must have the {len(arrays)} inputs of {model.name}, but has {len(names)}."
         )
-    answer = keras_model(arrays[0] if len(arrays) == 1 else arrays, training=False)
+    with exact_signs(keras_model):
+        answer = keras_model(arrays[0] if len(arrays) == 1 else arrays, training=False)
     answers = list(answer.values()) if isinstance(answer, dict) else answer
     answers = list(answers) if isinstance(answers, (list, tuple)) else [answers]
     if len(answers) != len(model.outputs):

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from larq_equalbits._errors import InputError, invalid
+from larq_equalbits.export import judging
 from larq_equalbits.export.flatbuffer import Tensor, read_model
-from larq_equalbits.export.labels import class_numbers
 
 Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
 Source = str | os.PathLike[str] | bytes
@@ -22,12 +22,17 @@ def value_bytes(tensor: Tensor) -> int:
 
 @dataclass(frozen=True)
 class Model:
-    """A .tflite model with a name."""
+    """A .tflite model with a name, and the rules by which its outputs decide; see `export.judging`."""
 
     name: str
     data: bytes
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    rules: Mapping[str, judging.Rule] = field(default_factory=dict)
+
+    def judge(self) -> judging.Judge:
+        """A judge of two lists of its outputs."""
+        return judging.Judge([tensor.key for tensor in self.outputs], self.rules)
 
     def samples(self, inputs: Arrays) -> list[list[np.ndarray]]:
         """`inputs` as one list per image, which holds an array for every input of the model, batch 1.
@@ -76,14 +81,14 @@ class Model:
 
 
 def check_labels(labels: np.ndarray, models: Sequence[Model]) -> None:
-    """Checks that `labels` are numbers of classes that every model with one output for each class answers.
+    """Checks that `labels` (n, ...) are of classes, or of sides of a threshold, that the first output answers.
 
     Raises:
-        InputError: no whole numbers, or one that is no class.
+        InputError: no numbers, of another shape, or one that is no class.
     """
     for model in models:
-        shape = model.outputs[0].shape if model.outputs else ()
-        class_numbers(labels, shape[-1] if shape else 0, model.name)
+        for tensor in model.outputs[:1]:
+            judging.truth(labels, (len(labels), *tensor.shape[1:]), model.rules[tensor.key])
 
 
 def parse(name: str, data: bytes) -> Model:
@@ -98,7 +103,7 @@ def parse(name: str, data: bytes) -> Model:
             raise InputError(
                 f"model {name} has {tensor.key!r} of the type {tensor.dtype}, which is not a number."
             )
-    return Model(name, data, tuple(content.inputs), tuple(content.outputs))
+    return Model(name, data, tuple(content.inputs), tuple(content.outputs), judging.rules(content))
 
 
 def _entry(source: Source, position: int) -> tuple[str, bytes]:

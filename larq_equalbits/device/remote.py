@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from larq_equalbits._errors import DeviceError, DeviceLostError
+from larq_equalbits._errors import DeviceError, DeviceLostError, InputError
 from larq_equalbits.device import benchmark_model, checks, host
 from larq_equalbits.device.bench import Bench, Plan, Samples
 from larq_equalbits.device.benchmark_model import complaint
@@ -156,7 +156,18 @@ def _split(model: Model, stored: bytes) -> list[np.ndarray]:
 
 
 def split_command(program: str | Path | Sequence[str]) -> list[str]:
-    """A command line as words, the program last; a path to a file is one word even with spaces in it."""
+    """A command line as words, the program last; a path to a file is one word even with spaces in it.
+
+    Raises:
+        InputError: a quotation that does not end.
+    """
     if isinstance(program, Path) or (isinstance(program, str) and Path(program).is_file()):
         return [str(program)]
-    return shlex.split(program) if isinstance(program, str) else [str(word) for word in program]
+    if not isinstance(program, str):
+        return [str(word) for word in program]
+    try:
+        return shlex.split(program)
+    except ValueError as error:
+        raise InputError(
+            f"a program and its prefix must be words as a shell takes them, but in {program!r} there is: {error}."
+        ) from error

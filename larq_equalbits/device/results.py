@@ -12,6 +12,8 @@ import numpy as np
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError
+from larq_equalbits._text import Shown
+from larq_equalbits.export.judging import Judge
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class Agreement:
     Attributes:
         reference: "keras" or "host" (LCE's interpreter in this process).
         images: how many were compared.
-        argmax: the fraction of images with the same largest output.
+        argmax: the fraction of equal decisions (the largest value along the last axis, the side of a threshold), of the
+            output where it is smallest.
         max_difference: the largest absolute difference of an output.
         identical: whether every output is the same bit by bit.
     """
@@ -101,18 +104,21 @@ class Agreement:
     identical: bool
 
     @classmethod
-    def between(cls, reference: str, expected: list[np.ndarray], outputs: list[np.ndarray]) -> "Agreement":
-        """Compares two lists of arrays whose first axis counts the images."""
+    def between(
+        cls, reference: str, judge: Judge, expected: list[np.ndarray], outputs: list[np.ndarray]
+    ) -> "Agreement":
+        """Compares two lists of arrays whose first axis counts the images, by a new `judge`."""
         images = min(len(array) for array in outputs)
-        same = np.ones(images, bool)
-        for left, right in zip(expected, outputs, strict=True):
-            flat = (np.reshape(array[:images], (images, -1)) for array in (left, right))
-            first, second = flat
-            same &= np.argmax(first, axis=1) == np.argmax(second, axis=1)
         pairs = [(left[:images], right[:images]) for left, right in zip(expected, outputs, strict=True)]
-        largest = [float(np.max(np.abs(left.astype(np.float64) - right))) for left, right in pairs]
-        identical = all(np.array_equal(left, right) for left, right in pairs)
-        return cls(reference, images, float(np.mean(same)), max(largest), identical)
+        judge.add(*zip(*pairs, strict=True))
+        verdicts = judge.verdicts()
+        return cls(
+            reference,
+            images,
+            min(output.agreement for output in verdicts),
+            max(output.max_abs_diff for output in verdicts),
+            all(np.array_equal(left, right) for left, right in pairs),
+        )
 
 
 @dataclass
@@ -131,7 +137,7 @@ class Result:
         operators: the profile, empty where there is none.
         outputs: an array for every output, first axis images.
         agreements: the comparisons with Keras and with the host.
-        accuracy: the fraction of images whose label is the largest output.
+        accuracy: the fraction of labels that the first output's decisions meet.
         accuracy_images: how many images `accuracy` is of.
         notes: what a reader of the figures should know.
         failure: what went wrong, or "".
@@ -177,7 +183,7 @@ def _result(entry: dict[str, Any]) -> Result:
 
 
 @dataclass
-class Report:
+class Report(Shown):
     """All results of a run, with what was found out about the devices.
 
     Attributes:
@@ -191,6 +197,12 @@ class Report:
     def __add__(self, other: "Report") -> "Report":
         """Both reports' results side by side."""
         return Report(self.results + other.results, {**self.devices, **other.devices})
+
+    def __rich__(self) -> Any:
+        """The results side by side."""
+        from larq_equalbits.device import table
+
+        return table.results(self)
 
     @property
     def failures(self) -> list[str]:

@@ -5,6 +5,9 @@ from typing import Any
 from larq_equalbits._text import cells, visible
 from larq_equalbits.device.results import Agreement, Report, Result
 
+#: A share of fewer images says more than they tell.
+_FEW = 100
+
 
 def _agreement(agreement: Agreement | None) -> str:
     if agreement is None:
@@ -14,6 +17,15 @@ def _agreement(agreement: Agreement | None) -> str:
 
 def _number(value: float | None, pattern: str) -> str:
     return "-" if value is None else format(value, pattern)
+
+
+def _accuracy(result: Result) -> str:
+    if result.accuracy is None:
+        return "-"
+    right = result.accuracy * result.accuracy_images
+    if result.accuracy_images < _FEW and abs(right - round(right)) < 1e-6:
+        return f"{round(right)} of {result.accuracy_images}"
+    return f"{result.accuracy:.1%} of {result.accuracy_images:,}"
 
 
 def _cells(result: Result) -> list[str]:
@@ -28,7 +40,7 @@ def _cells(result: Result) -> list[str]:
         _number(result.memory_kib, ",.0f"),
         _agreement(result.agreement("keras")),
         _agreement(result.agreement("host")),
-        _number(result.accuracy, ".1%"),
+        _accuracy(result),
     ]
 
 
@@ -36,7 +48,7 @@ def results(report: Report) -> Any:
     """The results side by side as a rich table.
 
     Under "Keras" and "host" stand "same" where every output is identical, and otherwise the share of images
-    with the same largest output and the largest difference.
+    with the same decision and the largest difference. Under "acc." stands of how many images it is.
     """
     from rich import box
     from rich.table import Table

@@ -10,28 +10,21 @@ from typing import Any
 import numpy as np
 from flatbuffers import flexbuffers
 
-from larq_equalbits.export import constants, kernels, lce
+from larq_equalbits._text import Shown
+from larq_equalbits.export import accounting, constants, kernels, lce, model_json
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.interpreter import Source, read_bytes
 from larq_equalbits.export.lce import BINARY_OPERATOR
-from larq_equalbits.export.results import LayerReport, render, table
+from larq_equalbits.export.results import LayerReport, table
 
-_WEIGHTED = {
-    BINARY_OPERATOR,
-    "CONV_2D",
-    "CONV_3D",
-    "DEPTHWISE_CONV_2D",
-    "FULLY_CONNECTED",
-    "TRANSPOSE_CONV",
-    "CONV_3D_TRANSPOSE",
-    "BATCH_MATMUL",
-}
 _FLOAT_REASONS = {
     "DEPTHWISE_CONV_2D": "depthwise (or grouped): LCE has no binary operator for it",
     "CONV_3D": "3-D: LCE has no binary operator for it",
     "TRANSPOSE_CONV": "transposed: LCE has no binary operator for it",
     "CONV_3D_TRANSPOSE": "3-D transposed: LCE has no binary operator for it",
     "BATCH_MATMUL": "a matrix product of two computed tensors",
+    "GATHER": "a table to look up in",
+    "EMBEDDING_LOOKUP": "a table to look up in",
 }
 
 FLOAT_INPUT = "float input: no input quantizer right before it"
@@ -40,12 +33,13 @@ _LAYOUT = {"PAD", "PADV2", "RESHAPE", "TRANSPOSE", "SPACE_TO_BATCH_ND", "EXPAND_
 
 
 @dataclasses.dataclass(frozen=True)
-class Audit:
+class Audit(Shown):
     """What a file holds.
 
     Attributes:
         bytes: the file's size.
-        layers: a row for each operator with weights.
+        structure: what of it is no constant: tables, names and metadata. With the bytes of all rows it is the whole.
+        layers: a row for each operator with weights, those inside loops and conditions after the others.
         operators: how often each operator stands in the file.
         inputs: name, shape and type of each input, and of integers scale and zero point.
         outputs: the same of each output.
@@ -54,6 +48,7 @@ class Audit:
     """
 
     bytes: int
+    structure: int
     layers: list[LayerReport]
     operators: dict[str, int]
     inputs: list[dict[str, Any]]
@@ -74,12 +69,8 @@ class Audit:
         from rich.text import Text
 
         counted = ", ".join(f"{count} {name}" for name, count in self.operators.items())
-        size = f"{self.bytes:,} bytes; {len(self.tensors)} tensors"
+        size = f"{self.bytes:,} bytes, {self.structure:,} of them structure; {len(self.tensors)} tensors"
         return Group(table(self.layers), Text(f"{size}; operators: {counted}"))
-
-    def __str__(self) -> str:
-        """The same as plain text."""
-        return render(self)
 
 
 def _before(operator: Operator, producers: Mapping[int, Operator]) -> list[str]:
@@ -102,6 +93,8 @@ def _filters_last(operator: Operator, kernel: constants.Stored) -> np.ndarray | 
 
 
 def _reason(model: Model, operator: Operator) -> str:
+    if not accounting.has_weights(model, operator):
+        return "no weights: constants alone"
     if operator.name in _FLOAT_REASONS:
         return _FLOAT_REASONS[operator.name]
     if len(operator.inputs) < 2:
@@ -131,12 +124,6 @@ def _reason(model: Model, operator: Operator) -> str:
     return "the converter left it float"
 
 
-def constant_bytes(model: Model, operator: Operator) -> int:
-    """The size in bytes of what is stored for the operator."""
-    stored = {index for found in constants.of(model, operator).values() for index in found.tensors}
-    return sum(model.tensors[index].bytes for index in stored)
-
-
 def weights(model: Model, operator: Operator) -> str:
     """How the weights of `operator` are stored: "1 bit", "2 bits", or the type of its largest constant."""
     if operator.name == BINARY_OPERATOR and not lce.doubt(model, operator):
@@ -159,11 +146,6 @@ def _largest(model: Model, operator: Operator) -> tuple[int, constants.Stored] |
     return None if place is None else (sizes[place], taken[place])
 
 
-def has_weights(operator: Operator) -> bool:
-    """Whether `operator` multiplies by weights."""
-    return operator.name in _WEIGHTED
-
-
 def scopes(model: Model, tensor: int) -> list[int]:
     """The numbers of the name scopes made by the export that stand in the name of the tensor at the index `tensor`.
 
@@ -184,8 +166,8 @@ def filters(model: Model, operator: Operator) -> np.ndarray:
     return bits[..., :channels].reshape(out, -1).astype(bool)
 
 
-def row(model: Model, operator: Operator) -> LayerReport:
-    """What one operator is, seen from the file alone."""
+def row(model: Model, operator: Operator, size: int) -> LayerReport:
+    """What one operator is, to which `size` bytes of constants belong, seen from the file alone."""
     doubt = lce.doubt(model, operator)
     binary = operator.name == BINARY_OPERATOR and not doubt
     name = model.tensors[operator.outputs[0]].name if operator.outputs else ""
@@ -193,7 +175,7 @@ def row(model: Model, operator: Operator) -> LayerReport:
         name=re.sub(r"^q\d+_", "", name.split(";")[0]),
         operator=operator.name,
         binary=binary,
-        bytes=constant_bytes(model, operator),
+        bytes=size,
         weights=weights(model, operator),
         reason=doubt or ("" if binary else _reason(model, operator)),
     )
@@ -205,19 +187,27 @@ def audit(tflite: Source) -> Audit:
     Nothing of the file is run, so that a damaged one does no harm.
 
     Args:
-        tflite: path or bytes of the file, of whatever LCE model.
+        tflite: path or bytes of the file, of whatever LCE model. Beside a path, the `model.json` that was written with
+            the file tells the names of its layers; without one they are those of tensors, or numbers.
 
     Raises:
         InputError: a file that is no .tflite, or a damaged one.
     """
     content = read_bytes(tflite)
-    model = read_model(content)
+    model = read_model(content).whole
     operators: dict[str, int] = {}
     for operator in model.operators:
         operators[operator.name] = operators.get(operator.name, 0) + 1
-    layers = [row(model, operator) for operator in model.operators if has_weights(operator)]
+    shares = accounting.shares(model)
+    names = [] if isinstance(tflite, bytes) else model_json.owners(tflite, content)
+    layers = []
+    for place, (position, size) in enumerate(shares.items()):
+        found = row(model, model.operators[position], size)
+        known = names[place] if len(names) == len(shares) else found.name
+        layers.append(dataclasses.replace(found, name=known or f"{found.operator} {position}"))
     return Audit(
         len(content),
+        accounting.structure(model, len(content)),
         layers,
         operators,
         [tensor.describe() for tensor in model.inputs],

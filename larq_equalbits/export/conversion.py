@@ -1,25 +1,37 @@
 """From a Keras model to a .tflite file of which every layer is accounted for."""
 
-import dataclasses
-import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import larq
 import numpy as np
 import tensorflow as tf
 
 from larq_equalbits import _files
 from larq_equalbits._errors import ConversionError, InputError, invalid
-from larq_equalbits.export import auditing, checks, integers, kernels, lce, model_json, packing
+from larq_equalbits.export import (
+    accounting,
+    auditing,
+    checks,
+    gate,
+    integers,
+    kernels,
+    lce,
+    model_json,
+    packing,
+    writing,
+)
+from larq_equalbits.export import classifier as last
 from larq_equalbits.export.flatbuffer import Model, Operator, read_model
 from larq_equalbits.export.functions import Served, to_bytes
 from larq_equalbits.export.graph import as_written, has_binary_input
 from larq_equalbits.export.lowering import BINARY_KINDS, Leaf, lower
 from larq_equalbits.export.results import ConversionReport, LayerReport
 from larq_equalbits.export.rewrites import select
-from larq_equalbits.export.verification import Inputs, named_batches, verify
+from larq_equalbits.export.verification import named_batches
 
 TYPES = ("float32", "int8")
 
@@ -29,11 +41,17 @@ def _why_float(leaf: Leaf, from_file: str) -> str:
     kind = next((kind for kind in BINARY_KINDS if isinstance(layer, kind)), None)
     if not leaf.kernels:
         return "no kernel quantizer: a float layer"
-    if layer.input_quantizer is None:
+    if layer.input_quantizer is None and not leaf.takes_signs:
         return "no input quantizer: its input is float (1/32)"
-    quantizer = getattr(layer.input_quantizer, "name", type(layer.input_quantizer).__name__)
-    if not has_binary_input(layer):
+    quantizer = (
+        "the layers before"
+        if leaf.takes_signs
+        else getattr(layer.input_quantizer, "name", type(layer.input_quantizer).__name__)
+    )
+    if not leaf.has_binary_input:
         return f"input not binary: {quantizer} gives {layer.input_quantizer.precision} bits"
+    if isinstance(layer, larq.layers.QuantLocallyConnected1D | larq.layers.QuantLocallyConnected2D):
+        return "locally connected: LCE has no binary operator for filters of their own at each position"
     if from_file == auditing.FLOAT_INPUT and layer.data_format == "channels_last":
         return f"input not binary to LCE, which does not see a sign in {quantizer}"
     if getattr(layer, "data_format", "channels_last") == "channels_first":
@@ -117,9 +135,10 @@ def _owners(model: Model, leaves: list[Leaf]) -> tuple[dict[int, Leaf], dict[str
     owners, merged = _binary_owners(model, leaves)
     nameless: list[tuple[int, list[Leaf]]] = []
     for position, operator in enumerate(model.operators):
-        if operator.name != lce.BINARY_OPERATOR and auditing.has_weights(operator):
+        if operator.name != lce.BINARY_OPERATOR and accounting.has_weights(model, operator):
             numbers = auditing.scopes(model, operator.outputs[0])
             scoped = [leaves[number] for number in numbers if number < len(leaves)]
+            scoped = scoped or _recurrent(leaves, model.tensors[operator.outputs[0]].name)
             # A fused operator carries the scopes of all its layers, as far as the converter leaves their names: the one
             # with a kernel is meant.
             with_kernel = sorted(filter(_kernel_size, scoped), key=lambda leaf: not leaf.kernels)
@@ -136,6 +155,12 @@ def _owners(model: Model, leaves: list[Leaf]) -> tuple[dict[int, Leaf], dict[str
     return owners, merged
 
 
+def _recurrent(leaves: list[Leaf], name: str) -> list[Leaf]:
+    """The cells whose layers stand in the name of a tensor: Keras' loops compute for the cell without calling it."""
+    parts = set(re.split("[/;]", name))
+    return [leaf for leaf in leaves if leaf.name.split("/")[-2:-1] and leaf.name.split("/")[-2] in parts]
+
+
 def _kernel_size(leaf: Leaf) -> int:
     """The number of weights in the largest kernel of the leaf, 0 without one."""
     own = [kernel.size for kernel in leaf.kernels.values()]
@@ -146,20 +171,26 @@ def _kernel_size(leaf: Leaf) -> int:
     return max(own, default=0)
 
 
-def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerReport]:
+def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> tuple[list[LayerReport], list[str]]:
+    """A row for each layer, and the name of the layer of each operator with weights."""
     owners, merged = _owners(model, leaves)
     owned: dict[str, list[Operator]] = {}
+    sizes: dict[str, int] = {}
     rows: list[LayerReport] = []
-    for position, operator in enumerate(model.operators):
-        if not auditing.has_weights(operator):
-            continue
+    names: list[str] = []
+    for position, size in accounting.shares(model).items():
+        operator = model.operators[position]
         if position in owners:
-            owned.setdefault(owners[position].name, []).append(operator)
+            name = owners[position].name
+            owned.setdefault(name, []).append(operator)
+            sizes[name] = sizes.get(name, 0) + size
         else:
-            rows.append(auditing.row(model, operator))
+            rows.append(auditing.row(model, operator, size))
+            name = rows[-1].name
+        names.append(name)
     for leaf in leaves:
         if leaf.name in owned:
-            rows.append(_row(model, leaf, owned[leaf.name], float_layers))
+            rows.append(_row(model, leaf, owned[leaf.name], sizes[leaf.name], float_layers))
         elif leaf.name in merged:
             rewrite = [*leaf.rewrite, f"computed by {merged[leaf.name].name}, which is the same"]
             rows.append(
@@ -179,7 +210,7 @@ def _rows(model: Model, leaves: list[Leaf], float_layers: str) -> list[LayerRepo
             rows.append(
                 LayerReport(leaf.name, "", False, 0, "", reason, ", ".join(leaf.rewrite), leaf.expected)
             )
-    return rows
+    return rows, names
 
 
 def _weights(model: Model, leaf: Leaf, operators: list[Operator]) -> str:
@@ -195,17 +226,17 @@ def _takes_floats(model: Model, operator: Operator) -> bool:
     return len(operator.inputs) > 1 and model.tensors[operator.inputs[1]].dtype == "float32"
 
 
-def _row(model: Model, leaf: Leaf, operators: list[Operator], float_layers: str) -> LayerReport:
+def _row(model: Model, leaf: Leaf, operators: list[Operator], size: int, float_layers: str) -> LayerReport:
     binary = all(operator.name == lce.BINARY_OPERATOR for operator in operators)
     weights = _weights(model, leaf, operators)
-    reason = "" if binary else _why_float(leaf, auditing.row(model, operators[0]).reason)
+    reason = "" if binary else _why_float(leaf, auditing.row(model, operators[0], size).reason)
     if float_layers == "int8" and not binary and _takes_floats(model, operators[0]):
         reason += f"; not int8: {integers.why_not(leaf) or 'the converter left it float'}"
     return LayerReport(
         name=leaf.name,
         operator=" + ".join(operator.name for operator in operators),
         binary=binary,
-        bytes=sum(auditing.constant_bytes(model, operator) for operator in operators),
+        bytes=size,
         weights=weights,
         reason=reason,
         rewrite=", ".join(leaf.rewrite),
@@ -226,6 +257,15 @@ def _calibration(
             raise invalid(argument, value, f"one of {', '.join(TYPES)}")
         if value == "int8" and float_layers != "int8":
             raise invalid(argument, value, 'float32 unless float_layers is "int8"')
+    ends = {
+        "input_type": tf.nest.flatten(model.save_spec()[0]),
+        "output_type": getattr(model, "outputs", None),
+    }
+    for argument, tensors in ends.items():
+        for tensor in tensors or ():
+            if types[argument] == "int8" and tensor.dtype != tf.float32:
+                wanted = f"float32 for model {model.name!r}, which has {tensor.dtype.name} there already"
+                raise invalid(argument, "int8", wanted)
     if float_layers == "float32":
         return None
     if data is None:
@@ -235,19 +275,33 @@ def _calibration(
     return named_batches(model, data)
 
 
+def _kept(
+    batches: Iterator[dict[str, np.ndarray]], first: list[dict[str, np.ndarray]]
+) -> Iterator[dict[str, np.ndarray]]:
+    """The batches; the inputs of the first one, a few dozen at most, are added to `first`."""
+    for batch in batches:
+        if not first:
+            first.append({name: values[:32] for name, values in batch.items()})
+        yield batch
+
+
 def convert(
     model: tf.keras.Model,
     path: str | os.PathLike[str] | None = None,
     strict: bool = True,
     *,
-    verify_on: Inputs | Iterable[Any] | None = None,
+    verify_on: Any = None,
     tolerance: float = 0.0,
+    bound: float | None = None,
+    decisions: Any = None,
     rewrites: Sequence[str] | None = None,
     float_layers: str = "float32",
-    calibrate_on: Inputs | Iterable[Any] | None = None,
+    calibrate_on: Any = None,
     input_type: str = "float32",
     output_type: str = "float32",
     binary_weights: str = "int8",
+    classifier: str = "float32",
+    keep_names: bool = False,
 ) -> ConversionReport:
     """Converts `model` through Larq Compute Engine, reads the file back, and verifies it.
 
@@ -260,9 +314,12 @@ def convert(
         path: where to write the file, and `model.json` beside it with the suffix .json, each whole or not at all; None
             writes none. No other kind of file is replaced.
         strict: raise where a layer with binary kernel and input became float.
-        verify_on: inputs to compare Keras and the file on: an array, a mapping from input names to arrays, or a
-            tf.data data set of batches of (inputs, labels).
-        tolerance: the share of inputs, 0 to 1, that may get another largest output than in Keras.
+        verify_on: inputs to compare Keras and the file on, as `fit` and `evaluate` take them, with labels or without;
+            see `verify`. None takes a few dozen random inputs, in seconds; False leaves the comparison out.
+        tolerance: the share of decisions, 0 to 1, that may differ from Keras', of each output.
+        bound: how far each output may be from Keras': the rms of the differences, in deviations of Keras' values over
+            the inputs (0 for the same network, 1 and more for another one). Default: 0.1, and 0.5 for "int8" layers.
+        decisions: what outputs decide, see `verify`.
         rewrites: names among `rewrites.REWRITES` to apply; all by default.
         float_layers: "int8" computes the layers that are not binary in 8-bit integers, see `integers`. The largest
             outputs then differ from Keras' on some inputs, so that `tolerance` has to allow for it.
@@ -276,18 +333,23 @@ def convert(
             byte a weight, with the same answers at the same speed on every runtime; "bits", one bit a weight (two
             where it is pruned), for LCE's runtime, which unpacks them at every inference, and larq-equalbits-runtime,
             which does so once; "float32". The report's `runtimes` says what runs the file.
+        classifier: "float16" stores the kernel before each output, where it is float, in half its bytes; the outputs
+            move by its rounding.
+        keep_names: keep the names of inner tensors in the file, for profilers; without them it is smaller, and
+            `model.json` tells the layers.
 
     Returns:
         The file's bytes, a row for each layer, and the verification.
 
     Raises:
         InputError: a model that cannot be converted, or a wrong argument; the message says why, and what to do.
-        ConversionError: strict, and a layer is float that should be binary; or more outputs differ than `tolerance`
-            allows. Nothing is written then.
+        ConversionError: strict, and a layer is float that should be binary; or outputs differ by more than `tolerance`
+            or `bound` allows. Nothing is written then.
         ImportError: without larq-compute-engine.
     """
-    _check_tolerance(tolerance)
+    gate.check(tolerance, bound)
     packing.check(binary_weights, float_layers)
+    last.check(classifier)
     if path is not None:
         model_json.check_target(path)
     chosen = select(rewrites)
@@ -295,17 +357,21 @@ def convert(
     batches = _calibration(
         model, calibrate_on, float_layers, {"input_type": input_type, "output_type": output_type}
     )
+    calibration: list[dict[str, np.ndarray]] = []
     with lower(model, chosen) as lowering:
-        ranges = None if batches is None else integers.insert(model, lowering, batches)
+        ranges = None if batches is None else integers.insert(model, lowering, _kept(batches, calibration))
         served = Served(
             model,
             ranges.inputs if ranges and input_type == "int8" else None,
             ranges.outputs if ranges and output_type == "int8" else None,
         )
         content = to_bytes(served, tf.as_dtype(input_type), tf.as_dtype(output_type))
-    content = packing.pack(content, binary_weights)
+    content = last.pack(packing.pack(content, binary_weights), classifier)
     leaves = list(lowering.leaves.values())
-    report = ConversionReport(content, _rows(read_model(content), leaves, float_layers), None, float_layers)
+    rows, owners = _rows(read_model(content).whole, leaves, float_layers)
+    if not keep_names:
+        content = writing.slim(content)
+    report = ConversionReport(content, rows, None, float_layers, owners)
     _check_inputs(report, leaves)
     failed = [layer for layer in report.layers if layer.expected and not layer.binary]
     if strict and failed:
@@ -315,8 +381,11 @@ def convert(
         raise ConversionError(
             f"these layers should be binary and are not: {reasons}. strict=False converts anyway."
         )
-    if verify_on is not None:
-        report = verified(model, report, verify_on, tolerance)
+    allowed = {"tolerance": tolerance, "bound": bound, "decisions": decisions}
+    if verify_on is None:
+        report = gate.sampled(model, report, inputs=calibration[:1] or None, **allowed)
+    elif verify_on is not False:
+        report = gate.verified(model, report, verify_on, **allowed)
     if path is not None:
         save(report, path)
     return report
@@ -333,36 +402,6 @@ def _check_inputs(report: ConversionReport, leaves: list[Leaf]) -> None:
                 f"{type(quantizer).__name__}, gives {quantizer.precision} bits: the file would be another network. "
                 "Use ste_sign; or Larq's ste_tern with the rewrite not_binary and without ternary_weight_networks."
             )
-
-
-def _check_tolerance(tolerance: float) -> None:
-    if not 0 <= tolerance <= 1:
-        raise invalid(
-            "tolerance", tolerance, "between 0 and 1: the share of inputs that may get another class"
-        )
-
-
-def verified(
-    model: tf.keras.Model, report: ConversionReport, inputs: Inputs | Iterable[Any], tolerance: float = 0.0
-) -> ConversionReport:
-    """`report` with the verification of its file on `inputs`; see `convert` for both arguments.
-
-    Raises:
-        InputError: a tolerance that is not between 0 and 1.
-        ConversionError: more inputs than the tolerance allows get another class than in Keras, or outputs are not
-            finite.
-    """
-    _check_tolerance(tolerance)
-    verification = verify(model, report.tflite, inputs)
-    if not verification.within(tolerance):
-        where = f"; {verification.first_difference}" if verification.first_difference else ""
-        enough = math.ceil(1e4 * verification.differing / verification.images) / 1e4
-        raise ConversionError(
-            f"the file gives another class than Keras on {verification.differing} of {verification.images} inputs "
-            f"(largest difference {verification.max_abs_diff:.3g}); tolerance allows {tolerance:.2%}{where}. To accept "
-            f"that, pass tolerance={enough:g} (--tolerance {enough:g})."
-        )
-    return dataclasses.replace(report, verification=verification)
 
 
 def save(

@@ -108,10 +108,19 @@ class Model:
         """The operator that computes each tensor, by the tensor's index."""
         return {index: one for one in self.operators for index in one.outputs}
 
-    @property
-    def graphs(self) -> list["Model"]:
-        """This graph and the inner ones."""
-        return [self, *self.inner]
+    @functools.cached_property
+    def whole(self) -> "Model":
+        """This graph and the inner ones as one: their tensors and operators one after the other."""
+        tensors: list[Tensor] = []
+        operators: list[Operator] = []
+        for graph in (self, *self.inner):
+            start = len(tensors)
+            for operator in graph.operators:
+                inputs = tuple(index + start if index >= 0 else index for index in operator.inputs)
+                outputs = tuple(index + start if index >= 0 else index for index in operator.outputs)
+                operators.append(dataclasses.replace(operator, inputs=inputs, outputs=outputs))
+            tensors += graph.tensors
+        return Model(tensors, operators, self.inputs, self.outputs)
 
 
 def _guarded(read: Callable[[bytes], Model]) -> Callable[[bytes], Model]:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from larq_equalbits.export.functions import Served, arrange, eagerly, to_bytes
 from larq_equalbits.export.interpreter import load
 from larq_equalbits.export.lowering import Leaf, Lowering, lower
+from larq_equalbits.export.reference import of_exact_signs
 from larq_equalbits.export.rewrites import select
 
 # Sums of floats round in another order in LCE; a bit that flips changes a sum by two scales.
@@ -57,6 +58,7 @@ def _watched(lowering: Lowering) -> dict[str, Any]:
     return outputs
 
 
+@of_exact_signs
 def compare_layers(
     model: tf.keras.Model, inputs: Mapping[str, np.ndarray], rewrites: Any = None
 ) -> list[LayerDifference]:

@@ -18,7 +18,11 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._keras import signs
+from larq_equalbits._keras.calls import Call as Recorded
+from larq_equalbits._keras.calls import recording
 from larq_equalbits.export import freezing, graph
+from larq_equalbits.export.functions import Served
 from larq_equalbits.export.kernels import Parts
 
 Call = Callable[..., tf.Tensor]
@@ -46,6 +50,7 @@ class Leaf:
         parts: the kernels that `call` uses where `remake` is known.
         replaced: the attributes of the layer that rewrites gave another value.
         moved: whether a rewrite moved work across its output, which is then not what the layer yields.
+        takes_signs: whether nothing but -1 and +1 arrives, which another layer made.
     """
 
     name: str
@@ -58,13 +63,17 @@ class Leaf:
     parts: Parts | None = None
     replaced: dict[str, Any] = dataclasses.field(default_factory=dict)
     moved: bool = False
+    takes_signs: bool = False
+
+    @property
+    def has_binary_input(self) -> bool:
+        """Whether the kernels meet nothing but -1 and +1, wherever the sign is taken."""
+        return self.takes_signs or graph.has_binary_input(self.layer)
 
     @property
     def expected(self) -> bool:
         """Whether LCE has a binary kernel for the layer: one or two constants in -1 and +1, and binary input."""
-        return (
-            bool(self.kernels) and isinstance(self.layer, BINARY_KINDS) and graph.has_binary_input(self.layer)
-        )
+        return bool(self.kernels) and isinstance(self.layer, BINARY_KINDS) and self.has_binary_input
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +139,20 @@ def _scoped(leaf: Leaf) -> Call:
     return scoped
 
 
+def _takers_of_signs(model: tf.keras.Model, leaves: dict[int, Leaf]) -> set[int]:
+    """The leaves with quantized kernels and no quantizer of their input, to which the sign of another layer comes."""
+    wanted = [
+        leaf.layer
+        for leaf in leaves.values()
+        if leaf.kernels and getattr(leaf.layer, "input_quantizer", None) is None
+    ]
+    calls: list[Recorded] = []
+    if wanted:
+        with recording(wanted, calls):
+            Served(model)
+    return signs.takers(calls)
+
+
 @contextlib.contextmanager
 def lower(model: tf.keras.Model, rewrites: Sequence[Rewrite]) -> Iterator[Lowering]:
     """Within the block, `model` computes with constant kernels, in the form that `rewrites` give it.
@@ -154,6 +177,8 @@ def lower(model: tf.keras.Model, rewrites: Sequence[Rewrite]) -> Iterator[Loweri
             id(layer): Leaf(name, layer, _scope(index, layer), owned.get(id(layer), {}), layer.call)
             for index, (name, layer) in enumerate(layers.items())
         }
+        for identity in _takers_of_signs(model, leaves):
+            leaves[identity].takes_signs = True
         lowering = Lowering(leaves, graph.read(model), restore)
         for rewrite in rewrites:
             rewrite(lowering)

@@ -53,8 +53,8 @@ def describe(report: ConversionReport, images: Any = None, source: str | None = 
         content |= {
             "dataset": images.name,
             "input_shape": list(images.input_shape),
-            "mean": list(images.mean),
-            "std": list(images.std),
+            "mean": images.mean and list(images.mean),
+            "std": images.std and list(images.std),
             "labels": list(images.labels),
         }
     return content | {"report": report.to_dict()}
@@ -119,6 +119,20 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path} must be what `convert` wrote beside a .tflite, but has no report of its layers."
         )
     return content
+
+
+def owners(tflite: str | os.PathLike[str], content: bytes) -> list[str]:
+    """The layer of each operator with weights, as `model.json` beside a .tflite with these bytes records it.
+
+    Empty where there is none beside it, or that of another file.
+    """
+    beside = Path(tflite).with_suffix(".json")
+    try:
+        recorded = check(beside, content)["report"].get("owners") if beside.is_file() else None
+    except InputError:
+        return []
+    strings = isinstance(recorded, list) and all(isinstance(name, str) for name in recorded)
+    return recorded if isinstance(recorded, list) and strings else []
 
 
 def check(path: str | os.PathLike[str], tflite: bytes) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from larq_equalbits._errors import InputError
-from larq_equalbits._text import cells
-from larq_equalbits.export import runtimes
+from larq_equalbits._text import Shown, cells
+from larq_equalbits.export import accounting, judging, runtimes
 from larq_equalbits.export.flatbuffer import read_model
+from larq_equalbits.export.judging import OutputVerification
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +20,8 @@ class LayerReport:
         name: the layer's name, with those of the models around it; of a bare file, its tensor's name.
         operator: the operators that it became, joined by " + ".
         binary: whether all of its multiplications run on binary kernels.
-        bytes: what is stored for its operators in the file, in bytes.
+        bytes: what is stored in the file for its operators and for those after it up to the next layer with weights, as
+            normalizations and activations. What several layers share counts for the first.
         weights: how its weights are stored: "1 bit", "2 bits" (pruned), "int8" or "float32"; "" where it has none in
             the file, and joined by " + " where it has several.
         reason: why it is not binary where it is not.
@@ -48,11 +50,15 @@ class Verification:
     Attributes:
         images: how many inputs were compared.
         max_abs_diff: largest absolute difference between any two outputs.
-        argmax_agreement: share of the inputs with the same largest output, of the first output of the model.
-        keras_accuracy: share of right classes in Keras; None without labels.
+        argmax_agreement: the share of equal decisions, of the output where it is smallest; a decision is the largest
+            value along the last axis, the side of a threshold, or a value.
+        keras_accuracy: share of right decisions in Keras, of the first output with labels; None without labels.
         tflite_accuracy: the same of the file.
-        first_difference: where a file without integers gives another class: a clause on the first layer whose outputs
+        first_difference: where a file without integers does not pass: a clause on the first layer whose outputs
             part, found by converting once more; "" elsewhere.
+        outputs: what was found for each output.
+        integers: whether the file computes in integers, so that differences are larger.
+        generated: whether nobody gave the inputs: they are random, or of those that ranges were measured on.
     """
 
     images: int
@@ -61,24 +67,56 @@ class Verification:
     keras_accuracy: float | None = None
     tflite_accuracy: float | None = None
     first_difference: str = ""
+    outputs: list[OutputVerification] = dataclasses.field(default_factory=list)
+    integers: bool = False
+    generated: bool = False
+
+    @classmethod
+    def of(cls, images: int, outputs: list[OutputVerification], integers: bool) -> "Verification":
+        """The verification that `outputs` make."""
+        labelled = next((output for output in outputs if output.keras_accuracy is not None), None)
+        return cls(
+            images,
+            max((output.max_abs_diff for output in outputs), default=0.0),
+            min((output.agreement for output in outputs), default=1.0),
+            labelled.keras_accuracy if labelled else None,
+            labelled.tflite_accuracy if labelled else None,
+            outputs=outputs,
+            integers=integers,
+        )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Verification":
+        """The verification of which `to_dict` gave these values."""
+        outputs = [OutputVerification(**output) for output in values.get("outputs", [])]
+        return cls(**{**values, "outputs": outputs})
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes as plain values."""
         return dataclasses.asdict(self)
 
     @property
-    def differing(self) -> int:
-        """How many inputs get another class."""
-        return self.images - round(self.argmax_agreement * self.images)
+    def bound(self) -> float:
+        """How far outputs may be from Keras' where nobody says otherwise; see `judging.OutputVerification.distance`."""
+        return judging.INTEGER_BOUND if self.integers else judging.BOUND
 
-    def within(self, tolerance: float) -> bool:
-        """Whether at most the share `tolerance` (0 to 1) of the inputs gets another class."""
-        # Counts, as 1 - 0.0004 is a little more than 9996 / 10000 or a little less.
-        return self.differing <= tolerance * self.images + 1e-6
+    @property
+    def differing(self) -> int:
+        """How many decisions differ, of the output where their share is largest."""
+        worst = max(self.outputs, key=lambda output: 1 - output.agreement, default=None)
+        return worst.differing if worst else self.images - round(self.argmax_agreement * self.images)
+
+    def within(self, tolerance: float, bound: float | None = None) -> bool:
+        """Whether no output has more than the share `tolerance` (0 to 1) of differing decisions, and none is further
+        from Keras than `bound` deviations."""
+        if not self.outputs:
+            return self.differing <= tolerance * self.images + 1e-6
+        limit = self.bound if bound is None else bound
+        return all(output.within(tolerance, limit) for output in self.outputs)
 
 
 @dataclasses.dataclass(frozen=True)
-class ConversionReport:
+class ConversionReport(Shown):
     """A converted model and what is known about it.
 
     Attributes:
@@ -86,26 +124,37 @@ class ConversionReport:
         layers: a row for each layer with weights, in the order of the file.
         verification: None where no inputs were given to verify on.
         float_layers: "float32" or "int8": the type of the layers that are not binary.
+        owners: the name of the layer of each operator with weights, in the order of the file, by which `audit` knows
+            the layers of a file without names.
         runtimes: the names of what runs the file.
+        structure: what of the file is no constant, in bytes.
     """
 
     tflite: bytes = dataclasses.field(repr=False)
     layers: list[LayerReport]
     verification: Verification | None = None
     float_layers: str = "float32"
+    owners: list[str] = dataclasses.field(default_factory=list, repr=False)
 
     @functools.cached_property
     def runtimes(self) -> tuple[str, ...]:
         """What runs the file: all of `runtimes.NAMES`, or those that know LCE's operators."""
         return runtimes.of(read_model(self.tflite))
 
+    @functools.cached_property
+    def structure(self) -> int:
+        """What of the file is no constant, in bytes; with the bytes of all layers it is the whole."""
+        return accounting.structure(read_model(self.tflite).whole, len(self.tflite))
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but the bytes, as plain values."""
         return {
             "tflite_bytes": len(self.tflite),
+            "structure_bytes": self.structure,
             "float_layers": self.float_layers,
             "runtimes": list(self.runtimes),
             "layers": [layer.to_dict() for layer in self.layers],
+            "owners": self.owners,
             "verification": self.verification.to_dict() if self.verification else None,
         }
 
@@ -125,8 +174,9 @@ class ConversionReport:
             report = cls(
                 tflite,
                 [LayerReport(**layer) for layer in values["layers"]],
-                Verification(**values["verification"]) if values["verification"] else None,
+                Verification.from_dict(values["verification"]) if values["verification"] else None,
                 values["float_layers"],
+                values.get("owners", []),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"text must be the JSON of a conversion report, but is not: {error}") from error
@@ -141,15 +191,12 @@ class ConversionReport:
         from rich.console import Group
         from rich.text import Text
 
-        size = f"{len(self.tflite):,} bytes; runs on {runtimes.describe(read_model(self.tflite))}"
+        described = runtimes.describe(read_model(self.tflite))
+        size = f"{len(self.tflite):,} bytes, {self.structure:,} of them structure; runs on {described}"
         lines: list[Any] = [table(self.layers), Text(size)]
         if self.verification is not None:
             lines.append(Text(describe(self.verification)))
         return Group(*lines)
-
-    def __str__(self) -> str:
-        """The same as plain text."""
-        return render(self)
 
 
 def table(layers: list[LayerReport]) -> Any:
@@ -168,23 +215,27 @@ def table(layers: list[LayerReport]) -> Any:
 
 def describe(verification: Verification) -> str:
     """One sentence on a verification."""
+    classes = all(output.rule == "argmax" for output in verification.outputs)
+    inputs = "random inputs" if verification.generated and not verification.integers else "inputs"
+    same = "same class on" if classes else "same decisions:"
     sentence = (
-        f"{verification.images} inputs against Keras: same class on {verification.argmax_agreement:.2%}, "
+        f"{verification.images} {inputs} against Keras: {same} {verification.argmax_agreement:.2%}, "
         f"largest difference {verification.max_abs_diff:.3g}"
     )
     if verification.keras_accuracy is not None:
         sentence += (
             f"; accuracy {verification.keras_accuracy:.4f} in Keras, {verification.tflite_accuracy:.4f} here"
         )
+    if len(verification.outputs) > 1:
+        each = (_of_output(output) for output in verification.outputs)
+        sentence += f" (by output: {', '.join(each)})"
     return sentence + (f"; {verification.first_difference}" if verification.first_difference else "")
 
 
-def render(renderable: Any) -> str:
-    """What rich would print, as plain text."""
-    import io
-
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=140, color_system=None)
-    console.print(renderable)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+def _of_output(output: OutputVerification) -> str:
+    accuracy = (
+        ""
+        if output.keras_accuracy is None
+        else f", accuracy {output.keras_accuracy:.4f} and {output.tflite_accuracy:.4f}"
+    )
+    return f"{output.name} {output.agreement:.2%}{accuracy}"

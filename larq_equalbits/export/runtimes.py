@@ -10,7 +10,7 @@ NAMES = (LCE, OURS, *PLAIN)
 
 def lce_operators(model: Model) -> list[str]:
     """The names of the operators of LCE in the file."""
-    names = (operator.name for graph in model.graphs for operator in graph.operators)
+    names = (operator.name for operator in model.whole.operators)
     return sorted({name for name in names if name.startswith("Lce")})
 
 
@@ -30,9 +30,9 @@ def describe(model: Model) -> str:
 
 
 def _unpacks_weights(model: Model) -> bool:
+    whole = model.whole
     return any(
-        operator.name == "LceDequantize" and graph.tensors[operator.inputs[0]].bytes
-        for graph in model.graphs
-        for operator in graph.operators
+        operator.name == "LceDequantize" and whole.tensors[operator.inputs[0]].bytes
+        for operator in whole.operators
         if operator.inputs and operator.inputs[0] >= 0
     )

@@ -55,6 +55,34 @@ def operator_name(model: Any, operator: Any) -> str:
     return "" if name == "CUSTOM" else name
 
 
+def slim(content: bytes) -> bytes:
+    """The .tflite file `content` without what no runtime reads.
+
+    Those are the names of tensors that are no input and no output, quantization without a scale, and shape signatures
+    of shapes that are all known. Operators, tensors and constants stay in their order.
+    """
+    model = opened(content)
+    if is_external(model):
+        return content
+    for graph in model.subgraphs:
+        named = (
+            {int(index) for index in (*graph.inputs, *graph.outputs)} if graph is model.subgraphs[0] else ()
+        )
+        for index, tensor in enumerate(graph.tensors):
+            if index not in named:
+                tensor.name = None
+            quantization = tensor.quantization
+            if quantization is not None and quantization.details is None and not _length(quantization.scale):
+                tensor.quantization = None
+            if _length(tensor.shapeSignature) and min(tensor.shapeSignature) >= 0:
+                tensor.shapeSignature = None
+    return to_bytes(model)
+
+
+def _length(vector: Any) -> int:
+    return 0 if vector is None else len(vector)
+
+
 class Graph:
     """One graph of a `ModelT`, to which tensors and operators are added."""
 

@@ -7,11 +7,12 @@ exports a model needs to know nothing about pruning.
 from larq_equalbits.pruning import profile
 from larq_equalbits.pruning.models import NetworkPruned, link, prune, strip
 from larq_equalbits.pruning.quantizer import Pruned
-from larq_equalbits.pruning.schedules import Constant, CubicRamp, Polynomial
+from larq_equalbits.pruning.schedules import Constant, ConstantSparsity, CubicRamp, Polynomial
 from larq_equalbits.pruning.wrapper import PrunedBinary
 
 __all__ = [
     "Constant",
+    "ConstantSparsity",
     "CubicRamp",
     "NetworkPruned",
     "Polynomial",

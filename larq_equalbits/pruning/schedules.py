@@ -130,6 +130,8 @@ class Constant:
         return cls(**config)
 
 
+# The name that TF-MOT and Keras users look for.
+ConstantSparsity = Constant
 Schedule = Constant | Polynomial
 
 _CLASSES: dict[str, type[Constant] | type[Polynomial]] = {

@@ -114,10 +114,10 @@ def is_run(folder: Path) -> bool:
 
 def _derived(folder: Path) -> list[Path]:
     """What `convert` and `report` wrote there: a .tflite with the `model.json` that belongs to it, and a page."""
+    from larq_equalbits import _report
     from larq_equalbits.export import model_json
-    from larq_equalbits.training import page
 
-    found = [path for path in [folder / "report.html"] if page.is_report(path)]
+    found = [path for path in [folder / "report.html"] if _report.is_report(path)]
     tflite, beside = folder / "model.tflite", folder / "model.json"
     if not _files.holds(beside, "sha256", "report"):
         return found
@@ -143,7 +143,9 @@ def clear(folder: Path, everything: bool) -> None:
         for derived in _derived(folder):
             derived.unlink()
         for events in (folder / LOGS).glob("*/events.out.tfevents.*"):
-            events.unlink()
+            # A link may lead to the logs of others.
+            if events.resolve().is_relative_to(folder.resolve()):
+                events.unlink()
 
 
 def save_model(model: tf.keras.Model, path: Path) -> None:

@@ -7,8 +7,9 @@ from larq_equalbits.tuning.algorithms import (
     RandomSearch,
     from_folder,
 )
-from larq_equalbits.tuning.hypermodel import HyperModel, objective
+from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
+from larq_equalbits.tuning.objectives import objective
 from larq_equalbits.tuning.search import Search
 
 __all__ = [

@@ -1,5 +1,6 @@
 """What is searched, and in which order: the grid over ratios and seeds, and keras-tuner's algorithms."""
 
+import copy
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -10,15 +11,16 @@ import tensorflow as tf
 
 from larq_equalbits._errors import InputError, invalid, is_whole
 from larq_equalbits.training.settings import Settings
-from larq_equalbits.tuning import hypermodel, oracles, trials
-from larq_equalbits.tuning.folder import DESCRIPTION
+from larq_equalbits.tuning import comparison, folder, objectives, oracles, trials
+from larq_equalbits.tuning import ratios as bit_ratios
 from larq_equalbits.tuning.hypermodel import HyperModel
-from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.search import Search
 
 
 class BitRatioSweep(Search):
     """A grid: every ratio with every seed, each trained once (Equal Bits, Fig. 5).
+
+    A grid that is in `out` grows: its ratios and seeds stay, those given are added, and what has ended stays as it is.
 
     The best trial is the one with the best objective of its last epoch. By default that is the accuracy on the
     held-out images: chosen by the test images, their accuracy would be too good.
@@ -62,9 +64,10 @@ class BitRatioSweep(Search):
                 raise invalid(
                     "model", "a HyperModel without ratios of the whole network", "one with `ratios`"
                 )
+            hyper = copy.copy(hyper)
         else:
-            if not is_whole(repeats, 1):
-                raise invalid("repeats", repeats, "an integer of at least 1")
+            if not (is_whole(repeats, 1) and repeats <= 10_000):
+                raise invalid("repeats", repeats, "an integer of at least 1, at most 10,000")
             first = 0 if settings is None or callable(settings) else settings.seed
             hyper = HyperModel(
                 model,
@@ -74,12 +77,22 @@ class BitRatioSweep(Search):
             )
         if hyper.ratios is None:
             raise invalid("ratios", hyper.ratios, "given to the HyperModel of a grid")
-        oracle = oracles.GridOracle(hyper.ratios, hyper.seeds, objective=hypermodel.objective(objective))
+        if not overwrite:
+            ratios_there, seeds_there = folder.former_grid(Path(out))
+            hyper.ratios = bit_ratios.check(list(dict.fromkeys([*ratios_there, *hyper.ratios])))
+            hyper.seeds = tuple(dict.fromkeys([*seeds_there, *hyper.seeds]))
+        oracle = oracles.GridOracle(hyper.ratios, hyper.seeds, objective=objectives.objective(objective))
         super().__init__(oracle, hyper, out, overwrite=overwrite, callbacks=callbacks)
 
     def summary(self) -> list[trials.Ratio]:
         """Mean and deviation of every metric for each ratio."""
         return trials.by_ratio(self.trials())
+
+    def comparisons(
+        self, metric: str = "test_accuracy", reference: float = comparison.REFERENCE
+    ) -> list[comparison.Comparison]:
+        """Every ratio against the `reference`, seed by seed, with p and Holm's correction; see `comparison.against`."""
+        return comparison.against(self.trials(), metric, reference)
 
 
 class RandomSearch(Search):
@@ -112,7 +125,7 @@ class RandomSearch(Search):
         self._options = {**self._defaults(), "seed": seed, **options}
         # keras-tuner takes a seed of 0 for none.
         oracle = self._oracle(
-            objective=hypermodel.objective(objective), **{**self._options, "seed": seed + 1}
+            objective=objectives.objective(objective), **{**self._options, "seed": seed + 1}
         )
         super().__init__(oracle, model, out, overwrite=overwrite, callbacks=callbacks)
 
@@ -156,13 +169,13 @@ _KINDS: dict[str, Any] = {
 }
 
 
-def from_folder(folder: Path, data_dir: Path | None = None) -> Search:
-    """The search that is in `folder`, of a network of the zoo.
+def from_folder(out: Path, data_dir: Path | None = None) -> Search:
+    """The search that is in the folder `out`, of a network of the zoo.
 
     Raises:
         InputError: none there, or one that was made in Python.
     """
-    path = folder / DESCRIPTION
+    path = out / folder.DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -170,12 +183,9 @@ def from_folder(folder: Path, data_dir: Path | None = None) -> Search:
     if not isinstance(description["settings"], dict):
         raise InputError(f"{path}: the settings are a function, which only the program that made them has.")
     hyper = HyperModel.from_description(description, data_dir)
-    chosen = description["objective"]
-    named = [keras_tuner.Objective(**each) for each in (chosen if isinstance(chosen, list) else [chosen])]
+    goal = objectives.read(description["objective"])
     kind = _KINDS[description["kind"]]
-    return kind(
-        hyper, out=folder, objective=named if isinstance(chosen, list) else named[0], **description["options"]
-    )
+    return kind(hyper, out=out, objective=goal, **description["options"])
 
 
 __all__ = ["BayesianOptimization", "BitRatioSweep", "Hyperband", "RandomSearch", "Search", "from_folder"]

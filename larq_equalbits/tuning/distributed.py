@@ -58,6 +58,34 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
+def reach_chief(patience: float) -> None:
+    """Returns once the chief of this worker answers; says on standard error that it waits.
+
+    Args:
+        patience: seconds of each of ten tries.
+
+    Raises:
+        InputError: it did not answer.
+    """
+    grpc = require("tuning", "grpc")
+    where = f"{os.environ[ADDRESS]}:{os.environ[PORT]}"
+    for attempt in range(1, _STARTUP + 1):
+        with grpc.insecure_channel(where) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(timeout=patience)
+                return
+            except grpc.FutureTimeoutError:
+                print(
+                    f"the chief at {where} does not answer, try {attempt} of {_STARTUP}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    raise InputError(
+        f"{ADDRESS} and {PORT} must be those of a chief that runs, but {where} did not answer {_STARTUP} tries of "
+        f"{patience:g} s."
+    )
+
+
 @contextlib.contextmanager
 def served(oracle: Resilient, address: str) -> Iterator[tuple[int, Callable[[], bool]]]:
     """Serves the oracle at `address` ("host:port", port 0 for any); yields the port and whether all is done.

@@ -12,6 +12,8 @@ from larq_equalbits.tuning import trials
 DESCRIPTION = "sweep.json"
 BEST = "best"
 STATE, STOP = "tuner.json", "stop.json"
+GRID, VERSION = "BitRatioSweep", "version"
+_LISTS, _COUNT = ("ratios", "seeds"), "max_trials"
 _WRITTEN = (
     STATE,
     STOP,
@@ -19,19 +21,29 @@ _WRITTEN = (
     trials.CSV,
     trials.JSON,
     trials.PLOT,
+    trials.FRONT,
     DESCRIPTION,
 )
 
 
 def claim(folder: Path, description: dict[str, Any], overwrite: bool) -> None:
-    """Makes `folder` that of the search described, or finds that it is.
+    """Makes `folder` that of the search described, or finds that it is one that the described one adds to.
 
     Raises:
-        InputError: it holds another search, or other things.
+        InputError: it holds another search, one of another version of the package, or other things.
     """
     if (folder / DESCRIPTION).is_file():
-        found = differences(folder, description)
+        known = _files.read_json(folder / DESCRIPTION)
+        found = _compared(known, json.loads(json.dumps(description)), "")
         if not found and not overwrite:
+            return
+        if not overwrite and known.get(VERSION, description[VERSION]) != description[VERSION]:
+            raise InputError(
+                f"out must hold a sweep of this version of larq-equalbits, {description[VERSION]}, but {folder} was "
+                f"begun with {known[VERSION]}: install that version to go on, or choose another folder."
+            )
+        if not overwrite and _adds(known, description):
+            _write(folder, description)
             return
         if not overwrite:
             raise InputError(
@@ -43,7 +55,44 @@ def claim(folder: Path, description: dict[str, Any], overwrite: bool) -> None:
         raise InputError(f"out must be a new folder or that of a sweep, but {folder} holds other things.")
     elif folder.exists() and not folder.is_dir():
         raise InputError(f"out must be a folder, but {folder} is a file.")
+    _write(folder, description)
+
+
+def _write(folder: Path, description: dict[str, Any]) -> None:
     _files.write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+
+
+def _adds(known: dict[str, Any], given: dict[str, Any]) -> bool:
+    """Whether `given` differs from `known` only in more ratios and seeds of a grid, or in more trials."""
+    if _compared(_without_extent(known), _without_extent(given), ""):
+        return False
+    lists = all(set(known.get(name) or ()) <= set(given.get(name) or ()) for name in _LISTS)
+    before, now = (each.get("options", {}).get(_COUNT) for each in (known, given))
+    return lists and (before == now or (isinstance(before, int) and isinstance(now, int) and before < now))
+
+
+def _without_extent(description: dict[str, Any]) -> dict[str, Any]:
+    """A description without what may grow: of a grid its ratios and seeds, of other searches the number of trials."""
+    kept = {**json.loads(json.dumps(description)), VERSION: None}
+    kept["options"] = {key: value for key, value in kept.get("options", {}).items() if key != _COUNT}
+    return kept if kept["kind"] != GRID else {**kept, **dict.fromkeys(_LISTS)}
+
+
+def former_grid(folder: Path) -> tuple[list[float], list[int]]:
+    """The ratios and seeds of the grid in `folder`; none where there is no grid.
+
+    Raises:
+        InputError: its description is damaged.
+    """
+    if not (folder / DESCRIPTION).is_file():
+        return [], []
+    known = _files.read_json(folder / DESCRIPTION)
+    if known.get("kind") != GRID:
+        return [], []
+    ratios, seeds = known.get("ratios"), known.get("seeds")
+    if not (isinstance(ratios, list) and isinstance(seeds, list)):
+        raise InputError(f"{folder / DESCRIPTION} must hold the ratios and seeds of a sweep, but does not.")
+    return ratios, seeds
 
 
 def clear(folder: Path) -> None:
@@ -59,11 +108,20 @@ def clear(folder: Path) -> None:
 def differences(folder: Path, description: dict[str, Any]) -> list[str]:
     """In what the search in `folder` differs from the one described, as "name: value against value".
 
+    How many ratios, seeds or trials there are is the chief's alone.
+
+
     Raises:
         InputError: its description is damaged.
     """
     path = folder / DESCRIPTION
-    return _compared(_files.read_json(path), json.loads(json.dumps(description)), "")
+    known = _files.read_json(path)
+    versions = {VERSION: known.get(VERSION)}, {VERSION: description[VERSION]}
+    before, now = (
+        {**_without_extent(each), **version}
+        for each, version in zip((known, description), versions, strict=True)
+    )
+    return _compared(before, now, "")
 
 
 def _compared(known: dict[str, Any], given: dict[str, Any], prefix: str) -> list[str]:

@@ -1,6 +1,5 @@
 """Networks with a bit ratio to search for, as keras-tuner takes them."""
 
-import dataclasses
 import json
 import os
 import warnings
@@ -10,7 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits import data
+from larq_equalbits import data, pruning
+from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import BuildError, InputError, invalid, is_whole
 from larq_equalbits._keras.quantizers import resolve
 from larq_equalbits.quantizers.base import EstimatorQuantizer
@@ -19,7 +19,7 @@ from larq_equalbits.training.settings import Settings
 from larq_equalbits.tuning import ratios as bit_ratios
 from larq_equalbits.tuning.keras_2 import keras_tuner
 
-SEED = "seed"
+SEED, QUANTIZER, SPARSITY = "seed", "quantizer", "sparsity"
 
 
 class HyperModel(keras_tuner.HyperModel):
@@ -41,10 +41,15 @@ class HyperModel(keras_tuner.HyperModel):
         high: the highest ratio, without `ratios`.
         per_layer: a ratio for each kernel, in place of one for the network.
         seeds: the seeds to choose from; by default that of the settings.
+        quantizers: aliases to choose from, for a network of the zoo; those with a ratio get one. None for the
+            settings' quantizer.
+        sparsities: fractions of zeros to choose from, each from 0 to below 1: for every layer with `per_layer`, else
+            one for all (``sparsity``, ``sparsity/<layer>``). What is above 0 is pruned by rank. None to prune
+            nothing.
 
     Raises:
-        InputError: an unknown network, ratios that are none, twice or outside [0, 1], a quantizer that has no
-            ratio, a seed that is no integer from 0.
+        InputError: an unknown network, ratios that are none, twice or outside [0, 1], a quantizer that is unknown or,
+            where there is no choice, has no ratio, a seed that is no integer from 0, a sparsity out of range.
     """
 
     def __init__(
@@ -57,6 +62,8 @@ class HyperModel(keras_tuner.HyperModel):
         high: float = 0.9,
         per_layer: bool = False,
         seeds: Sequence[int] | None = None,
+        quantizers: Sequence[str] | None = None,
+        sparsities: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.function = None if isinstance(model, str) else model
@@ -73,6 +80,7 @@ class HyperModel(keras_tuner.HyperModel):
             raise invalid("low and high", (low, high), "0 <= low < high <= 1")
         self.low, self.high = float(low), float(high)
         self.per_layer = per_layer
+        self._kernels: list[str] | None = None
         if seeds is None:
             seeds = (0,) if callable(self._settings) else (self._settings.seed,)
         self.seeds = tuple(seeds)
@@ -82,7 +90,10 @@ class HyperModel(keras_tuner.HyperModel):
             if not (is_whole(seed, 0) and seed < 2**32):
                 raise invalid("seeds", seed, "integers from 0 to below 2**32")
         self.seeds = tuple(int(seed) for seed in self.seeds)
-        if not callable(self._settings) and self.function is None:
+        self.quantizers = None if quantizers is None else tuple(quantizers)
+        self.sparsities = None if sparsities is None else tuple(map(float, sparsities))
+        self._check_choices()
+        if self.quantizers is None and not callable(self._settings) and self.function is None:
             plan = self._settings.plan()
             if bit_ratios.NAME in self._settings.quantizer_options:
                 raise InputError(
@@ -93,6 +104,26 @@ class HyperModel(keras_tuner.HyperModel):
             made = resolve(plan.quantizer, options=options)
             if plan.estimator is not None and not isinstance(made, EstimatorQuantizer):
                 raise invalid("estimator", plan.estimator, f'"none" for the quantizer {plan.quantizer}')
+
+    def _check_choices(self) -> None:
+        if self.quantizers is not None:
+            if self.function is not None:
+                raise invalid("quantizers", self.quantizers, "None for build(hp), which chooses itself")
+            if not self.quantizers or len(set(self.quantizers)) < len(self.quantizers):
+                raise invalid("quantizers", self.quantizers, "different aliases, at least one")
+            if not callable(self._settings) and self._settings.quantizer_options:
+                raise InputError(
+                    "quantizer_options must be empty where the quantizer is chosen, but are "
+                    f"{self._settings.quantizer_options}."
+                )
+            for alias in self.quantizers:
+                resolve(alias)
+        if self.sparsities is not None and not (
+            self.sparsities
+            and len(set(self.sparsities)) == len(self.sparsities)
+            and all(0 <= each < 1 for each in self.sparsities)
+        ):
+            raise invalid("sparsities", self.sparsities, "different numbers from 0 to below 1, at least one")
 
     @property
     def declares_itself(self) -> bool:
@@ -125,6 +156,8 @@ class HyperModel(keras_tuner.HyperModel):
             "between": [self.low, self.high] if self.ratios is None else None,
             "per_layer": self.per_layer,
             "seeds": list(self.seeds),
+            "quantizers": None if self.quantizers is None else list(self.quantizers),
+            "sparsities": None if self.sparsities is None else list(self.sparsities),
         }
 
     @classmethod
@@ -140,25 +173,48 @@ class HyperModel(keras_tuner.HyperModel):
             high=high,
             per_layer=description["per_layer"],
             seeds=description["seeds"],
+            quantizers=description.get("quantizers"),
+            sparsities=description.get("sparsities"),
         )
 
     def declare_hyperparameters(self, hp: Any) -> None:
-        """Registers the seed, and the ratio unless it takes a network to name the layers."""
+        """Registers the seed, the quantizer, and what takes no network to name its layers."""
         self._seed(hp)
+        self._quantizer(hp)
         if not self.per_layer:
             self._ratio(hp, bit_ratios.NAME)
+            self._sparsity(hp, SPARSITY)
 
     def _seed(self, hp: Any) -> int:
         if len(self.seeds) == 1:
             return int(hp.Fixed(SEED, self.seeds[0]))
         return int(hp.Choice(SEED, list(self.seeds)))
 
-    def _ratio(self, hp: Any, name: str) -> float:
+    def _quantizer(self, hp: Any) -> str | None:
+        return None if self.quantizers is None else str(hp.Choice(QUANTIZER, list(self.quantizers)))
+
+    def _ratio(self, hp: Any, name: str) -> float | None:
+        """The ratio `name`, None where the trial's quantizer has none."""
+        if self.quantizers is None:
+            return self._chosen_ratio(hp, name)
+        having = [alias for alias in self.quantizers if hasattr(resolve(alias), bit_ratios.NAME)]
+        if not having:
+            return None
+        with hp.conditional_scope(QUANTIZER, having):
+            ratio = self._chosen_ratio(hp, name)
+        return ratio if self._quantizer(hp) in having else None
+
+    def _chosen_ratio(self, hp: Any, name: str) -> float:
         if self.ratios is None:
-            return float(hp.Float(name, self.low, self.high))
+            return float(hp.Float(name, self.low, self.high) or 0)
         if len(self.ratios) == 1:
-            return float(hp.Fixed(name, self.ratios[0]))
-        return float(hp.Choice(name, list(self.ratios)))
+            return float(hp.Fixed(name, self.ratios[0]) or 0)
+        return float(hp.Choice(name, list(self.ratios)) or 0)
+
+    def _sparsity(self, hp: Any, name: str) -> float:
+        if self.sparsities is None:
+            return 0.0
+        return float(hp.Choice(name, list(self.sparsities)))
 
     def settings(self, hp: Any) -> Settings:
         """The training of the trial `hp`.
@@ -168,9 +224,11 @@ class HyperModel(keras_tuner.HyperModel):
         """
         settings = self._settings(hp) if callable(self._settings) else self._settings
         settings = settings.replace(model=self.model, seed=self._seed(hp))
+        if self.quantizers is not None:
+            settings = settings.replace(quantizer=self._quantizer(hp))
         if not self.per_layer:
             ratio = self._ratio(hp, bit_ratios.NAME)
-            options = {**settings.quantizer_options, bit_ratios.NAME: ratio}
+            options = {**settings.quantizer_options, **({} if ratio is None else {bit_ratios.NAME: ratio})}
             settings = settings.replace(quantizer_options=options if self.function is None else {})
         settings.plan()
         return settings
@@ -180,7 +238,8 @@ class HyperModel(keras_tuner.HyperModel):
 
         What it builds raises `BuildError` where that fails.
         """
-        if self.function is None and not self.per_layer:
+        self._kernels = None
+        if self.function is None and not self.per_layer and self.sparsities is None:
             return None
 
         def build(**arguments: Any) -> tf.keras.Model:
@@ -208,12 +267,43 @@ class HyperModel(keras_tuner.HyperModel):
                     "loss; set those in the settings.",
                     stacklevel=2,
                 )
-        if self.per_layer:
+        kernels = quantized_kernels(model)
+        self._kernels = [each for kernel in kernels for each in (kernel.name, kernel.layer.name)]
+        self._give_ratios(hp, model)
+        return self._pruned(hp, model, list(dict.fromkeys(kernel.layer.name for kernel in kernels)))
+
+    def _give_ratios(self, hp: Any, model: tf.keras.Model) -> None:
+        if not self.per_layer:
+            ratio = self._ratio(hp, bit_ratios.NAME)
+            if ratio is not None:
+                bit_ratios.apply(model, ratio)
+        elif self.quantizers is None or hasattr(resolve(self._quantizer(hp)), bit_ratios.NAME):
             names = [kernel.name for kernel in bit_ratios.tunable(model)]
-            bit_ratios.apply(model, {name: self._ratio(hp, f"{bit_ratios.NAME}/{name}") for name in names})
-        else:
-            bit_ratios.apply(model, self._ratio(hp, bit_ratios.NAME))
+            ratios = {name: self._ratio(hp, f"{bit_ratios.NAME}/{name}") for name in names}
+            bit_ratios.apply(model, {name: ratio for name, ratio in ratios.items() if ratio is not None})
+
+    def _pruned(self, hp: Any, model: tf.keras.Model, layers: list[str]) -> tf.keras.Model:
+        if self.sparsities is None:
+            return model
+        named = {name: f"{SPARSITY}/{name}" if self.per_layer else SPARSITY for name in layers}
+        chosen = {layer: self._sparsity(hp, name) for layer, name in named.items()}
+        for sparsity in sorted(set(chosen.values()) - {0.0}):
+            others = tuple(layer for layer in layers if chosen[layer] != sparsity)
+            model = pruning.prune(model, sparsity, skip=others)
         return model
+
+    def own_values(self, values: dict[str, Any]) -> dict[str, Any]:
+        """`values` without those of layers that the network built last does not have."""
+
+        def own(name: str) -> bool:
+            kind, _, layer = name.partition("/")
+            return (
+                self._kernels is None
+                or kind not in (bit_ratios.NAME, SPARSITY)
+                or layer in ("", *self._kernels)
+            )
+
+        return {name: value for name, value in values.items() if own(name)}
 
     def images(self, settings: Settings, *, download: bool = False) -> data.Data:
         """The trial's data.
@@ -264,48 +354,3 @@ class HyperModel(keras_tuner.HyperModel):
         kinds = {type(callback) for callback in given}
         own = [callback for callback in own if type(callback) not in kinds]
         return model.fit(*args, callbacks=[*own, *given], **kwargs)
-
-
-def describe_objective(objective: Any) -> Any:
-    """An objective of keras-tuner as JSON values."""
-    if hasattr(objective, "objectives"):
-        return [describe_objective(each) for each in objective.objectives]
-    return {"name": objective.name, "direction": objective.direction}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Rule:
-    ending: str
-    direction: str
-
-
-_RULES = (
-    _Rule("accuracy", "max"),
-    _Rule("entropy", "max"),
-    _Rule("loss", "min"),
-    _Rule("bytes", "min"),
-)
-
-
-def objective(name: Any, direction: str | None = None) -> Any:
-    """What a search makes greater or smaller, as keras-tuner's Objective.
-
-    Args:
-        name: a key of Keras' `logs` (``val_accuracy``, ``bit_entropy``, ``<layer>/bit_entropy``, ...), of the
-            run's results (``test_accuracy``, ...), or ``tflite_bytes``, the size after conversion; an Objective
-            or a list of several, which keras-tuner adds up.
-        direction: "min" or "max"; by default greater is better of what ends in accuracy or entropy, smaller of
-            what ends in loss or bytes.
-
-    Raises:
-        InputError: another direction, or none for a key of which it is not known.
-    """
-    if isinstance(name, list | tuple):
-        return [objective(each, direction) for each in name]
-    if isinstance(name, keras_tuner.Objective):
-        return name
-    if direction is None:
-        direction = next((rule.direction for rule in _RULES if str(name).endswith(rule.ending)), None)
-    if direction not in ("min", "max"):
-        raise invalid("direction", direction, f'"min" or "max" for the objective {name!r}')
-    return keras_tuner.Objective(name, direction)

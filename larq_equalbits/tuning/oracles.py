@@ -14,8 +14,8 @@ from larq_equalbits._errors import InputError
 from larq_equalbits.tuning.hypermodel import SEED
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.ratios import NAME
+from larq_equalbits.tuning.trials import FAILURE
 
-FAILURE = "failure.json"
 _RUNNING, _INVALID, _FAILED, _COMPLETED = "RUNNING", "INVALID", "FAILED", "COMPLETED"
 _IDLE, _STOPPED = "IDLE", "STOPPED"
 # As often as a trial may take its worker down before it counts as failed.
@@ -88,8 +88,15 @@ class Resilient(keras_tuner.Oracle):
             elif trial_id not in self.end_order:
                 self.end_order.append(trial_id)
 
+    def retry_failed(self) -> None:
+        """Puts every failed trial back, to be run again."""
+        for trial_id in [name for name in self.start_order if self.trials[name].status == _FAILED][::-1]:
+            self.end_order.remove(trial_id)
+            self._queue(self.trials[trial_id])
+
     def _queue(self, trial: Any) -> None:
         trial.status = _INVALID
+        trial.message = None
         trial.metrics = type(trial.metrics)()
         self._retry_queue.append(trial.trial_id)
 
@@ -181,12 +188,15 @@ class GridOracle(Resilient):
     """
 
     def __init__(self, ratios: Sequence[float], seeds: Sequence[int], **kwargs: Any) -> None:
+        # A grid that grows keeps the trials that it has: the next one is found by its values, not by its place.
         self.grid = [(ratio, seed) for seed in seeds for ratio in ratios]
         super().__init__(max_trials=len(self.grid), **kwargs)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The next point of the grid."""
-        ratio, seed = self.grid[len(self.start_order)]
+        """The first point of the grid that no trial has."""
+        values = [trial.hyperparameters.values for trial in self.trials.values()]
+        there = {(each[NAME], each[SEED]) for each in values}
+        ratio, seed = next(point for point in self.grid if point not in there)
         return {"status": _RUNNING, "values": {NAME: ratio, SEED: seed}}
 
 

@@ -16,15 +16,15 @@ from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits._keras import memory
 from larq_equalbits.training import run_folder
 from larq_equalbits.training.settings import Settings
+from larq_equalbits.tuning import cost
 from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
-from larq_equalbits.tuning.oracles import FAILURE
-from larq_equalbits.tuning.trials import RESULT
+from larq_equalbits.tuning.trials import FAILURE, RESULT
 
 VALUES = "trial_values.json"
-SIZE = "tflite_bytes"
+SIZE, COST = "tflite_bytes", "instructions"
 # Known only once a run has ended.
-_LATER = ("test_accuracy", "test_loss", "best_test_accuracy", "best_test_loss", "learning_rate", SIZE)
+_LATER = ("test_accuracy", "test_loss", "best_test_accuracy", "best_test_loss", "learning_rate", SIZE, COST)
 
 
 class UnknownMetricError(keras_tuner.errors.FatalError, InputError):
@@ -75,7 +75,7 @@ def run(
         trial: its hyper-parameters may hold Hyperband's ``tuner/epochs``, after which it pauses.
         folder: the run's folder.
         hypermodel: what to train.
-        objectives: names that its metrics must hold; ``tflite_bytes`` among them converts the model.
+        objectives: names that its metrics must hold; ``tflite_bytes`` or ``instructions`` converts the model.
         epochs: of the whole training, in place of the settings'.
         former: the folder of the trial that this one goes on with (Hyperband).
         callbacks: further ones, this trial's own copies.
@@ -95,7 +95,8 @@ def run(
     except Exception as error:
         known = isinstance(error, InputError | WorkError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
-        _files.write_text(folder / FAILURE, json.dumps({"reason": reason.strip()}) + "\n")
+        content = {"reason": reason.strip(), "values": hypermodel.own_values(trial.hyperparameters.values)}
+        _files.write_text(folder / FAILURE, json.dumps(content) + "\n")
         raise keras_tuner.errors.FailedTrialError(reason) from error
 
 
@@ -146,17 +147,19 @@ def _run(
     )
     metrics = {key: column[-1] for key, column in result.history.items()}
     metrics.update({key: float(value) for key, value in result.results.items() if value is not None})
-    if SIZE in objectives:
+    if SIZE in objectives or COST in objectives:
         from larq_equalbits import export
 
         # Every byte counts, those of layers that stay float too.
         report = export.convert(result.load_model(), folder / "model.tflite", strict=False)
         metrics[SIZE] = float(len(report.tflite))
+        metrics[COST] = cost.instructions(report.tflite)
     for name in objectives:
         if not math.isfinite(metrics[name]):
             raise WorkError(f"{name} is {metrics[name]} in the last epoch")
     content = {
         "metrics": metrics,
+        "values": hypermodel.own_values(values),
         "seconds": round(time.perf_counter() - started, 3),
         "worker": os.environ.get("KERASTUNER_TUNER_ID", ""),
     }

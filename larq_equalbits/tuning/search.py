@@ -15,10 +15,23 @@ import tensorflow as tf
 
 from larq_equalbits import _files, training
 from larq_equalbits._errors import InputError, WorkError, invalid, is_whole
-from larq_equalbits.tuning import distributed, folder, machine, oracles, running, trials
-from larq_equalbits.tuning.hypermodel import HyperModel, describe_objective
+from larq_equalbits._version import VERSION
+from larq_equalbits.tuning import (
+    distributed,
+    folder,
+    machine,
+    objectives,
+    oracles,
+    presentation,
+    running,
+    trials,
+)
+from larq_equalbits.tuning import ratios as bit_ratios
+from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.progress import Progress
+
+_MOST_WORKERS = 1_000
 
 
 class Search(keras_tuner.Tuner):
@@ -32,6 +45,9 @@ class Search(keras_tuner.Tuner):
     ``KERASTUNER_ORACLE_IP`` and ``KERASTUNER_ORACLE_PORT`` set, the same program is the chief or a worker of a
     search on several machines that share `out`.
 
+    The same search again goes on with what has not ended; with a greater `max_trials`, or further ratios and seeds of a
+    grid, it adds trials to those that are there.
+
     Args:
         oracle: one of those in `tuning.oracles`.
         hypermodel: a `HyperModel`, or what makes one: a network's name, or ``build(hp)``.
@@ -40,8 +56,9 @@ class Search(keras_tuner.Tuner):
         callbacks: Keras callbacks; every trial gets copies (`copy.deepcopy`).
 
     Raises:
-        InputError: a folder with other things in it, with a search of other settings (names them), or in use by
-            another process; data that is missing; callbacks that cannot be copied.
+        InputError: a folder with other things in it, with a search of other settings (names them) or of another
+            version of this package, or in use by another process; data that is missing; callbacks that cannot be
+            copied; a chief that cannot be reached.
     """
 
     def __init__(
@@ -60,7 +77,14 @@ class Search(keras_tuner.Tuner):
         self._copied_callbacks()
         self._asked = False
         self._signs: distributed.SignsOfLife | None = None
-        self.description = {"kind": type(self).__name__, **self.hyper.describe(), **self._describe(oracle)}
+        self.description = {
+            "kind": type(self).__name__,
+            folder.VERSION: VERSION,
+            **self.hyper.describe(),
+            **self._describe(oracle),
+        }
+        if self.role == "worker":
+            distributed.reach_chief(oracles.Resilient.patience)
         # A chief trains nothing: it need not have the data.
         if self.role != "chief":
             self.hyper.check_data()
@@ -81,7 +105,7 @@ class Search(keras_tuner.Tuner):
             self.save()
 
     def _describe(self, oracle: oracles.Resilient) -> dict[str, Any]:
-        return {"objective": describe_objective(oracle.objective), "options": self.options()}
+        return {"objective": objectives.describe(oracle.objective), "options": self.options()}
 
     def options(self) -> dict[str, Any]:
         """The algorithm's own arguments, as JSON values."""
@@ -101,6 +125,10 @@ class Search(keras_tuner.Tuner):
         """Takes up the oracle's state, unless this is a worker."""
         if self.role != "worker":
             self.oracle.reload()
+            if self.hyper.declares_itself:
+                # The space may have grown since it was saved.
+                self.oracle.hyperparameters = keras_tuner.HyperParameters()
+                self._populate_initial_space()
 
     def _populate_initial_space(self) -> None:
         hp = self.oracle.get_space()
@@ -148,7 +176,7 @@ class Search(keras_tuner.Tuner):
             self._check_chief()
         values = trial.hyperparameters.values
         former = values.get("tuner/trial_id")
-        return running.run(
+        metrics = running.run(
             trial,
             Path(self.get_trial_dir(trial.trial_id)),
             self.hyper,
@@ -157,6 +185,8 @@ class Search(keras_tuner.Tuner):
             former=Path(self.get_trial_dir(former)) if former else None,
             callbacks=self._copied_callbacks(),
         )
+        goal = self.oracle.objective
+        return {**metrics, goal.name: goal.get_value(metrics)}
 
     def _check_chief(self) -> None:
         differences = folder.differences(self.out, self.description)
@@ -165,13 +195,14 @@ class Search(keras_tuner.Tuner):
                 f"a worker must have the chief's settings: {'; '.join(differences)}."
             )
 
-    def search(self, *, workers: int | str = 1, verbose: int = 1) -> None:
+    def search(self, *, workers: int | str = 1, retry_failed: bool = False, verbose: int = 1) -> None:
         """Runs the trials that have not ended yet, and writes the tables, the plot and the best run.
 
         Args:
             workers: processes on this machine that run trials at the same time, each with its share of the
                 processors or a GPU; "auto" for one for each GPU, or without GPUs for each processor. More than one
                 only where the network is one of the zoo and there are no callbacks, so that they can make the same.
+            retry_failed: run the trials that have failed again; otherwise they have ended.
             verbose: 1 for a line for each trial that ends, 0 for silence.
 
         Raises:
@@ -183,6 +214,8 @@ class Search(keras_tuner.Tuner):
             self._work()
             return
         workers = self._workers(workers)
+        if retry_failed:
+            self.oracle.retry_failed()
         self.oracle.on_end = self._report(workers, verbose)
         with distributed.alone(self.out):
             try:
@@ -198,8 +231,8 @@ class Search(keras_tuner.Tuner):
         here = machine.machine()
         if given == "auto":
             return here.workers(self.oracle.max_trials) if portable and self.role == "single" else 1
-        if not is_whole(given, 1):
-            raise invalid("workers", given, 'an integer of at least 1, or "auto"')
+        if not (is_whole(given, 1) and int(given) <= _MOST_WORKERS):
+            raise invalid("workers", given, f'an integer of at least 1, at most {_MOST_WORKERS}, or "auto"')
         count = int(given)
         if count > 1 and not portable:
             raise InputError(
@@ -297,21 +330,32 @@ class Search(keras_tuner.Tuner):
 
     def shown(self) -> list[str]:
         """The metrics of the table and the plot: accuracy on test images, the objective, the entropy."""
-        wanted = ["test_accuracy", *self.objectives, "filter_entropy"]
-        logged = {key for trial in self.trials() for key in trial.metrics}
-        return [name for name in dict.fromkeys(wanted) if name in logged]
+        return trials.shown(self.trials(), self.description)
+
+    def _chance(self, settings: training.Settings) -> float | None:
+        try:
+            return 1 / self.hyper.images(settings).num_classes
+        except InputError:
+            # A chief need not have the data.
+            return None
 
     def _finish(self) -> None:
         found = self.trials()
         trials.write(self.out, found, self.description)
         best = self.best_run()
         folder.point_to_best(self.out, best.folder)
-        if not self.hyper.per_layer:
-            try:
-                figure = trials.plot(found, self.shown())
-            except ImportError:
-                return
-            with _files.replacing(self.out / trials.PLOT) as temporary:
+        with contextlib.suppress(ImportError):
+            self._draw(found, best.settings)
+
+    def _draw(self, found: Sequence[Any], settings: training.Settings) -> None:
+        goal = self.description["objective"]
+        figures = {}
+        if any(trial.metrics and bit_ratios.NAME in trial.values for trial in found):
+            figures[trials.PLOT] = presentation.plot(found, self.shown(), chance=self._chance(settings))
+        if isinstance(goal, list) and len(goal) == 2:
+            figures[trials.FRONT] = presentation.front(found, goal)
+        for name, figure in figures.items():
+            with _files.replacing(self.out / name) as temporary:
                 figure.savefig(temporary, dpi=150)
 
 

@@ -6,17 +6,18 @@ import io
 import json
 import math
 import statistics
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from larq_equalbits import _files
-from larq_equalbits._errors import require
+from larq_equalbits._errors import InputError
 from larq_equalbits._text import csv_cell
 from larq_equalbits.tuning.ratios import NAME
 
-RESULT = "trial_results.json"
-CSV, JSON, PLOT = "trials.csv", "trials.json", "ratios.png"
+RESULT, FAILURE = "trial_results.json", "failure.json"
+CSV, JSON, PLOT, FRONT = "trials.csv", "trials.json", "ratios.png", "front.png"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,17 +75,39 @@ def read(trial: Any, folder: Path) -> Trial:
     result: dict[str, Any] = {}
     if trial.status == "COMPLETED" and (folder / RESULT).is_file():
         result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    elif trial.status == "FAILED" and (folder / FAILURE).is_file():
+        failure = json.loads((folder / FAILURE).read_text(encoding="utf-8"))
+        result = {"values": failure.get("values", trial.hyperparameters.values)}
     reason = trial.message.strip().splitlines()[0] if trial.message else None
     return Trial(
         trial.trial_id,
         folder,
         trial.status,
-        dict(trial.hyperparameters.values),
+        dict(result.get("values", trial.hyperparameters.values)),
         result.get("metrics", {}),
-        trial.score if result else None,
+        trial.score if "metrics" in result else None,
         result.get("seconds", math.nan),
         reason,
     )
+
+
+def found(folder: Path) -> list[Trial]:
+    """The trials of the search in `folder`, which may be running, in the order in which they were started.
+
+    Raises:
+        InputError: a trial's file is damaged.
+    """
+    there = []
+    for path in folder.glob("trial_*/trial.json"):
+        state = _files.read_json(path)
+        try:
+            fields = {name: state[name] for name in ("trial_id", "status", "score", "message")}
+            values = state["hyperparameters"]["values"]
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path} must be the state of a trial, but lacks {error}.") from error
+        trial = types.SimpleNamespace(**fields, hyperparameters=types.SimpleNamespace(values=values))
+        there.append(read(trial, path.parent))
+    return sorted(there, key=lambda trial: (int(trial.name) if trial.name.isdecimal() else 0, trial.name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +156,15 @@ def by_ratio(trials: Sequence[Trial]) -> list[Ratio]:
     return found
 
 
+def shown(trials: Sequence[Trial], description: dict[str, Any]) -> list[str]:
+    """The metrics of the table and the plot: accuracy on test images, the search's objectives, the entropy."""
+    objective = description["objective"]
+    objectives = objective if isinstance(objective, list) else [objective]
+    wanted = ["test_accuracy", *(each["name"] for each in objectives), "filter_entropy"]
+    logged = {key for trial in trials for key in trial.metrics}
+    return [name for name in dict.fromkeys(wanted) if name in logged]
+
+
 def write(folder: Path, trials: Sequence[Trial], description: dict[str, Any]) -> None:
     """Writes ``trials.csv`` (a row for each trial) and ``trials.json`` (the same with the search's settings)."""
     rows = [
@@ -163,69 +195,3 @@ def write(folder: Path, trials: Sequence[Trial], description: dict[str, Any]) ->
         "trials": [trial.to_dict() for trial in trials],
     }
     _files.write_text(folder / JSON, json.dumps(content, indent=2) + "\n")
-
-
-def table(trials: Sequence[Trial], metrics: Sequence[str]) -> Any:
-    """Mean and deviation of `metrics` for each ratio as a rich table."""
-    from rich import box
-    from rich.table import Table
-
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
-    shown.add_column("ratio", justify="right")
-    shown.add_column("trials", justify="right")
-    for metric in metrics:
-        shown.add_column(metric, justify="right")
-    for each in by_ratio(trials):
-        counts = f"{each.completed}" + (f" ({each.failed} failed)" if each.failed else "")
-        shown.add_row(f"{each.ratio:g}", counts, *(_cell(each, metric) for metric in metrics))
-    return shown
-
-
-def _cell(each: Ratio, metric: str) -> str:
-    if metric not in each.mean:
-        return "-"
-    digits = ",.0f" if metric.endswith("bytes") else ".4f"
-    spread = each.deviation[metric]
-    return format(each.mean[metric], digits) + ("" if math.isnan(spread) else f" ± {spread:{digits}}")
-
-
-def plot(trials: Sequence[Trial], metrics: Sequence[str], *, width: float = 6.0) -> Any:
-    """Every trial as a point over its ratio, with mean and deviation: a panel for each metric (Equal Bits, Fig. 5).
-
-    Args:
-        trials: at least one of them completed, with a ratio for the whole network.
-        metrics: what to draw.
-        width: of the figure in inches.
-
-    Returns:
-        A matplotlib figure, ready for `savefig`.
-    """
-    figure = require("plots", "matplotlib.figure").Figure(
-        figsize=(width, 0.5 + 2.6 * len(metrics)), layout="constrained"
-    )
-    ratios = by_ratio(trials)
-    for axis, metric in zip(
-        figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0], metrics, strict=True
-    ):
-        points = [
-            (t.values[NAME], t.metrics[metric]) for t in trials if NAME in t.values and metric in t.metrics
-        ]
-        known = [each for each in ratios if metric in each.mean]
-        spreads = [each.deviation[metric] for each in known]
-        axis.plot(*zip(*points, strict=True), ".", color="#bbbbbb", markersize=7, label="trial")
-        axis.errorbar(
-            [each.ratio for each in known],
-            [each.mean[metric] for each in known],
-            yerr=[0.0 if math.isnan(spread) else spread for spread in spreads],
-            color="#4477aa",
-            marker="o",
-            markersize=4,
-            capsize=3,
-            label="mean" if all(map(math.isnan, spreads)) else "mean ± deviation",
-        )
-        axis.set_ylabel(metric)
-        axis.grid(alpha=0.3)
-        axis.ticklabel_format(axis="y", useOffset=False)
-    axis.set_xlabel("share of +1 in every filter")
-    figure.axes[0].legend(fontsize="small")
-    return figure

@@ -13,6 +13,7 @@
 #include "operators.h"
 #include "pruned.h"
 #include "version.h"
+#include "weights.h"
 
 namespace lqe {
 namespace {
@@ -141,6 +142,20 @@ TfLiteStatus claim_pruned(TfLiteContext* context, TfLiteDelegate* base, const st
   return kTfLiteOk;
 }
 
+// Claims the constant kernels that several nodes make, and names those nodes in `fused`.
+TfLiteStatus claim_weights(TfLiteContext* context, TfLiteDelegate* base, const std::vector<int>& plan,
+                           std::set<int>* fused) {
+  std::vector<WeightNodes> found;
+  if (find_weights(context, plan, &found) != kTfLiteOk) return kTfLiteError;
+  for (const WeightNodes& nodes : found) {
+    std::unique_ptr<Operator> work = make_weights(context, nodes);
+    if (work == nullptr) return kTfLiteError;
+    if (claim(context, base, std::move(work), "LceDequantize", nodes.nodes) != kTfLiteOk) return kTfLiteError;
+    fused->insert(nodes.nodes.begin(), nodes.nodes.end());
+  }
+  return kTfLiteOk;
+}
+
 TfLiteStatus claim_all(TfLiteContext* context, TfLiteDelegate* base) {
   auto* delegate = static_cast<Delegate*>(base->data_);
   if (!interface_is_known(context)) {
@@ -156,6 +171,7 @@ TfLiteStatus claim_all(TfLiteContext* context, TfLiteDelegate* base) {
   const std::vector<int> nodes(plan->data, plan->data + plan->size);
   std::set<int> fused;
   if (delegate->options.ternary && claim_pruned(context, base, nodes, &fused) != kTfLiteOk) return kTfLiteError;
+  if (claim_weights(context, base, nodes, &fused) != kTfLiteOk) return kTfLiteError;
   for (int index : nodes) {
     if (fused.count(index)) continue;
     TfLiteNode* node = nullptr;

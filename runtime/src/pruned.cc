@@ -4,6 +4,7 @@
 #include <map>
 
 #include "convolution_operator.h"
+#include "fused.h"
 
 namespace lqe {
 namespace {
@@ -33,18 +34,6 @@ bool same_but_filters(const BinaryLayer& a, const BinaryLayer& b) {
          a.height == b.height && a.width == b.width && a.words == b.words && a.activation == 0 && b.activation == 0 &&
          a.output_type == kTfLiteFloat32 && b.output_type == kTfLiteFloat32 &&
          std::memcmp(a.multiplier, b.multiplier, size_t(a.filters) * sizeof(float)) == 0;
-}
-
-// Nobody but the sum sees the outputs of the two: neither another node nor the graph's caller.
-bool only_the_sum_leaves(TfLiteContext* context, const PrunedNodes& nodes, int sum) {
-  if (context->PreviewDelegatePartitioning == nullptr) return false;
-  const int array[] = {3, nodes.first, nodes.second, nodes.sum};
-  TfLiteDelegateParams* parts = nullptr;
-  int count = 0;
-  if (context->PreviewDelegatePartitioning(context, reinterpret_cast<const TfLiteIntArray*>(array), &parts, &count) !=
-      kTfLiteOk)
-    return false;
-  return count == 1 && parts[0].output_tensors->size == 1 && parts[0].output_tensors->data[0] == sum;
 }
 
 void set_bounds(Activation activation, Output* out) {
@@ -114,7 +103,7 @@ std::unique_ptr<Operator> make_pruned(TfLiteContext* context, const PrunedNodes&
   const int output = sum->outputs->data[0];
   const bool known = activation >= kNone && activation <= kRelu6 && output >= 0 &&
                      size_t(output) < context->tensors_size && context->tensors[output].type == kTfLiteFloat32;
-  if (!known || !same_but_filters(a, b) || !only_the_sum_leaves(context, nodes, output)) return nullptr;
+  if (!known || !same_but_filters(a, b) || !only_leaves(context, {nodes.first, nodes.second, nodes.sum}, output)) return nullptr;
   auto made = std::make_unique<ConvolutionOperator>(a, output);
   set_ternary(a, b, options.kernel, made.get());
   set_bounds(activation, &made->out);

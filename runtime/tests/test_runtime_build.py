@@ -52,6 +52,23 @@ def test_without_a_compiler_one_line_says_what_to_install(tmp_path, environment,
     assert len(lines) == 1, done.stdout + done.stderr
 
 
+def test_a_32_bit_system_is_told(tmp_path):
+    code = (
+        "import runpy, struct, sys; real = struct.calcsize; "
+        "struct.calcsize = lambda format: 4 if format == 'P' else real(format); "
+        "sys.argv = ['setup.py', 'build_ext']; runpy.run_path('setup.py', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=copy(tmp_path), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "needs a 64-bit Linux on x86-64 or ARM, but this is Linux with 32-bit programs." in done.stderr
+
+
+def test_the_library_is_under_400_kb():
+    from larq_equalbits_runtime import library_path
+
+    assert 0 < Path(library_path()).stat().st_size < 400_000
+
+
 @needs_compiler
 @pytest.mark.slow
 def test_the_wheel_fits_any_python(tmp_path):

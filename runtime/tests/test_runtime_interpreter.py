@@ -226,6 +226,30 @@ def test_an_unknown_option_of_the_delegate_is_named():
         runtime.load_delegate(speed=1)
 
 
+def test_a_32_bit_system_is_told(monkeypatch):
+    monkeypatch.setattr("struct.calcsize", lambda _: 4)
+    with pytest.raises(InputError, match="needs a 64-bit system, but these are 32-bit programs"):
+        library_path()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "is missing: install the package again"),
+        (b"\x7fELF of another machine", "The library does not fit this machine"),
+    ],
+)
+def test_a_library_that_is_none_is_one_line(monkeypatch, tmp_path, content, words):
+    from larq_equalbits_runtime import _library
+
+    monkeypatch.setattr(_library, "__file__", str(tmp_path / "_library.py"))
+    if content is not None:
+        (tmp_path / "liblarq_equalbits_runtime.so").write_bytes(content)
+    with pytest.raises(InputError, match=words) as raised:
+        _library._loaded.__wrapped__()
+    assert "\n" not in str(raised.value)
+
+
 def test_importing_needs_no_tensorflow_and_little_time():
     code = (
         "import ai_edge_litert.interpreter, time; start = time.perf_counter(); import larq_equalbits_runtime as r; "

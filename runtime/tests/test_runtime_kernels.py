@@ -52,6 +52,19 @@ def test_each_kernel_counts_on_arm(arm_program, cpu):
 
 
 @pytest.mark.slow
+def test_an_arm_processor_without_neon_counts_in_plain_cpp(tmp_path):
+    if shutil.which("qemu-aarch64") is None:
+        pytest.skip("needs qemu-aarch64 (Debian: qemu-user)")
+    # What the kernel of such a processor tells of its abilities.
+    none = tmp_path / "none.cc"
+    none.write_text('extern "C" unsigned long __wrap_getauxval(unsigned long) { return 0; }\n')
+    flags = ("-O2", "-static", "-Wl,--wrap=getauxval", none)
+    program = build(tmp_path / "kernels", "kernels.cc", *flags, compiler=ARM)
+    printed = run("qemu-aarch64", "-cpu", "cortex-a53", program, 50)
+    assert [line.split(":")[0] for line in printed.splitlines()] == ["plain"]
+
+
+@pytest.mark.slow
 def test_kernels_stay_inside_their_memory(tmp_path):
     program = build(
         tmp_path / "kernels",

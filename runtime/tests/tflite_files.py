@@ -67,15 +67,22 @@ class File:
         if octets is not None:
             made.customOptions = np.array(list(octets), np.uint8)
 
-    def add(self, inputs, output, activation=0):
-        """TensorFlow Lite's own ADD."""
+    def _arithmetic(self, kind, options, inputs, output, activation):
         code = schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.ADD
+        code.builtinCode = code.deprecatedBuiltinCode = kind
         code.version = 1
         made = self._operator(code, inputs, [output])
-        made.builtinOptionsType = schema.BuiltinOptions.AddOptions
-        made.builtinOptions = schema.AddOptionsT()
+        made.builtinOptionsType = getattr(schema.BuiltinOptions, options)
+        made.builtinOptions = getattr(schema, f"{options}T")()
         made.builtinOptions.fusedActivationFunction = activation
+
+    def add(self, inputs, output, activation=0):
+        """TensorFlow Lite's own ADD."""
+        self._arithmetic(schema.BuiltinOperator.ADD, "AddOptions", inputs, output, activation)
+
+    def multiply(self, inputs, output, activation=0):
+        """TensorFlow Lite's own MUL."""
+        self._arithmetic(schema.BuiltinOperator.MUL, "MulOptions", inputs, output, activation)
 
     def dense(self, inputs, output):
         """TensorFlow Lite's own FULLY_CONNECTED."""

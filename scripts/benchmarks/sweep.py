@@ -3,7 +3,7 @@
 Three ways to train take turns in one process, trial by trial: Keras' `fit` alone, a run of `training.train` (which
 saves models and a checkpoint every epoch, and tests the last and the best), and the sweep; what counts is the time of
 the processors, which other programs do not change much. Then whole commands with one and with two workers take turns,
-with all that they do from their start to the plot.
+with all that they do from their start to the plot; `--no-overhead` measures these alone.
 """
 
 import json
@@ -121,6 +121,9 @@ def _commands(settings: list[str], ratios: list[float]) -> dict[str, Callable[[P
 @click.option(
     "--turns", type=click.IntRange(0), default=2, help="How often the commands take turns; 0 for no command."
 )
+@click.option(
+    "--overhead/--no-overhead", default=True, help="Measure a trial's overhead over plain training too."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(
     model: str,
@@ -131,6 +134,7 @@ def main(
     epochs: int,
     trials: int,
     turns: int,
+    overhead: bool,
     as_json: bool,
 ) -> None:
     """Measure the overhead of a sweep, and what a second worker brings."""
@@ -151,13 +155,16 @@ def main(
         weight_decay=0.0,
         model_options={"width": width},
     )
-    with tempfile.TemporaryDirectory() as folder:
-        trial = {name: sum(each) / trials for name, each in _overhead(settings, ratios, Path(folder)).items()}
-    result: dict[str, Any] = {
-        "processor seconds of a trial": {name: round(value, 2) for name, value in trial.items()},
-        "sweep over runs": round(trial["sweep"] / trial["run"], 3),
-        "sweep over fit": round(trial["sweep"] / trial["fit"], 3),
-    }
+    result: dict[str, Any] = {}
+    if overhead:
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = _overhead(settings, ratios, Path(folder))
+        trial = {name: sum(each) / trials for name, each in seconds.items()}
+        result = {
+            "processor seconds of a trial": {name: round(value, 2) for name, value in trial.items()},
+            "sweep over runs": round(trial["sweep"] / trial["run"], 3),
+            "sweep over fit": round(trial["sweep"] / trial["fit"], 3),
+        }
     if turns:
         options = ["--model", model, "--dataset", dataset, "--epochs", str(epochs)]
         options += ["--model-option", f"width={width}", "--learning-rate", "0.01", "--weight-decay", "0"]

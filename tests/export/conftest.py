@@ -1,9 +1,26 @@
+import importlib.util
+
 import larq
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from larq_equalbits import export
+from larq_equalbits.export import interpreter
+
+_RUNTIME = importlib.util.find_spec("larq_equalbits_runtime") is not None
+
+
+def _check_the_runtime(tflite, images):
+    """Answers as LCE's interpreter does, where the runtime is installed."""
+    from larq_equalbits_runtime import Interpreter
+
+    runner = interpreter.load(tflite)
+    expected = list(runner.predict({runner.inputs[0].key: images}).values())
+    found = Interpreter(tflite).predict(images)
+    answers = list(found.values()) if isinstance(found, dict) else [found]
+    for answer, right in zip(answers, expected, strict=True):
+        np.testing.assert_allclose(answer, right, rtol=0, atol=1e-4)
 
 
 @pytest.fixture
@@ -38,6 +55,8 @@ def exact():
                 layer.beta.assign(generator.normal(size=shape))
         report = export.convert(model, verify_on=inputs, **options)
         assert report.verification.max_abs_diff <= atol
+        if _RUNTIME and isinstance(inputs, np.ndarray):
+            _check_the_runtime(report.tflite, inputs)
         return report, export.audit(report.tflite).operators
 
     return run

@@ -5,14 +5,16 @@ import larq_compute_engine
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
 
 from larq_equalbits import export, zoo
 from larq_equalbits._errors import InputError
+from larq_equalbits.export import interpreter
 
 
 @pytest.fixture(scope="module")
 def tflite():
-    return export.convert(zoo.conv2(input_shape=(8, 8, 1), num_classes=10, width=0.5)).tflite
+    return export.convert(zoo.conv2(input_shape=(8, 8, 1), num_classes=10, width=0.5), verify_on=False).tflite
 
 
 def test_an_audit_tells_the_operators_and_why_a_layer_is_float(tflite, tmp_path):
@@ -27,6 +29,26 @@ def test_an_audit_tells_the_operators_and_why_a_layer_is_float(tflite, tmp_path)
     assert '"operators"' in audit.to_json()
 
 
+def test_names_are_in_the_json_beside_the_file(tmp_path, tflite):
+    model = zoo.resnet20(input_shape=(16, 16, 3), num_classes=4, width=0.25)
+    path = tmp_path / "model.tflite"
+    report = export.convert(model, path, verify_on=False)
+    kept = export.convert(model, keep_names=True, verify_on=False)
+    assert len(report.tflite) < 0.93 * len(kept.tflite)
+    rows = export.audit(path).layers
+    assert [(row.name, row.operator, row.bytes) for row in rows] == [
+        (row.name, row.operator, row.bytes) for row in report.layers
+    ]
+    images = np.random.default_rng(0).normal(size=(3, 16, 16, 3)).astype("float32")
+    runners = [interpreter.load(content) for content in (report.tflite, kept.tflite)]
+    few, all_ = (runner.predict({runner.inputs[0].key: images}) for runner in runners)
+    assert few.keys() == all_.keys()
+    np.testing.assert_array_equal(*(next(iter(found.values())) for found in (few, all_)))
+    # A model.json of another file names nothing.
+    path.write_bytes(tflite)
+    assert {row.name for row in export.audit(path).layers}.isdisjoint(row.name for row in report.layers)
+
+
 def test_an_audit_lists_every_tensor(tflite):
     audit = export.audit(tflite)
     tensors = {tensor["name"]: tensor for tensor in audit.tensors}
@@ -39,6 +61,53 @@ def test_an_audit_lists_every_tensor(tflite):
     assert 0.9 * audit.bytes < sum(tensor["bytes"] for tensor in audit.tensors) + 10_000
     assert json.loads(audit.to_json())["tensors"] == audit.tensors
     assert f"{len(audit.tensors)} tensors" in str(audit)
+
+
+def _recurrent():
+    inputs = tf.keras.Input((8,))
+    x = tf.keras.layers.Embedding(50, 16, name="table")(inputs)
+    both = [tf.keras.layers.LSTM(12, name="long")(x), tf.keras.layers.GRU(8, name="gated")(x)]
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(3)(tf.keras.layers.concatenate(both)))
+
+
+def _without_weights():
+    return tf.keras.Sequential([tf.keras.Input((4, 4, 2)), tf.keras.layers.Rescaling([2.0, 3.0])])
+
+
+def _unfused():
+    x = inputs = tf.keras.Input((8, 8, 32))
+    x = layers.QuantConv2D(32, 3, padding="same", kernel_quantizer="bi_half", input_quantizer="ste_sign")(x)
+    x = tf.keras.layers.Add()([tf.keras.layers.PReLU(shared_axes=[1, 2])(x), inputs])
+    x = tf.keras.layers.BatchNormalization()(x)
+    return tf.keras.Model(
+        inputs, layers.QuantDense(4, kernel_quantizer="bi_half")(tf.keras.layers.Flatten()(x))
+    )
+
+
+@pytest.mark.parametrize("build", [_recurrent, _without_weights, _unfused])
+def test_every_byte_belongs_to_a_row_or_to_the_structure(build):
+    report = export.convert(build(), binary_weights="bits", verify_on=False)
+    file = schema.ModelT.InitFromObj(schema.Model.GetRootAs(report.tflite, 0))
+    read = {
+        int(graph.tensors[index].buffer)
+        for graph in file.subgraphs
+        for operator in graph.operators
+        for index in operator.inputs
+        if index >= 0
+    }
+    stored = sum(len(file.buffers[index].data) for index in read if file.buffers[index].data is not None)
+    for found in (export.audit(report.tflite), report):
+        assert sum(row.bytes for row in found.layers) == stored > 0
+        assert stored + found.structure == len(report.tflite)
+
+
+def test_weights_inside_loops_and_tables_have_rows():
+    rows = {row.name: row for row in export.convert(_recurrent(), verify_on=False).layers}
+    assert rows["table"].operator == "GATHER" and rows["table"].bytes >= 4 * 50 * 16
+    for cell, weights in {"long/lstm_cell": 48 * (16 + 12), "gated/gru_cell": 24 * (16 + 8)}.items():
+        (row,) = [row for name, row in rows.items() if name.startswith(cell)]
+        assert 4 * weights <= row.bytes < 4 * weights + 400
+    assert all(row.weights == "float32" and row.reason for row in rows.values())
 
 
 @tf.keras.utils.register_keras_serializable("tests")
@@ -142,7 +211,9 @@ def _mutations(tflite, count):
 def _left_float(tflite):
     """A file whose only convolution is float and small, so that its kernel's shape is hit often."""
     layer = layers.QuantConv2D(1, 1, **BINARY)
-    return export.convert(tf.keras.Sequential([tf.keras.Input((2, 2, 2)), layer]), strict=False).tflite
+    return export.convert(
+        tf.keras.Sequential([tf.keras.Input((2, 2, 2)), layer]), strict=False, verify_on=False
+    ).tflite
 
 
 @pytest.mark.parametrize("made", [bytes, _left_float])

@@ -137,3 +137,14 @@ def test_the_model_is_as_it_was(trained, digits):
 def test_bad_input_is_answered(trained, options, words):
     with pytest.raises(InputError, match=words):
         export.convert(trained, **options)
+
+
+def test_integers_that_a_model_takes_or_yields_already_are_named():
+    image = tf.keras.Input((4, 4, 3), dtype="uint8")
+    x = tf.keras.layers.Conv2D(2, 3)(tf.keras.layers.Rescaling(1 / 255)(image))
+    model = tf.keras.Model(image, tf.argmax(x, axis=-1))
+    data = np.zeros((4, 4, 4, 3), "uint8")
+    for argument, dtype in (("input_type", "uint8"), ("output_type", "int64")):
+        words = f"{argument} must be float32 for model .*, which has {dtype} there already, but got 'int8'"
+        with pytest.raises(InputError, match=words):
+            export.convert(model, float_layers="int8", calibrate_on=data, **{argument: "int8"})

@@ -58,7 +58,7 @@ def test_a_quantizer_is_evaluated_once(convolution):
 
     model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer=counting)])
     calls.clear()
-    export.convert(model)
+    export.convert(model, verify_on=False)
     assert calls == [True]
 
 
@@ -69,7 +69,7 @@ def test_the_callers_model_is_untouched_also_after_a_failure(convolution, images
     weights = [weight.copy() for weight in model.get_weights()]
     state = [variable.numpy() for variable in model.optimizer.variables]
     quantizer, before = model.layers[0].kernel.quantizer, model.predict(images, verbose=0)
-    export.convert(model)
+    export.convert(model, verify_on=False)
 
     def fails(*arguments):
         raise RuntimeError("the converter fails")
@@ -172,8 +172,8 @@ def test_a_normalization_behind_a_pruned_layer_is_folded(convolution, images):
 @pytest.mark.slow
 def test_one_binary_kernel_and_two_compare_in_size(convolution):
     model = tf.keras.Sequential([tf.keras.Input((8, 8, 256)), convolution(256, name="c")])
-    one = len(export.convert(model).tflite)
-    two = len(export.convert(pruning.prune(model, 0.5)).tflite)
+    one = len(export.convert(model, verify_on=False).tflite)
+    two = len(export.convert(pruning.prune(model, 0.5), verify_on=False).tflite)
     assert two <= 2.05 * one
 
 
@@ -288,14 +288,14 @@ def test_predictions_in_the_block_are_frozen_and_those_after_it_are_not(
 )
 def test_wrong_inputs_are_named(convolution, inputs, words):
     model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="c")])
-    tflite = export.convert(model).tflite
+    tflite = export.convert(model, verify_on=False).tflite
     with pytest.raises(InputError, match=words):
         export.verify(model, tflite, inputs)
 
 
 def test_a_layer_is_found_behind_the_converters_cut_names():
     model = zoo.conv2(input_shape=(8, 8, 1), num_classes=10)
-    assert [layer.name for layer in export.convert(model).layers] == [
+    assert [layer.name for layer in export.convert(model, verify_on=False).layers] == [
         "conv1_1",
         "conv1_2",
         "dense1",

@@ -88,7 +88,12 @@ def test_signs_are_those_of_keras(convolution, inputs, front, center):
 @pytest.mark.parametrize("front", [direct, activated])
 def test_without_the_rewrite_signs_differ(convolution, inputs, front):
     model, _ = network(convolution, front)
-    assert export.verify(model, export.convert(model, rewrites=WITHOUT).tflite, inputs).max_abs_diff > 0
+    assert (
+        export.verify(
+            model, export.convert(model, rewrites=WITHOUT, verify_on=False).tflite, inputs
+        ).max_abs_diff
+        > 0
+    )
 
 
 def test_an_untrained_normalization_behind_padded_zeros(convolution, inputs):
@@ -127,7 +132,7 @@ def test_a_transposed_convolution_is_let_alone(convolution, inputs):
     model = tf.keras.Sequential(
         [tf.keras.Input((10, 8, 48)), transposed, layers.BatchNormalization(), convolution(8, name="second")]
     )
-    report = export.convert(model, strict=False)
+    report = export.convert(model, strict=False, verify_on=False)
     assert not any("next to zero" in row.rewrite for row in report.layers)
 
 
@@ -145,7 +150,7 @@ def test_branches_side_by_side(convolution, inputs):
     norm.beta.assign(np.linspace(-1e-6, 1e-6, CHANNELS))
     difference = export.convert(model, verify_on=inputs).verification.max_abs_diff
     assert difference < 1e-3
-    unmoved = export.convert(model, rewrites=WITHOUT).tflite
+    unmoved = export.convert(model, rewrites=WITHOUT, verify_on=False).tflite
     assert export.verify(model, unmoved, inputs).max_abs_diff >= 2
 
 
@@ -170,5 +175,5 @@ def test_means_have_the_signs_of_exact_arithmetic(convolution, inputs, pool, cou
     assert export.convert(model, verify_on=inputs).verification.max_abs_diff == 0
     if count != 4:
         # Without the rewrite they differ; a mean of one half is exact, so that less is rounded.
-        unmoved = export.convert(model, rewrites=WITHOUT).tflite
+        unmoved = export.convert(model, rewrites=WITHOUT, verify_on=False).tflite
         assert export.verify(model, unmoved, inputs).max_abs_diff >= 2

@@ -80,7 +80,7 @@ def test_inputs_of_several_bits_stay_float_and_say_why(photographs):
 def test_zeros_are_not_split_for_inputs_of_several_bits(photographs):
     dense = larq.layers.QuantDense(4, input_quantizer=larq.quantizers.DoReFa(2), kernel_quantizer="ste_tern")
     model = tf.keras.Sequential([tf.keras.Input((8, 8, 3)), layers.Flatten(), dense])
-    report = export.convert(model)
+    report = export.convert(model, verify_on=False)
     assert report.layers[0].operator == "FULLY_CONNECTED"
     assert report.layers[0].rewrite == ""
 
@@ -99,4 +99,4 @@ def test_a_file_is_hardly_larger_than_its_bits(name, width):
     """Ideal: 1 bit a binary weight, 32 a float one, as Larq counts them."""
     model = zoo.get(name)(input_shape=(16, 16, 3), num_classes=10, width=width, quantizer="ste_sign")
     ideal = larq.models.ModelProfile(model).memory / 8
-    assert len(export.convert(model).tflite) <= 1.05 * ideal + 20_000
+    assert len(export.convert(model, verify_on=False).tflite) <= 1.05 * ideal + 20_000

@@ -71,6 +71,50 @@ def a_shared_layer_and_its_equal():
     return tf.keras.Model(inputs, ones(32, name="second")(x))
 
 
+OPTIONS = {"kernel_quantizer": "bi_half", "use_bias": False}
+SIGN = larq.quantizers.SteSign
+
+
+def sign_before_dense():
+    inputs = tf.keras.Input((4, 4, 32))
+    x = layers.Flatten()(SIGN()(inputs))
+    return tf.keras.Model(inputs, larq.layers.QuantDense(64, name="first", **OPTIONS)(x))
+
+
+def sign_before_a_pruned_kernel():
+    from larq_equalbits import pruning
+
+    inputs = tf.keras.Input((8, 8, 32))
+    x = larq.quantizers.ApproxSign()(inputs)
+    first = larq.layers.QuantConv2D(32, 3, padding="same", name="first", **OPTIONS)
+    x = layers.BatchNormalization()(pruning.PrunedBinary(first, sparsity=0.5)(x))
+    x = layers.MaxPooling2D()(layers.Activation(SIGN())(x))
+    return tf.keras.Model(inputs, larq.layers.QuantConv2D(16, 3, name="second", **OPTIONS)(x))
+
+
+def signs_that_are_joined():
+    inputs = tf.keras.Input((8, 8, 32))
+    x = layers.Concatenate()([SIGN()(inputs), SIGN()(layers.BatchNormalization()(inputs))])
+    return tf.keras.Model(inputs, larq.layers.QuantConv2D(16, 3, name="first", **OPTIONS)(x))
+
+
+def sign_by_a_function():
+    inputs = tf.keras.Input((8, 8, 32))
+    x = tf.reshape(tf.where(inputs > 0.5, 1.0, -1.0), (-1, 16, 128))
+    return tf.keras.Model(inputs, larq.layers.QuantConv1D(16, 3, name="first", **OPTIONS)(x))
+
+
+def causal(pruned=False, **options):
+    from larq_equalbits import pruning
+
+    inputs = tf.keras.Input((9, 32))
+    first = larq.layers.QuantConv1D(
+        16, 3, padding="causal", input_quantizer="ste_sign", name="first", **options
+    )
+    x = (pruning.PrunedBinary(first, sparsity=0.5) if pruned else first)(inputs)
+    return tf.keras.Model(inputs, layers.BatchNormalization()(x))
+
+
 # name: (network, how many operators each binary layer has)
 SHAPES = {
     "negative factors, valid": (lambda: negative_factors(), {"first": 1, "second": 1}),
@@ -88,6 +132,17 @@ SHAPES = {
     "equal kernels on one input": (equal_kernels_on_one_input, {"first": 1, "second": 1}),
     "equal kernels one after the other": (equal_kernels_one_after_the_other, {"first": 1, "second": 1}),
     "a shared layer and its equal": (a_shared_layer_and_its_equal, {"first": 2, "second": 1}),
+    "a sign as a layer before a dense one": (sign_before_dense, {"first": 1}),
+    "a sign as a layer before a pruned kernel": (sign_before_a_pruned_kernel, {"first": 2, "second": 1}),
+    "signs that are joined": (signs_that_are_joined, {"first": 1}),
+    "causal": (lambda: causal(kernel_quantizer="bi_half", activation="relu"), {"first": 1}),
+    "causal with strides": (lambda: causal(kernel_quantizer="siman", strides=2), {"first": 1}),
+    "causal and dilated beyond the input": (
+        lambda: causal(kernel_quantizer="bi_half", dilation_rate=6),
+        {"first": 1},
+    ),
+    "causal and pruned": (lambda: causal(True, kernel_quantizer="bi_half", dilation_rate=2), {"first": 2}),
+    "a sign by a function": (sign_by_a_function, {"first": 1}),
 }
 
 
@@ -155,6 +210,35 @@ def test_an_input_of_other_values_than_a_sign_keeps_them(model, reason):
     assert export.verify(built, report.tflite, inputs).max_abs_diff <= 1e-4
     (only,) = report.layers
     assert (only.binary, only.expected, only.reason.partition(";")[0]) == (False, False, reason)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_whether_an_input_is_binary_is_a_matter_of_what_arrives(binary):
+    inputs = tf.keras.Input((8, 8, 32))
+    x = SIGN()(inputs) if binary else layers.AveragePooling2D()(SIGN()(inputs))
+    x = larq.layers.QuantConv2DTranspose(4, 3, name="transposed", **OPTIONS)(x)
+    (row,) = export.convert(tf.keras.Model(inputs, x)).layers
+    assert (
+        row.expected is False
+        and (row.reason == "no input quantizer: its input is float (1/32)") is not binary
+    )
+
+
+@pytest.mark.parametrize("implementation", [1, 2])
+def test_a_locally_connected_layer_is_called_that(implementation):
+    inputs = tf.keras.Input((4, 4, 8))
+    quantizers = {"input_quantizer": "ste_sign", "kernel_quantizer": "bi_half"}
+    layer = larq.layers.QuantLocallyConnected2D(4, 3, implementation=implementation, **quantizers)
+    (row,) = export.convert(tf.keras.Model(inputs, layer(inputs))).layers
+    assert row.reason.startswith("locally connected: LCE has no binary operator")
+
+
+def test_a_sign_as_a_layer_costs_nothing():
+    model = sign_before_dense()
+    inputs = tf.keras.Input((4, 4, 32))
+    x = larq.layers.QuantDense(64, input_quantizer="ste_sign", **OPTIONS)(layers.Flatten()(inputs))
+    inside = export.convert(tf.keras.Model(inputs, x)).tflite
+    assert len(export.convert(model).tflite) < 1.1 * len(inside)
 
 
 @pytest.mark.parametrize("strict", [True, False])

@@ -49,7 +49,7 @@ def test_a_chain_loses_its_zero_filters(convolution, images, exact, pad_values):
     assert "16 of 32 filters are zero and dropped" in applied["second"]
     assert "without the inputs from 16 zero filters of second/second" in applied["third"]
     assert "12 of 24 filters are zero and dropped" in applied["fourth"]
-    masked = export.convert(pruned(model), rewrites=WITHOUT)
+    masked = export.convert(pruned(model), rewrites=WITHOUT, verify_on=False)
     assert len(report.tflite) < len(masked.tflite)
     sizes = [
         {layer.name: layer.bytes for layer in each.layers if layer.name.startswith("third")}

@@ -8,10 +8,13 @@ import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 from tensorflow.python.framework.func_graph import FuncGraph
 
+import larq_equalbits
 from larq_equalbits import callbacks, training, tuning
 from larq_equalbits._errors import InputError, WorkError
+from larq_equalbits.cli import program
 from larq_equalbits.tuning import distributed, trials
 
 SETTINGS = training.Settings(epochs=1, train_images=256, learning_rate=0.01)
@@ -115,12 +118,99 @@ def test_other_settings_are_refused_by_name_and_nothing_is_touched(searched, swe
     before = sorted(searched.out.rglob("*"))
     with pytest.raises(
         InputError,
-        match=r"settings.epochs: 1 against 2; .*ratios: \[0.25, 0.5, 0.9\] against \[0.5\].*overwrite",
+        match=r"settings.epochs: 1 against 2; objective.name: 'val_accuracy' against 'bit_entropy'.*overwrite",
     ):
         tuning.BitRatioSweep(
-            build, **{**arguments, "settings": SETTINGS.replace(epochs=2), "ratios": [0.5]}, callbacks=[]
+            build,
+            **{**arguments, "settings": SETTINGS.replace(epochs=2), "objective": "bit_entropy"},
+            callbacks=[],
         )
     assert sorted(searched.out.rglob("*")) == before
+
+
+def test_a_folder_of_another_version_is_refused_with_both(searched, sweep, tmp_path):
+    _, arguments, build = sweep
+    description = json.loads((searched.out / "sweep.json").read_text())
+    (tmp_path / "sweep.json").write_text(json.dumps({**description, "version": "9.8.7"}))
+    with pytest.raises(InputError, match=rf"{larq_equalbits.__version__}, but .* with 9\.8\.7"):
+        tuning.BitRatioSweep(build, **{**arguments, "out": tmp_path})
+
+
+def test_a_report_shows_what_failed_and_why(searched):
+    found = [trial.to_dict() for trial in trials.found(searched.out)]
+    assert found == [trial.to_dict() for trial in searched.trials()]
+    result = CliRunner().invoke(program, ["sweep", "--report", "--out", str(searched.out)])
+    assert result.exit_code == 0, result.output
+    assert "failed: the model could not be built: ValueError: no such network" in result.output
+    assert "--retry-failed" in result.output and "0.25" in result.output
+
+
+def test_a_sweep_grows_by_ratios_and_seeds_and_repeats_nothing(tmp_path):
+    arguments = {"settings": SETTINGS, "out": tmp_path / "out"}
+    tuning.BitRatioSweep(tiny, [0.25], **arguments).search(verbose=0)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "trial_0").glob("*.json")}
+    grown = tuning.BitRatioSweep(tiny, [0.5], **arguments)
+    grown.search(verbose=0)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert [trial.values["positive_ratio"] for trial in grown.trials()] == [0.25, 0.5]
+    description = json.loads((tmp_path / "out" / "sweep.json").read_text())
+    assert (description["ratios"], description["seeds"]) == ([0.25, 0.5], [0])
+    assert tuning.BitRatioSweep(tiny, [0.5], repeats=2, **arguments).oracle.remaining_trials() == 2
+
+
+def test_more_trials_go_on_from_those_of_a_finished_search(tmp_path):
+    def search(count):
+        hypermodel = tuning.HyperModel(tiny, SETTINGS)
+        return tuning.RandomSearch(hypermodel, out=tmp_path / "out", max_trials=count)
+
+    search(1).search(verbose=0)
+    result = tmp_path / "out" / "trial_0" / "trial_results.json"
+    before = result.stat().st_mtime_ns
+    more = search(2)
+    more.search(verbose=0)
+    first, second = more.trials()
+    assert result.stat().st_mtime_ns == before and first.values != second.values
+    with pytest.raises(InputError, match="max_trials: 2 against 1"):
+        search(1)
+
+
+def test_a_failed_trial_runs_again_where_that_is_asked_for(tmp_path):
+    broken = [True]
+
+    def build(hp):
+        if broken[0]:
+            raise ValueError("not yet")
+        return tiny(hp)
+
+    def search():
+        return tuning.BitRatioSweep(build, [0.5], settings=SETTINGS, out=tmp_path / "out")
+
+    with pytest.raises(WorkError, match="not yet"):
+        search().search(verbose=0)
+    broken[0] = False
+    with pytest.raises(WorkError, match="not yet"):
+        search().search(verbose=0)
+    again = search()
+    again.search(retry_failed=True, verbose=0)
+    assert [(trial.status, trial.reason) for trial in again.trials()] == [("COMPLETED", None)]
+
+
+def test_a_trial_lists_the_ratios_of_its_own_layers_only():
+    def build(hp):
+        model = tiny(hp)
+        if hp.Choice("layers", [2, 1]) == 2:
+            second = lq.layers.QuantDense(10, kernel_quantizer="bi_half", name="second")
+            model = tf.keras.Sequential([*model.layers[:-1], second])
+        return model
+
+    hypermodel = tuning.HyperModel(build, SETTINGS, per_layer=True)
+    hp = tuning.keras_tuner.HyperParameters()
+    hypermodel.builder(hp)()
+    both = {"positive_ratio/hidden", "positive_ratio/second"}
+    assert both <= set(hypermodel.own_values(hp.values))
+    hp.values["layers"] = 1
+    hypermodel.builder(hp)()
+    assert both & set(hypermodel.own_values(hp.values)) == {"positive_ratio/hidden"}
 
 
 def test_a_folder_with_other_things_is_refused_even_to_overwrite(tmp_path):
@@ -184,6 +274,8 @@ def test_a_killed_trial_goes_on_from_its_last_epoch(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         search().search(verbose=0)
     epochs.append("killed")
+    result = CliRunner().invoke(program, ["sweep", "--report", "--out", str(tmp_path / "out"), "--json"])
+    assert "positive_ratio 0.5, seed 0: epoch 1 of 2, val_accuracy" in json.loads(result.output)["begun"]["0"]
     search().search(verbose=0)
     assert epochs == [0, "killed", 1]
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from markdown_it import MarkdownIt
 
 from larq_equalbits._errors import InputError
 from larq_equalbits.cli import program
+from larq_equalbits.tuning import oracles
 
 PROGRAM = Path(sys.executable).parent / "larq-equalbits"
 SHORT = ("--epochs", "1", "--train-images", "256", "--model-option", "width=0.1", "--learning-rate", "0.01")
@@ -66,17 +68,21 @@ def test_half_of_the_environment_of_a_worker_is_named(tmp_path, monkeypatch):
     assert "--workers" in str(sweep("--out", tmp_path, "--workers", "2").exception)
 
 
+# Trials have the same bits with one worker and with two where each takes one thread.
+ENVIRONMENT = {"LARQ_EQUALBITS_PATIENCE": "10", "TF_NUM_INTRAOP_THREADS": "1"}
+
+
 def start(*arguments, **environment):
     return subprocess.Popen(
         [PROGRAM, "sweep", *map(str, arguments)],
-        env={**os.environ, "LARQ_EQUALBITS_PATIENCE": "10", **environment},
+        env={**os.environ, **ENVIRONMENT, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def wait_for(condition, timeout=180):
+def wait_for(condition, timeout=600):
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end
@@ -112,7 +118,7 @@ def unbroken(tmp_path_factory):
     """The rows of four trials that nothing disturbed."""
     out = tmp_path_factory.mktemp("unbroken") / "out"
     process = start(*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out, "--json")
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     answer = json.loads(output)
     assert answer["trials"] == 4 and answer["failed"] == {}
@@ -136,7 +142,7 @@ def test_after_kill_9_a_sweep_goes_on_and_repeats_no_finished_trial(workers, unb
     finished = {name: path.stat().st_mtime_ns for name, path in results(out).items()}
     assert 1 <= len(finished) < 4 and len(started) == (workers if workers > 1 else 0)
     process = start(*command)
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     assert {name: results(out)[name].stat().st_mtime_ns for name in finished} == finished
     assert rows(out) == unbroken
@@ -164,13 +170,51 @@ def test_chief_and_two_workers_over_grpc_also_where_a_worker_dies(killed, unbrok
         processes["worker-0"].kill()
         lost = out / f"trial_{ongoing['worker-0']}"
         assert not (lost / "trial_results.json").exists()
-    outputs = {name: process.communicate(timeout=300) for name, process in processes.items()}
+    outputs = {name: process.communicate(timeout=900) for name, process in processes.items()}
     expected = dict.fromkeys(names, 0) | ({"worker-0": -signal.SIGKILL} if killed else {})
     assert {name: process.returncode for name, process in processes.items()} == expected, outputs
     assert rows(out) == unbroken
     workers = [json.loads(path.read_text())["worker"] for path in results(out).values()]
     assert set(workers) == ({"worker-1"} if killed else {"worker-0", "worker-1"})
     assert "±" in outputs["chief"][0] and outputs["worker-1"][0] == ""
+
+
+@pytest.mark.slow
+def test_the_guides_recipe_for_a_batch_system_survives_the_death_of_a_worker(unbroken, tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "guides" / "sweeping.md"
+    (script,) = [each.content for each in MarkdownIt().parse(page.read_text()) if each.info == "sh"]
+    (tmp_path / "sweep.sh").write_text(script)
+    environment = {
+        **os.environ,
+        **ENVIRONMENT,
+        "PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}",
+        "SWEEP_FOLDER": str(tmp_path),
+        "SWEEP_PORT": free_port(),
+        "SWEEP_ADDRESS": "127.0.0.1",
+    }
+    command = ["sh", tmp_path / "sweep.sh", *SHORT, "--ratios", "0.3,0.6", "--repeats", "2"]
+
+    def task(number):
+        return subprocess.Popen(
+            list(map(str, command)),
+            env={**environment, "SLURM_ARRAY_TASK_ID": str(number)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    # The workers come first, and wait for the chief.
+    tasks = {number: task(number) for number in (2, 1, 0)}
+    out = tmp_path / "sweep"
+    wait_for(lambda: (out / "trial_1" / "settings.json").exists())
+    os.killpg(tasks[1].pid, signal.SIGKILL)
+    tasks[1].communicate()
+    tasks[1] = task(1)
+    for each in tasks.values():
+        _, errors = each.communicate(timeout=900)
+        assert each.returncode == 0, errors
+    assert rows(out) == unbroken and not (tmp_path / "chief").exists()
 
 
 @pytest.mark.slow
@@ -181,7 +225,7 @@ def test_a_local_worker_that_is_killed_is_replaced_and_its_trial_run_again(unbro
     first = children(process)
     os.kill(first[0], signal.SIGKILL)
     wait_for(lambda: len(set(children(process)) - set(first)) == 1)
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     assert rows(out) == unbroken
 
@@ -197,7 +241,7 @@ def test_an_objective_that_is_not_logged_ends_workers_and_chief_with_status_2(lo
         service = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": free_port()}
         processes = [start(*command, KERASTUNER_TUNER_ID=name, **service) for name in ("chief", "worker-0")]
     for process in processes:
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=900)
         assert process.returncode == 2, errors
         assert "val_entropy" in errors and "val_accuracy" in errors and "Traceback" not in errors
     assert list(out.iterdir()) == []
@@ -210,14 +254,31 @@ def test_a_worker_with_other_settings_ends_alone(unbroken, tmp_path):
     command = (*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out)
     chief = start(*command, KERASTUNER_TUNER_ID="chief", **service)
     other = start(*command, "--batch-size", 64, KERASTUNER_TUNER_ID="worker-0", **service)
-    _, errors = other.communicate(timeout=300)
+    _, errors = other.communicate(timeout=900)
     assert other.returncode == 2
     assert "a worker must have the chief's settings" in errors and "batch_size" in errors
     worker = start(*command, KERASTUNER_TUNER_ID="worker-1", **service)
     for process in (worker, chief):
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=900)
         assert process.returncode == 0, errors
     assert rows(out) == unbroken
+
+
+def test_a_chief_that_cannot_be_reached_is_tried_with_a_limit(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(oracles.Resilient, "patience", 0.05)
+    port = free_port()
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker-0")
+    result = sweep("--out", tmp_path / "out")
+    assert isinstance(result.exception, InputError)
+    assert f"127.0.0.1:{port} did not answer 10 tries" in str(result.exception)
+    assert "try 10 of 10" in result.output + capfd.readouterr().err
+
+
+def test_a_report_needs_a_sweep(tmp_path):
+    result = sweep("--report", "--out", tmp_path)
+    assert isinstance(result.exception, InputError) and "sweep.json" in str(result.exception)
 
 
 def test_a_port_that_is_taken_is_named(tmp_path, monkeypatch):

@@ -11,13 +11,19 @@ from larq_equalbits.export.rewrites import (
     next_to_zero,
     not_binary,
     pooling,
+    scale_before_sign,
+    sign_of_input,
     zero_filters,
+    zero_padding,
 )
 
 REWRITES: Mapping[str, Rewrite] = {
+    "sign_of_input": sign_of_input.apply,
     "zero_filters": zero_filters.apply,
+    "scale_before_sign": scale_before_sign.apply,
     "next_to_zero": next_to_zero.apply,
     "before_sign": before_sign.apply,
+    "zero_padding": zero_padding.apply,
     "convolution": convolution.apply_convolution,
     "dense": convolution.apply_dense,
     "conv1d": convolution.apply_conv1d,

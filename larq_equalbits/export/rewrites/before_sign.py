@@ -48,8 +48,11 @@ def _readers(lowering: Lowering, leaf: Leaf) -> list[Leaf]:
 
 
 def reads_sign(layer: Any) -> bool:
-    """Whether `layer` takes the sign of its input first."""
-    quantizer = getattr(layer, "input_quantizer", None)
+    """Whether `layer` takes the sign of its input first, or is one."""
+    if isinstance(layer, _SIGNS):
+        return as_written(layer)
+    argument = "activation" if type(layer) is _KERAS.Activation else "input_quantizer"
+    quantizer = getattr(layer, argument, None)
     return isinstance(quantizer, _SIGNS) and as_written(quantizer) and as_written(layer)
 
 
@@ -86,6 +89,11 @@ def _without(lowering: Lowering, leaf: Leaf) -> Call | None:
         exact = np.all(np.asarray(layer.scale) >= _SMALLEST_FACTOR) and np.all(np.asarray(layer.offset) == 0)
         return identity if exact else None
     return _of_function(lowering, layer) if type(layer).__name__ == "TFOpLambda" else None
+
+
+def keeps_sign(lowering: Lowering, leaf: Leaf) -> bool:
+    """Whether `leaf` is a layer of its own that cannot change a sign."""
+    return _without(lowering, leaf) is not None
 
 
 def _fused(layer: Any) -> bool:

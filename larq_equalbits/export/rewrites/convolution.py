@@ -12,7 +12,7 @@ import larq
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits.export.graph import as_written, has_binary_input
+from larq_equalbits.export.graph import as_written
 from larq_equalbits.export.kernels import Parts, convolve, split
 from larq_equalbits.export.lowering import Call, Leaf, Lowering
 
@@ -54,7 +54,9 @@ def _apply(
 ) -> None:
     for leaf in lowering.leaves.values():
         layer = leaf.layer
-        if not (isinstance(layer, kind) and as_written(layer) and has_binary_input(layer)):
+        if not (
+            isinstance(layer, kind) and as_written(layer) and layer.input_quantizer and leaf.has_binary_input
+        ):
             continue
         kernel = kernel_of(leaf)
         parts = None if kernel is None else split(kernel)
@@ -121,8 +123,10 @@ def _leading(inputs: tf.Tensor) -> tuple[int, ...]:
 
 def _conv1d(lowering: Lowering, leaf: Leaf) -> Make | None:
     layer = leaf.layer
-    if layer.data_format != "channels_last" or layer.groups != 1 or layer.padding == "causal":
+    if layer.data_format != "channels_last" or layer.groups != 1:
         return None
+    if layer.padding == "causal":
+        return lambda parts: _causal(layer, parts)
 
     def make(parts: Parts) -> Call:
         shaped = Parts([part[None] for part in parts.kernels], parts.mask, parts.form, parts.bias)
@@ -140,6 +144,27 @@ def _conv1d(lowering: Lowering, leaf: Leaf) -> Make | None:
         return call
 
     return make
+
+
+def _causal(layer: Any, parts: Parts) -> Call:
+    """A convolution of what lies before, padded with ones for zeros; of the first outputs their share is taken."""
+    shaped = Parts([part[None] for part in parts.kernels], parts.mask, parts.form, parts.bias)
+    kernel = np.sum(parts.kernels, axis=0) * (1 if parts.mask is None else parts.mask)
+    (stride,), (dilation,) = layer.strides, layer.dilation_rate
+    before = (len(kernel) - 1) * dilation
+    positions = np.arange(0, before, stride)
+    padded = positions[:, None] + dilation * np.arange(len(kernel)) < before
+    share = (padded @ kernel.sum(axis=1)).astype(kernel.dtype)
+
+    def call(inputs: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
+        around = [[0, 0], [0, 0], [before, 0], [0, 0]]
+        image = layer.input_quantizer(tf.pad(tf.expand_dims(inputs, 1), around, constant_values=1))
+        outputs = tf.squeeze(convolve(image, shaped, (1, stride), "valid", (1, dilation)), 1)
+        first = outputs[:, : len(share)]
+        first -= tf.constant(share[: first.shape[1]])
+        return _finish(layer, tf.concat([first, outputs[:, len(share) :]], 1), parts)
+
+    return call
 
 
 def apply_convolution(lowering: Lowering) -> None:

@@ -1,0 +1,56 @@
+"""The calls of the layers of a model while it is traced: what each took, and the operations that it made."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass
+class Call:
+    """One call of a layer.
+
+    Attributes:
+        layer: the layer.
+        graph: where its operations are.
+        inputs: the tensors that it took, without those of other graphs.
+        operations: those that it made.
+    """
+
+    layer: tf.keras.layers.Layer
+    graph: tf.Graph
+    inputs: list[tf.Tensor]
+    operations: list[tf.Operation] = dataclasses.field(default_factory=list)
+
+
+@contextlib.contextmanager
+def recording(layers: Iterable[tf.keras.layers.Layer], calls: list[Call]) -> Iterator[None]:
+    """Within the block, every call of one of `layers` is added to `calls`."""
+    with contextlib.ExitStack() as restore:
+        for layer in layers:
+            # Straight into the instance: Keras tracks what is set the ordinary way.
+            own = vars(layer)
+            if "call" in own:
+                restore.callback(own.__setitem__, "call", own["call"])
+            else:
+                restore.callback(own.pop, "call", None)
+            own["call"] = _recorded(layer, layer.call, calls)
+        yield
+
+
+def _recorded(
+    layer: tf.keras.layers.Layer, call: Callable[..., Any], calls: list[Call]
+) -> Callable[..., Any]:
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        graph = tf.compat.v1.get_default_graph()
+        tensors = [value for value in tf.nest.flatten((args, kwargs)) if tf.is_tensor(value)]
+        made = Call(layer, graph, [value for value in tensors if getattr(value, "graph", None) is graph])
+        calls.append(made)
+        before = len(graph.get_operations())
+        result = call(*args, **kwargs)
+        made.operations = graph.get_operations()[before:]
+        return result
+
+    return recorded

@@ -1,0 +1,87 @@
+"""Reports as one HTML page each: of a run, of several runs beside each other, of a sweep."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from larq_equalbits._errors import InputError, invalid, require
+from larq_equalbits._files import write_text
+
+_GENERATOR = '<meta name="generator" content="larq-equalbits report">'
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def _folders(runs: Paths) -> list[Path]:
+    folders = [Path(run) for run in ([runs] if isinstance(runs, str | os.PathLike) else runs)]
+    if not folders:
+        raise invalid("run", runs, "one or more run folders")
+    for folder in folders:
+        if not folder.is_dir():
+            raise invalid("run", str(folder), "a run folder")
+    return folders
+
+
+def _page(folders: list[Path], trust: bool) -> dict[str, Any]:
+    from larq_equalbits._report import comparison, run, sweep
+
+    sweeps = [folder for folder in folders if sweep.is_sweep(folder)]
+    if len(folders) == 1:
+        return sweep.describe(folders[0]) if sweeps else run.describe(folders[0], trust)
+    if sweeps:
+        raise InputError(
+            f"run: {sweeps[0]} is a sweep, which has a page of its own; compare its runs: {sweeps[0]}/trial_*."
+        )
+    return comparison.describe(folders, trust)
+
+
+def render(runs: Paths, *, trust: bool = False) -> str:
+    """The report of a run, a sweep or several runs as one HTML page that needs no other file and no network.
+
+    It shows what a folder holds of settings.json, history.csv, results.json, model.keras, model.json and
+    device/report.json, in whatever order they were made, and says what of them is missing.
+
+    Args:
+        runs: a run folder, that of a sweep, or several run folders to compare.
+        trust: whether to load a model that could run code of whoever wrote it.
+
+    Raises:
+        InputError: where a folder does not exist, holds none of these files, or one that is damaged; a sweep among
+            several folders.
+        ImportError: where matplotlib or Jinja2 is not installed.
+    """
+    jinja2 = require("plots", "jinja2")
+    page = _page(_folders(runs), trust)
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+    text: str = template.render(page=page, generator=environment.filters["safe"](_GENERATOR))
+    return text + "\n"
+
+
+def is_report(path: Path) -> bool:
+    """Whether `path` is a page that `write` wrote."""
+    return path.is_file() and _GENERATOR.encode() in path.read_bytes()
+
+
+def write(runs: Paths, out: str | os.PathLike[str] | None = None, *, trust: bool = False) -> Path:
+    """Writes the report and returns its path.
+
+    Args:
+        runs: see `render`, also for what is raised.
+        out: the file; by default ``report.html`` in the folder, and of several ``report-A-B.html`` (their names)
+            beside the first one. A file that is no report is not replaced.
+        trust: as for `render`.
+    """
+    folders = _folders(runs)
+    if out is not None:
+        path = Path(out)
+    elif len(folders) == 1:
+        path = folders[0] / "report.html"
+    else:
+        names = "-".join(folder.resolve().name for folder in folders)
+        path = folders[0].resolve().parent / f"report-{names[:150]}.html"
+    if path.exists() and not is_report(path):
+        raise InputError(f"out must be a new file or a report, but {path} is another: choose another name.")
+    write_text(path, render(folders, trust=trust))
+    return path

@@ -1,0 +1,106 @@
+"""The page of several runs beside each other."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from larq_equalbits import plots
+from larq_equalbits._errors import InputError
+from larq_equalbits._report import parts
+from larq_equalbits._report.run import FACTS, Content, about, layers, read
+
+_MEASURES = {
+    "filter_entropy": "entropy per filter",
+    "positive_ratio": "share of +1",
+    "bit_flips": "flips",
+    "bytes": "bytes",
+}
+
+
+def _labelled(runs: list[Content]) -> dict[str, Content]:
+    """The runs by name; those of the same name by number too."""
+    names = [run.name for run in runs]
+    if len({run.folder.resolve() for run in runs}) < len(runs):
+        raise InputError(f"run must name different run folders, but got {[str(run.folder) for run in runs]}.")
+    return {
+        name if names.count(name) == 1 else f"{name} ({place + 1})": run
+        for place, (name, run) in enumerate(zip(names, runs, strict=True))
+    }
+
+
+def _facts(runs: dict[str, Content]) -> list[dict[str, Any]]:
+    rows = []
+    for key, label in FACTS.items():
+        values = {name: parts.text(run.facts.get(key)) for name, run in runs.items()}
+        rows.append({"what": label, **values})
+    return rows
+
+
+def _differences(runs: dict[str, Content]) -> list[dict[str, Any]]:
+    keys = dict.fromkeys(key for run in runs.values() for key in run.settings)
+    rows = []
+    for key in keys:
+        values = {name: run.settings.get(key) for name, run in runs.items()}
+        if len({json.dumps(value) for value in values.values()}) > 1:
+            rows.append(
+                {"what": key, **{name: parts.text(value) or "none" for name, value in values.items()}}
+            )
+    return rows
+
+
+def _layers(runs: dict[str, Content]) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    columns = {"name": "layer"}
+    rows: dict[str, dict[str, Any]] = {}
+    for measure, label in _MEASURES.items():
+        for name, run in runs.items():
+            columns[f"{measure} {name}"] = f"{label}: {name}"
+            for layer in layers(run):
+                row = rows.setdefault(layer["name"], {"name": layer["name"]})
+                row[f"{measure} {name}"] = layer.get(measure)
+    return columns, list(rows.values())
+
+
+def _pictures(runs: dict[str, Content]) -> Iterable[tuple[str, str]]:
+    observed = {name: run.history for name, run in runs.items() if run.history.get("filter_entropy")}
+    if observed:
+        figure = plots.filter_entropy(observed)
+        yield parts.picture(figure, "Entropy per filter over the epochs.")
+        figure = plots.bits(observed, width=1 + 3.5 * len(observed))
+        yield parts.picture(figure, "Bit entropy, and the share of bits that flipped in each epoch.")
+    models = {name: run.model for name, run in runs.items() if run.model is not None}
+    if models:
+        figure = plots.filter_map(models)
+        yield parts.picture(figure, "Share of +1 in each filter at the end; an even split is white.")
+    points = {
+        name: plots.Point(run.facts["test_accuracy"], run.facts["tflite_bytes"], run.ms)
+        for name, run in runs.items()
+        if run.facts.get("test_accuracy") is not None and run.facts.get("tflite_bytes")
+    }
+    if len(points) > 1:
+        figure = plots.tradeoff(points)
+        yield parts.picture(figure, "Test accuracy against the size of the .tflite and the time of an image.")
+
+
+def describe(folders: list[Path], trust: bool) -> dict[str, Any]:
+    """The page that compares the runs in `folders`, as its template takes it.
+
+    Raises:
+        InputError: the same folder twice, or what `run.read` raises.
+    """
+    runs = _labelled([read(folder, trust) for folder in folders])
+    names = {"what": "", **{name: name for name in runs}}
+    sections = [
+        parts.table("Results", names, _facts(runs)),
+        parts.table("Settings that differ", names, _differences(runs)),
+        parts.table("Layers at the end", *_layers(runs)),
+        {"title": "Plots", "pictures": list(_pictures(runs))},
+    ]
+    return {
+        "title": " and ".join(runs),
+        "about": "; ".join(
+            f"{name}: {about(run.settings)}" for name, run in runs.items() if about(run.settings)
+        ),
+        "facts": [],
+        "sections": [each for each in sections if any(map(each.get, ("rows", "pictures")))],
+    }

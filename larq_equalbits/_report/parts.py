@@ -1,0 +1,73 @@
+"""The parts of a page as plain values for its template: texts, tables, pictures."""
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def text(value: Any) -> str:
+    """`value` as a reader wants it: thousands apart, four digits, "" for nothing."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4f}" if value == 0 or 1e-4 <= abs(value) < 1e4 else f"{value:.3g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _kind(values: list[Any]) -> str:
+    if any(isinstance(value, str) for value in values):
+        return "text" if max(len(str(value)) for value in values) > 30 else ""
+    return "number"
+
+
+def table(
+    title: str,
+    columns: Mapping[str, str],
+    rows: Iterable[Mapping[str, Any]],
+    note: str = "",
+) -> dict[str, Any]:
+    """A section with a table; a column or a row without any value is left out.
+
+    Args:
+        title: of the section.
+        columns: the heading of every key, in order; the first one names the row.
+        rows: the values by key, and under "binary" False where the row is to stand out.
+        note: a sentence above the table.
+    """
+    named, *others = columns
+    kept = [row for row in rows if any(row.get(key) not in (None, "") for key in others)]
+    values = {key: [row[key] for row in kept if row.get(key) not in (None, "")] for key in columns}
+    shown = {key: _kind(values[key]) for key in columns if values[key]}
+    shown[named] = ""
+    return {
+        "title": title,
+        "note": note,
+        "head": [(columns[key], kind) for key, kind in shown.items()],
+        "rows": [
+            {
+                "kind": "float" if row.get("binary") is False else "",
+                "cells": [(text(row.get(key)), kind) for key, kind in shown.items()],
+            }
+            for row in kept
+        ],
+    }
+
+
+def settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A section with the settings that say something; what is switched off or left to a default is left out."""
+    told = {key: value for key, value in values.items() if value is not None and value not in ({}, [], "")}
+    rows = [{"kind": "", "cells": [(key, ""), (text(value), "")]} for key, value in told.items()]
+    return {"title": "Settings", "kind": "settings", "rows": rows}
+
+
+def picture(figure: Any, caption: str) -> tuple[str, str]:
+    """A matplotlib figure as the source of an image, and its caption."""
+    content = io.BytesIO()
+    figure.savefig(content, format="svg")
+    return f"data:image/svg+xml;base64,{base64.b64encode(content.getvalue()).decode()}", caption

@@ -1,0 +1,185 @@
+"""The gate: a file passes where it decides as Keras does, on inputs that are given or on random ones."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from larq_equalbits._errors import ConversionError, invalid
+from larq_equalbits.export.judging import Judge, OutputVerification
+from larq_equalbits.export.results import ConversionReport, Verification
+from larq_equalbits.export.verification import NotFiniteError, input_specs, keras_outputs, verify
+
+# Random inputs, in batches, until there are enough or their time is over.
+_SAMPLES = 32
+_BATCH = 8
+_SECONDS = 5.0
+# Random inputs lie closer together than real ones, so that rounding decides more often, and integers still more often.
+_TOLERANCE = 0.1
+_INTEGER_TOLERANCE = 0.25
+_NUDGE = 1e-5
+_LEAVE_OUT = (
+    "No inputs were given to compare on: pass verify_on with real ones (--dataset), or pass verify_on=False "
+    "(--no-verify) to leave the comparison out."
+)
+
+
+def check(tolerance: float, bound: float | None) -> None:
+    """Checks what a file is allowed.
+
+    Raises:
+        InputError: a tolerance that is not between 0 and 1, or a bound that is negative.
+    """
+    if not 0 <= tolerance <= 1:
+        raise invalid(
+            "tolerance", tolerance, "between 0 and 1: the share of decisions that may differ from Keras'"
+        )
+    if bound is not None and not bound >= 0:
+        raise invalid("bound", bound, "None or a number from 0: deviations that outputs may be from Keras'")
+
+
+def _refusal(verification: Verification, tolerance: float, bound: float) -> str:
+    outputs = verification.outputs
+    wrong = [output for output in outputs if not output.within(tolerance, bound)]
+    where = f"; {verification.first_difference}" if verification.first_difference else ""
+    enough = math.ceil(1e4 * max(1 - output.agreement for output in outputs)) / 1e4
+    largest = math.ceil(1e4 * max(output.distance for output in outputs)) / 1e4
+    accept = [
+        *([("tolerance", f"{enough:g}")] if enough > tolerance else []),
+        *([("bound", f"{largest:g}")] if largest > bound else []),
+    ]
+    arguments = ", ".join(f"{name}={value}" for name, value in accept)
+    options = " ".join(f"--{name} {value}" for name, value in accept)
+    images = verification.images
+    return (
+        "; ".join(output.describe(images, tolerance, bound) for output in wrong)
+        + f"; tolerance allows {tolerance:.2%}{where}. To accept that, pass {arguments} ({options})."
+    )
+
+
+def verified(
+    model: tf.keras.Model,
+    report: ConversionReport,
+    inputs: Any,
+    tolerance: float = 0.0,
+    *,
+    bound: float | None = None,
+    decisions: Any = None,
+) -> ConversionReport:
+    """`report` with the verification of its file on `inputs`; see `convert` for the arguments.
+
+    Raises:
+        InputError: a tolerance that is not between 0 and 1, and what `verify` raises.
+        ConversionError: more decisions than the tolerance allows differ from Keras', outputs are further from Keras'
+            than the bound, or outputs are not finite.
+    """
+    check(tolerance, bound)
+    verification = verify(model, report.tflite, inputs, decisions=decisions)
+    if not verification.within(tolerance, bound):
+        limit = verification.bound if bound is None else bound
+        raise ConversionError(_refusal(verification, tolerance, limit))
+    return dataclasses.replace(report, verification=verification)
+
+
+def sampled(
+    model: tf.keras.Model,
+    report: ConversionReport,
+    tolerance: float = 0.0,
+    *,
+    bound: float | None = None,
+    decisions: Any = None,
+    inputs: Any = None,
+) -> ConversionReport:
+    """`report` with the verification of its file on a few dozen inputs that nobody had to give.
+
+    Where outputs differ because rounding decides them (of an untrained deep network for instance), which shows where
+    Keras itself answers as differently for inputs that are changed by a hundred-thousandth, the file passes.
+
+    Args:
+        model: the model that was converted.
+        report: the conversion.
+        tolerance: see `convert`; a tenth at least is allowed, of a file with integers a quarter.
+        bound: see `convert`.
+        decisions: see `verify`.
+        inputs: batches of inputs by name; random ones by default.
+
+    Raises:
+        ConversionError: as `verified`; the message says that the inputs were not given.
+    """
+    verification = _on_samples(model, report, decisions, inputs)
+    allowed = max(tolerance, _INTEGER_TOLERANCE if verification.integers else _TOLERANCE)
+    limit = verification.bound if bound is None else bound
+    if not verification.within(allowed, limit) and not (
+        inputs is None and _is_rounding(model, verification.outputs, decisions)
+    ):
+        raise ConversionError(f"{_refusal(verification, allowed, limit)} {_LEAVE_OUT}")
+    return dataclasses.replace(report, verification=verification)
+
+
+def _on_samples(model: tf.keras.Model, report: ConversionReport, decisions: Any, inputs: Any) -> Verification:
+    if inputs is not None:
+        return dataclasses.replace(verify(model, report.tflite, inputs, decisions=decisions), generated=True)
+    try:
+        found = verify(model, report.tflite, _in_time(random_inputs(model)), decisions=decisions)
+    except NotFiniteError:
+        # A logarithm or a root takes positive numbers alone.
+        positive = _in_time(random_inputs(model, positive=True))
+        try:
+            found = verify(model, report.tflite, positive, decisions=decisions)
+        except NotFiniteError as error:
+            raise ConversionError(f"{error} {_LEAVE_OUT}") from error
+    return dataclasses.replace(found, generated=True)
+
+
+def _in_time(batches: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    start = time.monotonic()
+    for batch in batches:
+        yield batch
+        if time.monotonic() - start > _SECONDS:
+            return
+
+
+def random_inputs(model: tf.keras.Model, *, positive: bool = False) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of seeded inputs for `model`, by name.
+
+    Floats are normal, or uniform from 0 to 1 where they have to be positive; bytes are from 0 to 255, and other
+    integers are indices that every Embedding of the model knows.
+    """
+    random = np.random.default_rng(0)
+    sizes = [
+        layer.input_dim for layer in model._flatten_layers() if isinstance(layer, tf.keras.layers.Embedding)
+    ]
+    for _ in range(_SAMPLES // _BATCH):
+        batch = {}
+        for name, spec in input_specs(model).items():
+            shape = (_BATCH, *spec.shape[1:])
+            highest = 256 if spec.dtype == tf.uint8 else min(sizes, default=2)
+            if not spec.dtype.is_floating:
+                batch[name] = random.integers(0, highest, shape).astype("float32")
+            elif positive:
+                batch[name] = random.uniform(size=shape).astype("float32")
+            else:
+                batch[name] = random.normal(size=shape).astype("float32")
+        yield batch
+
+
+def _is_rounding(model: tf.keras.Model, found: list[OutputVerification], decisions: Any) -> bool:
+    """Whether Keras itself answers as differently for inputs that are nudged."""
+    random = np.random.default_rng(1)
+    judge = Judge([output.name for output in found], {output.name: output.rule for output in found})
+    for batch in random_inputs(model):
+        nudged = {
+            name: values * (1 + _NUDGE * random.normal(size=values.shape)).astype("float32")
+            if input_specs(model)[name].dtype.is_floating
+            else values
+            for name, values in batch.items()
+        }
+        judge.add(keras_outputs(model, batch), keras_outputs(model, nudged))
+    return all(
+        own.differing * each.decisions >= each.differing * own.decisions and 2 * own.distance >= each.distance
+        for own, each in zip(judge.verdicts(), found, strict=True)
+    )

@@ -1,0 +1,97 @@
+"""The scale of a binary kernel disappears where nothing but the sign of its sums is read.
+
+A scale is positive, so that no sign depends on it. With it a sum that is 0 is rounding noise in Keras, which adds
+floats, and 0 in LCE, which counts bits: their signs differ. Without it both add whole numbers. So Keras, too, is
+compared without it, see `reference`.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from larq_equalbits.export.graph import as_written
+from larq_equalbits.export.kernels import split
+from larq_equalbits.export.lowering import Leaf, Lowering
+from larq_equalbits.export.rewrites.batch_norm import affine, over_channels
+from larq_equalbits.export.rewrites.before_sign import keeps_sign, reads_sign
+
+_KERAS = tf.keras.layers
+# Twice as large an input of these is twice as large an output.
+_PROPORTIONAL = (
+    _KERAS.AveragePooling1D,
+    _KERAS.AveragePooling2D,
+    _KERAS.Concatenate,
+    _KERAS.Cropping2D,
+    _KERAS.Dropout,
+    _KERAS.Flatten,
+    _KERAS.GlobalAveragePooling1D,
+    _KERAS.GlobalAveragePooling2D,
+    _KERAS.GlobalMaxPooling1D,
+    _KERAS.GlobalMaxPooling2D,
+    _KERAS.LeakyReLU,
+    _KERAS.MaxPooling1D,
+    _KERAS.MaxPooling2D,
+    _KERAS.PReLU,
+    _KERAS.Permute,
+    _KERAS.ReLU,
+    _KERAS.Reshape,
+    _KERAS.ZeroPadding2D,
+)
+
+
+def _free(lowering: Lowering, leaf: Leaf, filters: int) -> np.ndarray:
+    """Of which filters of a layer, whose outputs `leaf` yields, nothing but the sign is read: (filters,) of bool."""
+    consumers = lowering.graph.consumers(leaf.layer)
+    free = np.full(filters, bool(consumers))
+    for layer in consumers:
+        consumer = lowering.leaves.get(id(layer))
+        if consumer is None:
+            return np.zeros(filters, bool)
+        if reads_sign(layer):
+            continue
+        if over_channels(lowering, consumer):
+            centred = affine(layer)[1] == 0
+            # Where positions were flattened, a filter has several channels.
+            free &= centred if centred.size == filters else centred.all()
+        elif not (_is_proportional(layer) or keeps_sign(lowering, consumer)):
+            return np.zeros(filters, bool)
+        free &= _free(lowering, consumer, filters)
+    return free
+
+
+def _is_proportional(layer: Any) -> bool:
+    if type(layer) is _KERAS.ReLU:
+        return layer.max_value is None and not layer.threshold
+    if type(layer) is _KERAS.Activation:
+        return layer.activation in (tf.keras.activations.linear, tf.keras.activations.relu)
+    return type(layer) in _PROPORTIONAL
+
+
+def scale_of(leaf: Leaf) -> np.ndarray | None:
+    """The one scale of each filter of a binary layer, 1 for a filter of zeros; None for any other layer."""
+    kernel = leaf.kernels.get("kernel")
+    if kernel is None or not (leaf.expected and as_written(leaf.layer)) or split(kernel) is None:
+        return None
+    magnitudes = np.abs(kernel).reshape(-1, kernel.shape[-1])
+    scale = magnitudes.max(axis=0)
+    # What LCE snaps to one magnitude is no matter of rounding.
+    return np.where(scale > 0, scale, 1) if ((magnitudes == 0) | (magnitudes == scale)).all() else None
+
+
+def apply(lowering: Lowering) -> None:
+    """Divides kernels, and biases, by the scale of each filter of which nothing but the sign is read."""
+    for leaf in lowering.leaves.values():
+        scale = scale_of(leaf)
+        linear = getattr(leaf.layer, "activation", None) in (None, tf.keras.activations.linear)
+        if scale is None or (scale == 1).all() or not linear:
+            continue
+        factor = np.where(_free(lowering, leaf, scale.size), scale, 1).astype(scale.dtype)
+        if (factor == 1).all():
+            continue
+        kernel = leaf.kernels["kernel"]
+        lowering.replace_kernel(leaf, np.where(factor == 1, kernel, np.sign(kernel)).astype(kernel.dtype))
+        if leaf.layer.use_bias:
+            lowering.replace(leaf, "bias", tf.constant(leaf.layer.bias.numpy() / factor))
+        leaf.moved = True
+        leaf.rewrite.append("scale taken out before a sign")

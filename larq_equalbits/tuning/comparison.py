@@ -1,0 +1,82 @@
+"""Is one ratio better than another? Differences paired by seed, and what chance makes of them."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from larq_equalbits._errors import InputError, require
+from larq_equalbits.tuning.ratios import NAME
+from larq_equalbits.tuning.trials import Trial
+
+REFERENCE = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A ratio against the reference, over the seeds that both have finished.
+
+    Attributes:
+        ratio: the share of +1.
+        pairs: how many seeds.
+        difference: mean of the metric at `ratio` minus that at the reference.
+        p: of the two-sided paired t-test; None below two seeds, and where the differences are all equal.
+        corrected: `p` by Holm's correction for all ratios that are compared, from `p` to 1; None without p.
+    """
+
+    ratio: float
+    pairs: int
+    difference: float
+    p: float | None
+    corrected: float | None
+
+
+def against(trials: Sequence[Trial], metric: str, reference: float = REFERENCE) -> list[Comparison]:
+    """Every other ratio with a common seed against the `reference` by `metric`, the lowest first.
+
+    Raises:
+        InputError: no trial has the ratio `reference`.
+        ImportError: scipy, of the extra `tuning`, is not installed.
+
+    Reference:
+        Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6, 1979.
+    """
+    values: dict[float, dict[int, float]] = {}
+    for trial in trials:
+        if NAME in trial.values:
+            seeds = values.setdefault(trial.values[NAME], {})
+            if metric in trial.metrics:
+                seeds[trial.values["seed"]] = trial.metrics[metric]
+    if reference not in values:
+        raise InputError(
+            f"reference must be a ratio of the sweep, one of {sorted(values)}, but got {reference}."
+        )
+    compared = []
+    for ratio in sorted(set(values) - {reference}):
+        common = sorted(set(values[ratio]) & set(values[reference]))
+        if common:
+            differences = [values[ratio][seed] - values[reference][seed] for seed in common]
+            compared.append((ratio, differences, _p(differences)))
+    corrected = _holm({ratio: p for ratio, _, p in compared if p is not None})
+    return [
+        Comparison(ratio, len(each), float(np.mean(each)), p, corrected.get(ratio))
+        for ratio, each, p in compared
+    ]
+
+
+def _p(differences: Sequence[float]) -> float | None:
+    if len(set(differences)) < 2:
+        return None
+    p = float(require("tuning", "scipy.stats").ttest_1samp(differences, 0.0).pvalue)
+    return p if math.isfinite(p) else None
+
+
+def _holm(found: dict[float, float]) -> dict[float, float]:
+    """p by ratio, corrected: the i-th smallest of m times m - i, and never below the one before it."""
+    corrected: dict[float, float] = {}
+    least = 0.0
+    for place, ratio in enumerate(sorted(found, key=lambda ratio: found[ratio])):
+        least = max(least, min(1.0, (len(found) - place) * found[ratio]))
+        corrected[ratio] = least
+    return corrected

@@ -1,0 +1,175 @@
+"""Every output counts: classes, pixels, thresholds and values, with labels for each, and a bound on differences."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import export
+from larq_equalbits._errors import InputError
+from larq_equalbits.export.judging import Judge
+from larq_equalbits.export.results import describe
+
+layers = tf.keras.layers
+
+
+def network(seed, *heads):
+    """A small network; every head is made of features (n, 6, 6, 8)."""
+    tf.keras.utils.set_random_seed(seed)
+    inputs = tf.keras.Input((6, 6, 2), name="image")
+    features = layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
+    outputs = [head(features) for head in heads]
+    return tf.keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0])
+
+
+def pooled(features):
+    return layers.GlobalAveragePooling2D()(features)
+
+
+def classes(features):
+    return layers.Dense(5, name="classes")(pooled(features))
+
+
+def yes(features):
+    return layers.Dense(1, activation="sigmoid", name="yes")(pooled(features))
+
+
+def size(features):
+    return layers.Dense(1, name="size")(pooled(features))
+
+
+def mask(features):
+    return layers.Conv2D(3, 1, activation="softmax", name="mask")(features)
+
+
+def spot(features):
+    return layers.Conv2D(1, 1, activation="sigmoid", name="spot")(features)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).normal(size=(40, 6, 6, 2)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("head", "rule", "decisions"),
+    [
+        (classes, "argmax", 40),
+        (yes, 0.5, 40),
+        (size, "values", 40),
+        (mask, "argmax", 1440),
+        (spot, 0.5, 1440),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_the_file_of_another_network_does_not_pass(images, head, rule, decisions):
+    model, other = network(0, head), network(1, head)
+    report = export.convert(model, verify_on=images)
+    (found,) = report.verification.outputs
+    assert (found.rule, found.decisions, found.differing) == (rule, decisions, 0)
+    assert found.distance < 1e-3
+    with pytest.raises(export.ConversionError, match=f"the output '{head.__name__}' of the file"):
+        export.verified(other, report, images)
+    # Decisions alone would pass where all are on one side.
+    with pytest.raises(export.ConversionError, match="deviations of Keras' values"):
+        export.verified(other, report, images, tolerance=1)
+    assert export.verified(other, report, images, tolerance=1, bound=100)
+
+
+def test_a_second_head_that_is_negated_does_not_pass(images):
+    model = network(0, classes, lambda features: layers.Dense(4, name="second")(pooled(features)))
+    report = export.convert(model, verify_on=images)
+    second = model.get_layer("second")
+    second.set_weights([-value for value in second.get_weights()])
+    with pytest.raises(export.ConversionError, match="'second'") as caught:
+        export.verified(model, report, images)
+    assert "'classes'" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["sparse", "column", "one-hot"])
+def test_a_mask_has_labels_for_each_pixel(images, form):
+    model = network(0, mask)
+    answers = model.predict(images, verbose=0).argmax(axis=-1)
+    numbers = np.where(
+        np.random.default_rng(1).uniform(size=answers.shape) < 0.25, (answers + 1) % 3, answers
+    )
+    labels = {"sparse": numbers, "column": numbers[..., None], "one-hot": np.eye(3)[numbers]}[form]
+    found = export.verify(model, export.convert(model, verify_on=False).tflite, images, labels)
+    assert found.keras_accuracy == found.tflite_accuracy == np.mean(numbers == answers)
+
+
+@pytest.mark.parametrize("form", ["mapping", "list", "one alone"])
+def test_each_output_has_labels_of_its_own(images, form):
+    model = network(0, classes, yes)
+    scores, chances = model.predict(images, verbose=0)
+    numbers = scores.argmax(axis=-1)
+    sides = (chances > 0.5).astype(int)
+    sides[:10] = 1 - sides[:10]
+    labels = {
+        "mapping": {"yes": sides, "classes": numbers},
+        "list": [numbers, sides],
+        "one alone": {"yes": sides[:, 0]},
+    }[form]
+    found = export.verify(model, export.convert(model, verify_on=False).tflite, images, labels)
+    expected = [None if form == "one alone" else 1.0, 0.75]
+    assert [output.keras_accuracy for output in found.outputs] == expected
+    assert [output.tflite_accuracy for output in found.outputs] == expected
+    assert "yes 100.00%, accuracy 0.7500 and 0.7500" in describe(found)
+    with pytest.raises(InputError, match=r"labels for \['no'\]"):
+        export.verify(model, export.convert(model, verify_on=False).tflite, images, {"no": sides})
+
+
+def test_what_an_output_decides_can_be_said(images):
+    model = network(0, size, yes)
+    tflite = export.convert(model, verify_on=False).tflite
+    found = export.verify(model, tflite, images, decisions={"size": 0.25})
+    assert [output.rule for output in found.outputs] == [0.25, 0.5]
+    found = export.verify(model, tflite, images, decisions="values")
+    assert [output.rule for output in found.outputs] == ["values", "values"]
+    for wrong in ({"other": 0.5}, "largest", {"yes": True}):
+        with pytest.raises(InputError, match="decisions must be"):
+            export.verify(model, tflite, images, decisions=wrong)
+
+
+def test_a_report_keeps_what_was_found_for_each_output(images):
+    report = export.convert(network(0, classes, spot), verify_on=images)
+    assert export.ConversionReport.from_json(report.to_json(), report.tflite) == report
+    # Of a file that another version wrote.
+    values = json.loads(report.to_json())
+    del values["verification"]["outputs"]
+    old = export.ConversionReport.from_json(json.dumps(values), report.tflite)
+    assert old.verification.within(0) and old.verification.differing == 0
+
+
+def test_ties_that_rounding_decides_are_no_difference():
+    judge = Judge(["y"], {"y": "argmax"})
+    assert not judge.add(
+        [np.array([[1.0, 1.0], [0.0, 2.0]])], [np.array([[1.0, 1.0 + 1e-7], [0.0, 2.0]])]
+    ).any()
+    assert judge.add([np.array([[1.0, 1.01]])], [np.array([[1.01, 1.0]])]).all()
+    (found,) = judge.verdicts()
+    assert (found.decisions, found.differing) == (3, 1)
+
+
+def test_a_value_is_held_against_the_range_of_its_own_unit():
+    generator = np.random.default_rng(0)
+    expected = generator.uniform(size=(100, 2)) * [1, 1000]
+    for error, differing in (([0.02, 0], 100), ([0, 0.02], 0), ([0.001, 1], 0), ([0, 50], 100)):
+        judge = Judge(["y"], {"y": "values"})
+        judge.add([expected[:50]], [expected[:50] + error])
+        judge.add([expected[50:]], [expected[50:] + error])
+        assert judge.verdicts()[0].differing == differing
+
+
+def test_distance_is_that_of_whole_sets_however_they_are_batched():
+    generator = np.random.default_rng(0)
+    expected, found = generator.normal(3, 2, (2, 64, 5))
+    whole, parts = (Judge(["y"], {"y": "argmax"}) for _ in range(2))
+    whole.add([expected], [found])
+    for start in range(0, 64, 16):
+        parts.add([expected[start : start + 16]], [found[start : start + 16]])
+    deviation = (expected - expected.mean(axis=0)).std()
+    right = np.sqrt(np.mean((expected - found) ** 2)) / deviation
+    assert whole.verdicts()[0].distance == pytest.approx(right, rel=1e-4)
+    assert parts.verdicts()[0].distance == pytest.approx(right, rel=1e-4)

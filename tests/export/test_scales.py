@@ -1,0 +1,105 @@
+"""A kernel with a scale straight before a sign: no rounding decides what follows, in the file and in its reference."""
+
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import export, pruning
+from larq_equalbits.export.interpreter import load
+from larq_equalbits.export.reference import exact_signs
+from larq_equalbits.quantizers import BiHalf
+
+layers = tf.keras.layers
+TAKEN = "scale taken out before a sign"
+
+
+def quant(kind, size, *window, quantizer, **options):
+    chosen = {"input_quantizer": "ste_sign", "kernel_quantizer": quantizer, "use_bias": False}
+    return getattr(larq.layers, f"Quant{kind}")(size, *window, **{**chosen, **options})
+
+
+def straight(quantizer):
+    image = tf.keras.Input((8, 8, 32))
+    x = quant("Conv2D", 32, 3, quantizer=quantizer, name="first")(image)
+    x = quant("Conv2D", 32, 3, quantizer=quantizer, name="second", use_bias=True)(x)
+    x = layers.Flatten()(layers.MaxPooling2D()(x))
+    return tf.keras.Model(image, quant("Dense", 8, quantizer=quantizer, name="last")(x))
+
+
+def past_a_fresh_normalization(quantizer):
+    image = tf.keras.Input((8, 8, 32))
+    x = quant("Conv2D", 32, 3, quantizer=quantizer, name="first")(image)
+    x = layers.Activation(larq.activations.hard_tanh)(layers.BatchNormalization()(x))
+    x = quant("Conv2D", 32, 3, quantizer=quantizer, name="second")(x)
+    x = larq.quantizers.SteSign()(layers.GlobalAveragePooling2D()(x))
+    return tf.keras.Model(image, quant("Dense", 8, quantizer=quantizer, name="last", input_quantizer=None)(x))
+
+
+def pruned(quantizer):
+    return pruning.prune(straight(quantizer), 0.5)
+
+
+class WithAFunction(tf.keras.Model):
+    """A model around another that it calls inside a function of its own."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    @tf.function
+    def compiled(self, x):
+        return self.inner(x)
+
+    def call(self, x):
+        return self.compiled(x)
+
+
+@pytest.mark.parametrize(
+    ("build", "quantizer"),
+    [
+        (straight, "magnitude_aware_sign"),
+        (straight, BiHalf(scale="fan_in")),
+        (past_a_fresh_normalization, BiHalf(scale="mean_abs")),
+        (pruned, BiHalf(scale="mean_abs")),
+    ],
+)
+def test_no_rounding_decides_a_sign(build, quantizer):
+    tf.keras.utils.set_random_seed(0)
+    model = build(quantizer)
+    images = np.random.default_rng(1).normal(size=(32, 8, 8, 32)).astype("float32")
+    before = model.predict(images, verbose=0)
+    report = export.convert(model)
+    rows = {row.name.split("/")[0]: row for row in report.layers}
+    assert [TAKEN in rows[name].rewrite for name in ("first", "second", "last")] == [True, True, False]
+    with exact_signs(model):
+        exact = model.predict_on_batch(images)
+    (found,) = load(report.tflite).predict({model.input_names[0]: images}).values()
+    np.testing.assert_allclose(found, exact, atol=1e-4)
+    assert np.abs(found - before).max() > 0.1
+    np.testing.assert_array_equal(model.predict(images, verbose=0), before)
+    assert export.verify(model, report.tflite, images).max_abs_diff <= 1e-4
+
+
+def test_a_function_of_the_models_own_keeps_nothing_of_the_comparison():
+    model = WithAFunction(straight("magnitude_aware_sign"))
+    images = np.random.default_rng(1).normal(size=(8, 8, 8, 32)).astype("float32")
+    with exact_signs(model.inner):
+        model(images)
+    np.testing.assert_array_equal(model(images), model.inner(images))
+
+
+@pytest.mark.parametrize("use", ["a value", "an output", "a shift", "no scale"])
+def test_a_scale_that_is_read_stays(use):
+    image = tf.keras.Input((6, 6, 32))
+    quantizer = "bi_half" if use == "no scale" else BiHalf(scale="mean_abs")
+    x = quant("Conv2D", 32, 3, quantizer=quantizer, name="first")(image)
+    y = layers.BatchNormalization(beta_initializer="ones")(x) if use == "a shift" else x
+    outputs = [quant("Conv2D", 8, 3, quantizer="bi_half", name="second")(y)]
+    if use == "a value":
+        outputs.append(layers.Dense(2)(x))
+    elif use == "an output":
+        outputs.append(x)
+    report = export.convert(tf.keras.Model(image, outputs))
+    assert report.verification.max_abs_diff <= 1e-4
+    assert all(TAKEN not in row.rewrite for row in report.layers)

@@ -1,0 +1,79 @@
+"""Zeros around an image that is smaller than the window: LCE's fast kernels alone get them wrong."""
+
+import larq
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from larq_equalbits import export, pruning
+
+layers = tf.keras.layers
+SLOW = pytest.mark.slow
+
+
+def images(height, width):
+    return np.random.default_rng(0).normal(size=(8, height, width, 64)).astype("float32")
+
+
+def model_of(height, width, *stack):
+    tf.keras.utils.set_random_seed(1)
+    return tf.keras.Sequential([tf.keras.Input((height, width, 64)), *stack])
+
+
+CASES = [
+    ((1, 1), 3, {}),
+    ((2, 2), 3, {}),
+    ((4, 4), 5, {}),
+    ((4, 4), 3, {"dilation_rate": 2}),
+    pytest.param((1, 4), 3, {}, marks=SLOW),
+    pytest.param((2, 2), 3, {"strides": 2}, marks=SLOW),
+    pytest.param((4, 4), 7, {"strides": 2}, marks=SLOW),
+]
+
+
+@pytest.mark.parametrize(("size", "window", "options"), CASES)
+def test_small_images_equal_keras(convolution, size, window, options):
+    def make():
+        return model_of(*size, convolution(16, window, padding="same", **options))
+
+    report = export.convert(make(), verify_on=images(*size))
+    assert report.verification.max_abs_diff == 0
+    assert report.layers[0].operator == "LceBconv2d" and "zero padding" in report.layers[0].rewrite
+    with pytest.raises(export.ConversionError, match="deviations of Keras' values"):
+        export.convert(make(), rewrites=[name for name in export.REWRITES if name != "zero_padding"])
+
+
+def test_images_of_the_windows_size_are_let_alone(convolution):
+    model = model_of(3, 3, convolution(16, 3, padding="same"))
+    report = export.convert(model, verify_on=images(3, 3))
+    assert report.verification.max_abs_diff == 0 and not report.layers[0].rewrite
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_what_follows_the_convolution_follows_the_constant(convolution, exact, pruned):
+    """Bias, activation, normalization, and a binary layer that takes the sign of it."""
+    model = model_of(
+        2,
+        2,
+        convolution(16, 3, padding="same", use_bias=True, activation="relu", name="first"),
+        layers.BatchNormalization(),
+        convolution(8, 3, padding="same", name="second"),
+        layers.BatchNormalization(),
+        layers.Flatten(),
+    )
+    model.get_layer("first").bias.assign(np.linspace(-20, 20, 16))
+    report, operators = exact(pruning.prune(model, 0.5) if pruned else model, images(2, 2), atol=1e-4)
+    assert operators["LceBconv2d"] == (4 if pruned else 2)
+    assert all("zero padding" in row.rewrite for row in report.layers)
+
+
+def test_a_row_of_one_dimension(exact):
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input((3, 64)),
+            larq.layers.QuantConv1D(
+                8, 5, padding="same", input_quantizer="ste_sign", kernel_quantizer="bi_half", use_bias=False
+            ),
+        ]
+    )
+    exact(model, np.random.default_rng(0).normal(size=(8, 3, 64)).astype("float32"))

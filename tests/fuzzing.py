@@ -1,0 +1,390 @@
+"""Damaged run folders and odd command lines, run one after the other in this process: `test_fuzz` starts it.
+
+``python fuzzing.py KIND SEED FIRST LAST FOLDER`` runs the cases FIRST to LAST of KIND ("folders" or "lines"), each by
+the seed SEED and its number alone, and writes a line of JSON before and after each to ``FOLDER/KIND.jsonl``: so that
+whoever started it knows the case in which it died.
+"""
+
+import contextlib
+import faulthandler
+import gc
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import zipfile
+from pathlib import Path
+
+import click
+import numpy as np
+
+import larq_equalbits.cli as cli
+
+# Seconds for one command; on a busy machine a sound one takes a tenth of it.
+LIMIT = 120
+JUNK = (
+    None,
+    {},
+    [],
+    "",
+    "x",
+    "\x1b[31m",
+    "[/x]",
+    -1,
+    0,
+    1e308,
+    float("nan"),
+    True,
+    [[[]]],
+    {"a": {}},
+    10**20,
+    "../..",
+)
+TEXTS = (
+    "",
+    "nan",
+    "inf",
+    "-1",
+    "0",
+    "1e308",
+    "9" * 20,
+    "..",
+    "a\nb",
+    "[/x]",
+    "\x1b[2J",
+    "x" * 300,
+    "'",
+    "٣",
+    "none",
+    ",",
+)
+SMALL = {"epochs": 1, "batch_size": 32, "train_images": 64, "model_options": {"width": 0.1}}
+
+
+@click.command()
+@click.argument("command")
+@click.argument("folder")
+def load(command, folder):
+    """What a program that reads a run does."""
+    from larq_equalbits import training
+
+    cli.start()
+    training.Run.load(folder).load_model()
+
+
+class HungError(BaseException):
+    """A command that did not end in time."""
+
+
+def tree(folder):
+    """Every file below `folder`, with what is in it."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def run(arguments):
+    """Runs the program in this process; its exit status, what it wrote, and what is wrong with it, if anything."""
+
+    def hung(*_):
+        raise HungError
+
+    sys.argv = ["larq-equalbits", *map(str, arguments)]
+    said = io.StringIO()
+    signal.signal(signal.SIGALRM, hung)
+    signal.alarm(LIMIT)
+    # For what never comes back to Python.
+    faulthandler.dump_traceback_later(2 * LIMIT, exit=True)
+    status, fault = None, ""
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            cli.run_command(load if arguments[0] == "load" else cli.program)
+    except SystemExit as end:
+        status = 0 if end.code is None else end.code
+    except HungError:
+        fault = f"no end within {LIMIT} s"
+    except BaseException as error:
+        fault = f"traceback: {type(error).__name__}: {error}"[:300]
+    finally:
+        signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
+    if not fault and status not in (0, 1, 2):
+        fault = f"exit status {status}"
+    if not fault and "Traceback" in said.getvalue():
+        fault = "traceback in the output"
+    if not fault and status and not said.getvalue().strip():
+        fault = f"exit status {status} without a word"
+    return status, said.getvalue(), fault
+
+
+def flipped(rng, content):
+    changed = bytearray(content)
+    for _ in range(rng.choice((1, 1, 2, 8))):
+        if changed:
+            changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+    return bytes(changed)
+
+
+def changed_json(rng, content):
+    """The JSON with one value, at any depth, taken out or of another type."""
+    root = [json.loads(content)]
+    holder, key = root, 0
+    while isinstance(holder[key], dict | list) and holder[key] and rng.random() < 0.8:
+        holder = holder[key]
+        key = rng.choice(list(holder)) if isinstance(holder, dict) else rng.randrange(len(holder))
+    if rng.random() < 0.2 and isinstance(holder, dict):
+        del holder[key]
+    else:
+        holder[key] = rng.choice(JUNK)
+    return json.dumps(root[0]).encode()
+
+
+def changed_zip(rng, content):
+    """The archive with one member damaged or left out, sound as an archive."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = rng.choice(sorted(members))
+    if rng.random() < 0.2:
+        del members[name]
+    elif name == "state.json.npy":
+        stored = np.load(io.BytesIO(members[name])).tobytes()
+        written = io.BytesIO()
+        np.save(written, np.frombuffer(changed_json(rng, stored), np.uint8))
+        members[name] = written.getvalue()
+    elif name.endswith(".json"):
+        members[name] = changed_json(rng, members[name])
+    else:
+        members[name] = flipped(rng, members[name])
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        for each, value in members.items():
+            archive.writestr(each, value)
+    return written.getvalue()
+
+
+def changed_csv(rng, content):
+    rows = [line.split(",") for line in content.decode().splitlines()]
+    row = rng.choice(rows)
+    row[rng.randrange(len(row))] = rng.choice(TEXTS)
+    return "\n".join(map(",".join, rows)).encode()
+
+
+def damage(rng, path):
+    content = path.read_bytes()
+    ways = [
+        lambda: flipped(rng, content),
+        lambda: content[: rng.randrange(len(content) + 1)],
+        lambda: content + content[: rng.randrange(100)],
+        lambda: rng.randbytes(rng.choice((0, 1, 300))),
+        lambda: b"[" * 100_000,
+    ]
+    own = {".json": changed_json, ".keras": changed_zip, ".npz": changed_zip, ".csv": changed_csv}.get(
+        path.suffix
+    )
+    if own is not None:
+        ways += [lambda: own(rng, content)] * 6
+    path.write_bytes(rng.choice(ways)())
+
+
+RESUME = ("train", "--resume", "--quiet", "--out")
+DEVICE = ("device", "--images", "2", "--repeats", "1", "--rounds", "1", "--no-profile")
+CONVERT = ("convert", "--no-verify")
+# The files of a run, and what reads each; "load" is `training.Run.load`.
+READERS = {
+    "settings.json": (("report",), CONVERT, ("verify",), DEVICE, RESUME, ("load",)),
+    "history.csv": (("report",), RESUME, ("load",)),
+    "results.json": (("report",), ("load",)),
+    "model.keras": (("report",), CONVERT, ("verify",), DEVICE, RESUME, ("load",)),
+    "best.keras": ((*CONVERT, "--best"), ("verify", "--best")),
+    "checkpoint/state.npz": (RESUME, ("load",)),
+    "model.tflite": (("inspect",), DEVICE, ("verify",), ("report",), CONVERT),
+    "model.json": (("report",), CONVERT, ("verify",), DEVICE),
+    "report.html": (("report",),),
+}
+# What a command may write into a run folder where it succeeds.
+WRITTEN = {
+    "report": ("report.html",),
+    "convert": ("model.tflite", "model.json"),
+    "verify": (),
+    "device": ("device/",),
+    "inspect": (),
+    "load": (),
+    "train": ("model.keras", "best.keras", "history.csv", "results.json", "checkpoint/", "logs/"),
+}
+
+
+def damaged_folder(rng, base):
+    """One case: a run folder with one or two damaged files, and a command on it."""
+    place = base / "case"
+    folder = place / "run"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(base / "run", folder)
+    (place / "neighbour.txt").write_text("mine")
+    (folder / "notes.txt").write_text("mine")
+    names = rng.sample(sorted(READERS), rng.choice((1, 1, 2)))
+    for name in names:
+        damage(rng, folder / name)
+    if "model.tflite" in names and rng.random() < 0.5:
+        (folder / "model.json").unlink()
+    command, *options = rng.choice(READERS[names[0]])
+    target = folder / "model.tflite" if command == "inspect" else folder
+    before = tree(place)
+    status, said, fault = run([command, *options, target])
+    after = tree(place)
+    allowed = WRITTEN[command] if status == 0 or command == "train" else ()
+    touched = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    for name in sorted(touched):
+        if not name.startswith(tuple(f"run/{each}" for each in allowed) or ("\0",)):
+            fault = fault or f"{name} was changed"
+    return {
+        "command": [command, *options],
+        "damaged": names,
+        "status": status,
+        "said": said[-300:],
+        "fault": fault,
+    }
+
+
+INTEGERS = ("-1", "0", "1", "nan", "1e3", "9" * 20, "", "abc", "1.5", "٣")
+NUMBERS = ("nan", "inf", "-inf", "-1", "0", "0.5", "1e308", "-1e308", "", "abc", "1,2", "'", "1e-400")
+PATHS = (
+    "",
+    ".",
+    "..",
+    "mine",
+    "mine/notes.txt",
+    "none",
+    "/dev/null/x",
+    "x" * 300,
+    "a\nb",
+    "\x1b[2J",
+    "mine/model.tflite",
+    "run",
+    "~",
+    "'",
+)
+PAIRS = (
+    "",
+    "=",
+    "a",
+    "=1",
+    "width=1e9",
+    "width=nan",
+    "width=-1",
+    "width=[]",
+    "width={}",
+    'a={"b":',
+    "width=" + "9" * 30,
+)
+RATIOS = (
+    "",
+    ",",
+    "0:1:1e-9",
+    "0:1:0",
+    "1:0:0.1",
+    "nan",
+    "0.5:0.5:inf",
+    "2",
+    "0.5,0.5",
+    "a:b:c",
+    "::",
+    "1e400",
+)
+TARGETS = ("local", "", "ssh:", "ssh:@", "ssh: ", "adb:a b", "nowhere", "program", "ssh:-oProxyCommand=x@h")
+NAMES = (
+    "",
+    "..",
+    "conv2",
+    "conv",
+    "ste_sign",
+    "bi_half",
+    "[/x]",
+    "none",
+    "a/b",
+    "\x1b[2J",
+    "tfds:",
+    "tfds:../..",
+)
+
+
+def values(option):
+    """What an option may be given, by its type and name."""
+    name = option.opts[-1]
+    if name in ("--ratios", "--model-option", "--quantizer-option", "--on"):
+        return {"--ratios": RATIOS, "--on": TARGETS}.get(name, PAIRS)
+    kind = type(option.type).__name__
+    if kind.startswith("Int"):
+        return INTEGERS
+    if kind.startswith("Float") or name in (
+        "--milestones",
+        "--estimator",
+        "--percentile",
+        "--score-sparsity",
+    ):
+        return NUMBERS
+    return PATHS if kind == "Path" else NAMES
+
+
+def command_line(rng, base):
+    """One case: a command with up to four options of odd values, among things of a user's."""
+    place = base / "case"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(base / "run", place / "run")
+    (place / "mine").mkdir()
+    for name in ("notes.txt", "model.json", "model.tflite", "settings.json"):
+        (place / "mine" / name).write_text("{}")
+    os.chdir(place)
+    name = rng.choice([*cli.COMMANDS])
+    command = cli.program.get_command(None, name)
+    line = [name]
+    if name in ("train", "sweep"):
+        line += ["--epochs", "1", "--batch-size", "32", "--train-images", "64", "--model-option", "width=0.1"]
+        line += ["--ratios", "0.5"] if name == "sweep" else []
+    if name == "device":
+        line += ["--images", "2", "--repeats", "1", "--rounds", "1"]
+    # Nothing is downloaded, and no run of the case's own is replaced unasked.
+    usable = [each for each in command.params if each.opts[-1] not in ("--download", "--overwrite")]
+    for option in rng.sample(usable, min(len(usable), rng.choice((1, 1, 2, 4)))):
+        if option.param_type_name == "argument":
+            continue
+        line.append(option.opts[-1])
+        if not option.is_flag:
+            line.append(rng.choice(values(option)))
+    if any(each.param_type_name == "argument" for each in command.params) and rng.random() < 0.95:
+        line.append("run" if rng.random() < 0.7 else rng.choice(PATHS))
+    before = tree(place)
+    status, said, fault = run(line)
+    after = tree(place)
+    kept = {
+        path
+        for path in before
+        if path.startswith("mine/") or status or name in ("verify", "inspect", "doctor")
+    }
+    for path in sorted(kept):
+        # A resumed run may write on before it fails.
+        if before[path] != after.get(path) and not (name == "train" and path.startswith("run/")):
+            fault = fault or f"{path} was changed"
+    return {"command": line, "status": status, "said": said[-300:], "fault": fault}
+
+
+def main(kind, seed, first, last, folder):
+    import tensorflow as tf
+
+    base = Path(folder)
+    make = damaged_folder if kind == "folders" else command_line
+    with (base / f"{kind}.jsonl").open("a") as log:
+        for number in range(int(first), int(last)):
+            print(json.dumps({"begun": number}), file=log, flush=True)
+            found = make(random.Random(f"{kind}-{seed}-{number}"), base)
+            print(json.dumps({"case": number, **found}), file=log, flush=True)
+            tf.keras.backend.clear_session()
+            gc.collect()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
