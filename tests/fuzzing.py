@@ -23,8 +23,8 @@ import numpy as np
 
 import larq_equalbits.cli as cli
 
-# Seconds for one command; on a busy machine a sound one takes a tenth of it.
-LIMIT = 120
+# Seconds for one command; on a busy machine a sound one takes less than a tenth of it.
+LIMIT = 300
 JUNK = (
     None,
     {},

@@ -622,8 +622,6 @@ def tflite():
         ("threads", (10**20,)),
         ("timeout", float("nan")),
         ("timeout", -1),
-        ("program", "'"),
-        ("prefix", "'"),
         ("inputs", np.full((2, 6, 6, 32), np.nan, "float32")),
         ("labels", np.array([0, 3])),
         ("labels", np.array([-1, 0])),
@@ -693,6 +691,12 @@ def test_a_layer_that_crashes_the_converter_is_refused(layer):
 def test_milestones_are_some():
     done = CliRunner().invoke(program, ["train", "--milestones", ""])
     assert isinstance(done.exception, InputError) and "--milestones" in str(done.exception)
+
+
+@pytest.mark.parametrize("words", [{"program": "'"}, {"program": "true", "prefix": "a '"}])
+def test_a_program_is_words(tflite, words):
+    with pytest.raises(InputError, match="No closing quotation"):
+        device.run(tflite, "program", np.zeros((1, 6, 6, 32), "float32"), **words)
 
 
 def test_a_damaged_archive_of_arrays_is_bad_input(tmp_path, tflite):
