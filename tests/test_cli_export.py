@@ -87,6 +87,20 @@ def test_what_was_made_of_the_best_model_is_compared_with_it(run, tmp_path):
     assert command(verify_command, "--best").exit_code == 0
 
 
+def test_a_model_without_a_data_set_is_compared_on_random_inputs(tmp_path):
+    def converted(*options):
+        arguments = [str(tmp_path / "m.keras"), "--json", *options]
+        done = click.testing.CliRunner().invoke(convert_command.command, arguments)
+        assert done.exit_code == 0, done.output
+        return json.loads((tmp_path / "model.json").read_text())["report"]["verification"]
+
+    model = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,), name="y")])
+    model.save(tmp_path / "m.keras")
+    found = converted("--decisions", "y=values")
+    assert found["generated"] and found["images"] == 32 and found["outputs"][0]["rule"] == "values"
+    assert converted("--no-verify") is None
+
+
 def test_the_recorded_source_counts_for_its_own_file_alone(tmp_path):
     report = convert(tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,))]))
     path = tmp_path / "model.tflite"

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from larq_equalbits import zoo
+
 ROOT = Path(__file__).parents[2]
 EMULATED = Path(__file__).parent / "emulated.sh"
 #: What pip takes for Python 3.11 on Debian 12.
@@ -139,6 +141,63 @@ def test_pip_installs_it_on_an_emulated_arm_machine(raspberry, digits, what):
     for cpu in ("cortex-a53", "cortex-a76"):
         arguments = ("model/model.tflite", *images, "--json")
         assert answers(run(f"{env}/bin/larq-equalbits-run", *arguments, cpu=cpu)) == expected
+
+
+#: Runs in the emulated system: library, model, images, and the file for the answers.
+ANSWER = """
+import sys
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, load_delegate
+
+library, model, images, answers = sys.argv[1:]
+runner = Interpreter(model, num_threads=2, experimental_delegates=[load_delegate(library)])
+runner.allocate_tensors()
+(given,), (answered,) = runner.get_input_details(), runner.get_output_details()
+rows = []
+for image in np.load(images):
+    runner.set_tensor(given["index"], image[None])
+    runner.invoke()
+    rows.append(runner.get_tensor(answered["index"])[0])
+np.save(answers, np.stack(rows))
+"""
+
+
+@pytest.fixture(scope="module")
+def arm(tmp_path_factory):
+    """Makes a command that runs Python code with arguments in an emulated processor; and the library for it."""
+    for tool in ("qemu-aarch64", "aarch64-linux-gnu-g++", "mmdebstrap"):
+        if not shutil.which(tool):
+            pytest.skip(f"needs {tool}")
+    sys.path.insert(0, str(ROOT / "runtime" / "benchmarks"))
+    import networks
+
+    folder = tmp_path_factory.mktemp("arm")
+    networks.make_system(folder)
+    python = ["qemu-aarch64", "-L", networks.ROOT, "-E", f"PYTHONPATH={networks.PACKAGES}", "-cpu"]
+    return lambda cpu: [*python, cpu, networks.ROOT / "usr/bin/python3.11", "-c"], networks.build(folder)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_a_network_answers_on_arm_as_here(arm, tmp_path, name):
+    import tensorflow as tf
+    from larq_equalbits_runtime import Interpreter
+
+    from larq_equalbits import export
+
+    tf.keras.utils.set_random_seed(2)
+    model = zoo.get(name)(input_shape=(32, 32, 3), num_classes=10)
+    (tmp_path / "model.tflite").write_bytes(export.convert(model, strict=False).tflite)
+    images = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype(np.float32)
+    np.save(tmp_path / "images.npy", images)
+    expected = Interpreter(tmp_path / "model.tflite").predict(images)
+    command, library = arm
+    for cpu in ("cortex-a53", "cortex-a72", "cortex-a76"):
+        files = [tmp_path / file for file in ("model.tflite", "images.npy", "answers.npy")]
+        check([*command(cpu), ANSWER, library, *files])
+        found = np.load(tmp_path / "answers.npy")
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+        np.testing.assert_array_equal(found.argmax(axis=1), expected.argmax(axis=1))
 
 
 @pytest.mark.timeout(1800)

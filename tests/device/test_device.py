@@ -16,6 +16,7 @@ import tensorflow as tf
 from larq_equalbits import device
 from larq_equalbits._errors import InputError
 from larq_equalbits.device import benchmark_model, checks, models, shells, table
+from larq_equalbits.export.results import render
 
 pytest.importorskip("larq_compute_engine")
 PROGRAM = Path(__file__).parent.parent / "programs" / "lce_benchmark_model.py"
@@ -53,6 +54,19 @@ def test_local_measures_and_agrees_with_keras(converted, images):
         assert result.agreement("host").images == 2
         assert (result.accuracy, result.accuracy_images, result.size_bytes) == (1.0, 2, len(tflite))
     assert not report.failures
+
+
+def test_local_answers_for_every_image_and_a_program_for_eight(converted, images, write_program):
+    model, tflite = converted
+    many = np.concatenate([images] * 2)
+    labels = np.argmax(model(many).numpy(), axis=1)
+    labels[:3] = (labels[:3] + 1) % 10
+    options = {**QUICK, "images": None}
+    report = device.run(tflite, ["local", "program"], many, program=write_program(), labels=labels, **options)
+    assert [result.accuracy_images for result in report.results] == [12, 8]
+    assert [result.agreement("host").images for result in report.results] == [12, 8]
+    shown = render(table.results(report))
+    assert "9 of 12" in shown and "5 of 8" in shown
 
 
 @pytest.mark.parametrize("style", ["new", "old"])

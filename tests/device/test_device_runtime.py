@@ -95,6 +95,32 @@ def test_ssh_installs_it_measures_all_images_and_keeps_the_environment(
 
 
 @pytest.fixture
+def without_packages(monkeypatch, tmp_path):
+    """On this machine pip finds no packages; on the one that ssh reaches it does."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "none"))
+
+
+@pytest.mark.slow
+def test_the_devices_pip_fetches_packages_where_this_machine_cannot(
+    converted, images, ssh, runtime_wheel, without_packages, tmp_path
+):
+    options = {"device_folder": str(tmp_path), "runtime_wheel": runtime_wheel, **QUICK, **ssh[0]}
+    report = device.run({"small": converted[1]}, inputs=images, images=2, **options)
+    assert not report.failures and len(report.results[0].outputs[0]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ssh", ["SetEnv PIP_NO_INDEX=1"], indirect=True)
+def test_where_neither_fetches_packages_both_complaints_are_told(
+    converted, images, ssh, runtime_wheel, without_packages, tmp_path
+):
+    options = {"device_folder": str(tmp_path), "runtime_wheel": runtime_wheel, **QUICK, **ssh[0]}
+    with pytest.raises(DeviceError, match=r"could not be installed: .*; on this machine pip said: .*ai-edge"):
+        device.run({"small": converted[1]}, inputs=images, images=2, **options)
+
+
+@pytest.fixture
 def few_tools(tmp_path):
     """A folder with the programs of a small system, without a Python."""
     folder = tmp_path / "bin"

@@ -15,7 +15,7 @@ import larq_equalbits
 from larq_equalbits import callbacks, training, tuning
 from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits.cli import program
-from larq_equalbits.tuning import distributed, trials
+from larq_equalbits.tuning import distributed, machine, trials
 
 SETTINGS = training.Settings(epochs=1, train_images=256, learning_rate=0.01)
 
@@ -388,6 +388,16 @@ def test_workers_need_what_another_process_can_make(tmp_path):
         search.search(workers=2)
     with pytest.raises(InputError, match="workers"):
         search.search(workers=0)
+
+
+def test_more_workers_than_processors_are_warned_of_with_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "machine", lambda: machine.Machine((0, 1), (), 0))
+    search = tuning.BitRatioSweep("conv2", [0.3, 0.5, 0.7], out=tmp_path / "out")
+    with pytest.warns(UserWarning, match="workers: 3 have to share 2 processors"):
+        assert search._workers(3) == 3
+    assert search._workers("auto") == 2
+    with pytest.raises(InputError, match=r'workers must be an integer of at least 1.*or "auto"'):
+        search._workers("all")
 
 
 @pytest.mark.slow

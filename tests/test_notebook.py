@@ -1,0 +1,32 @@
+"""The notebook's cells run in their order, in a process and a folder of their own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "first_steps.ipynb"
+CHECKS = """
+assert float_accuracy > 0.9
+assert binary_accuracy > 0.8
+assert history.history["filter_entropy"][-1] == 1
+assert [row.name for row in report.layers if row.binary] == ["body", "top"]
+assert len(report.tflite) < size / 3
+assert np.mean([labels[number] == answer for answer, number in zip(answers, truth)]) > 0.8
+assert twin.binarization._repr_html_() and report._repr_html_()
+"""
+
+
+def test_the_notebook_is_stored_without_outputs():
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(run_python, tmp_path):
+    pytest.importorskip("larq_equalbits_runtime")
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    (tmp_path / "cells.py").write_text(code + CHECKS, encoding="utf-8")
+    done = run_python("cells.py", cwd=tmp_path, timeout=900)
+    assert done.returncode == 0, done.stderr
