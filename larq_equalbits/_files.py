@@ -117,7 +117,11 @@ def read_arrays(path: str | os.PathLike[str]) -> Any:
         if isinstance(content, np.ndarray):
             return content
         with content:
-            return dict(content)
+            arrays = dict(content)
+        # A member without the head of an array comes as bytes.
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("not every member is an array")
+        return arrays
     except FileNotFoundError as error:
         raise InputError(f"there is no {os.fspath(path)}.") from error
     except Exception as error:

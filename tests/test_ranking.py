@@ -92,7 +92,7 @@ def test_a_poor_estimate_costs_no_exactness(draw):
         np.testing.assert_array_equal(ranking.top_mask(kernel, count), top_by_sorting(kernel, count))
 
 
-# Sorted up to 4,096 weights, bisected up to 65,536, searched beyond.
+# More than 4,096 weights are not sorted.
 @pytest.mark.parametrize("shape", [(60, 100), (300, 250)])
 @pytest.mark.parametrize("dtype", TYPES)
 def test_large_kernels_are_selected_without_a_sort(dtype, shape):
@@ -156,8 +156,9 @@ def test_exact_count_of_every_percent():
             assert ranking.exact_count(percent / 100, size) == -(-percent * size // 100)
 
 
-def test_quantiles_are_those_of_numpy():
-    values = np.random.default_rng(0).normal(size=(3, 3, 7)).astype(np.float32)
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3, 7), (3, 3, 64, 9)])
+def test_quantiles_are_those_of_numpy(shape):
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     shares = np.array([0.0, 0.03, 0.15, 0.5, 0.85, 1.0])
     np.testing.assert_allclose(
         ranking.quantiles(tf.constant(values), tf.constant(shares)), np.quantile(values, shares), rtol=1e-5

@@ -1,4 +1,4 @@
-"""Which weights are among the largest of their filter, exact with ties: by a sort, bisection or counting passes.
+"""Which weights are among the largest of their filter, exact with ties: by bisection, or a sort where they are few.
 
 A filter is all weights that share the last index, flattened row by row; with ``granularity="layer"`` the
 whole kernel is one filter. Weights rank as in ``numpy.argsort(kind="stable")``: ascending, equal values
@@ -15,10 +15,8 @@ import tensorflow as tf
 
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._ranking import bisection
-from larq_equalbits._ranking.columns import SMALL_WEIGHTS
 from larq_equalbits._ranking.compiled import FEW_WEIGHTS, compiled
-from larq_equalbits._ranking.orders import PLACE_TYPES, ByKey, ByValue, magnitude_keys, rank_keys
-from larq_equalbits._ranking.selection import chosen_among, cut_of, kth_highest
+from larq_equalbits._ranking.keys import magnitude_keys, magnitudes_of_keys, rank_keys, values_of_rank_keys
 
 GRANULARITIES = ("filter", "layer")
 
@@ -54,61 +52,37 @@ def filter_size(shape: tf.TensorShape | tuple[int, ...], granularity: str = "fil
     return size
 
 
-def magnitude(x: tf.Tensor) -> tf.Tensor:
-    """|x| by its bit pattern, so that denormal values stay what they are."""
-    integer = PLACE_TYPES[x.dtype.size]
-    return tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(x, integer), integer.max), x.dtype)
-
-
 def _highest_by_sort(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    # `argsort` puts the earlier of equal keys first, so the rows are reversed.
+    # `argsort` puts the earlier of equal keys first: the rows are reversed.
     descending = tf.argsort(tf.transpose(keys[::-1]), axis=1, direction="DESCENDING", stable=True)
     return tf.transpose(tf.argsort(descending, axis=1, stable=True))[::-1] < count
 
 
-@compiled
-def _highest_by_bisection(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    return bisection.highest(rank_keys(values), count)
+def _highest(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    few = keys.shape.num_elements() <= FEW_WEIGHTS
+    return _highest_by_sort(keys, count) if few else bisection.highest(keys, count)
 
 
-@compiled
-def _select(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """`chosen` at the `count` highest ranks of every column of `values`, `others` elsewhere.
-
-    Codes are chosen as int8 and cast by who asks for them: so one function, which takes seconds to compile, serves
-    layers and observations, and costs a layer no more.
-    """
-    order = ByValue(values.dtype)
-    return chosen_among(values, cut_of(values, count, order), order, chosen, others)
-
-
-def _choose(values: tf.Tensor, count: tf.Tensor, chosen: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    size = values.shape.num_elements()
-    if size > SMALL_WEIGHTS:
-        return _select(values, count, chosen, others)
-    if size > FEW_WEIGHTS:
-        return tf.where(_highest_by_bisection(values, count), chosen, others)
-    return tf.where(_highest_by_sort(rank_keys(values), count), chosen, others)
-
-
-_magnitude_keys = compiled(magnitude_keys)
-
-
-@compiled
-def _select_by_magnitude(values: tf.Tensor, mean: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+def _codes(highest: tf.Tensor) -> tf.Tensor:
     one = tf.ones([], tf.int8)
-    keys = magnitude_keys(values, mean)
-    if values.shape.num_elements() <= SMALL_WEIGHTS:
-        return tf.where(bisection.highest(keys, count), one, -one)
-    order = ByKey(keys.dtype)
-    return chosen_among(keys, cut_of(keys, count, order), order, one, -one)
+    return tf.where(highest, one, -one)
+
+
+# Codes are made as int8 and cast by who asks for them: one program serves a layer and what observes it.
+@compiled
+def _top_codes(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    return _codes(_highest(rank_keys(values), count))
+
+
+@compiled
+def _top_magnitude_codes(filters: tf.Tensor, mean: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    return _codes(_highest(magnitude_keys(filters, mean), count))
 
 
 @compiled
 def centred_magnitudes(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     """``|w - mean|`` of filters (n, filters), in float64 and rounded as `top_magnitude_codes` says."""
-    keys = magnitude_keys(filters, mean)
-    return ByKey(keys.dtype).guide(keys)
+    return magnitudes_of_keys(magnitude_keys(filters, mean))
 
 
 def top_magnitude_codes(filters: tf.Tensor, mean: tf.Tensor, count: Any) -> tf.Tensor:
@@ -122,11 +96,8 @@ def top_magnitude_codes(filters: tf.Tensor, mean: tf.Tensor, count: Any) -> tf.T
         mean: float64 (filters), as of `standardization.mean`.
         count: an integer from 0 to n, or an int32 tensor with one for every filter.
     """
-    values, counts = _columns(filters, count, "filter")
-    if filters.shape.num_elements() > FEW_WEIGHTS:
-        return _select_by_magnitude(values, mean, counts)
-    one = tf.ones([], tf.int8)
-    return tf.where(_highest_by_sort(_magnitude_keys(values, mean), counts), one, -one)
+    filters, count = _columns(filters, count, "filter")
+    return _top_magnitude_codes(filters, mean, count)
 
 
 def _columns(x: tf.Tensor, count: Any, granularity: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -149,10 +120,7 @@ def top_mask(x: Any, count: Any, granularity: str = "filter") -> tf.Tensor:
     Raises:
         InputError: for rank 0 or 1, a filter without weights, an unknown granularity.
     """
-    x = tf.convert_to_tensor(x)
-    return tf.reshape(
-        _choose(*_columns(x, count, granularity), tf.constant(True), tf.constant(False)), x.shape
-    )
+    return top_codes(x, count, granularity) > 0
 
 
 def top_codes(x: Any, count: Any, granularity: str = "filter") -> tf.Tensor:
@@ -161,8 +129,7 @@ def top_codes(x: Any, count: Any, granularity: str = "filter") -> tf.Tensor:
     The arguments and errors are those of `top_mask`.
     """
     x = tf.convert_to_tensor(x)
-    one = tf.ones([], tf.int8)
-    return tf.reshape(_choose(*_columns(x, count, granularity), one, -one), x.shape)
+    return tf.reshape(_top_codes(*_columns(x, count, granularity)), x.shape)
 
 
 def split_codes(x: Any, low: Any, high: Any, granularity: str = "filter") -> tf.Tensor:
@@ -187,10 +154,8 @@ def split_codes(x: Any, low: Any, high: Any, granularity: str = "filter") -> tf.
 
 
 @compiled
-def _compiled_order_statistics(values: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    return tf.map_fn(
-        lambda count: kth_highest(values, count), counts[:, tf.newaxis], fn_output_signature=values.dtype
-    )[:, 0]
+def _kth_highest(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    return values_of_rank_keys(bisection.kth_highest(rank_keys(values), count), values.dtype)
 
 
 def quantiles(x: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
@@ -207,9 +172,6 @@ def quantiles(x: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
     place = shares * (size - 1)
     below = tf.floor(place)
     ranks = tf.cast(tf.concat([below, tf.minimum(below + 1, size - 1)], 0), tf.int32)
-    if size <= SMALL_WEIGHTS:
-        both = tf.gather(tf.sort(tf.reshape(x, [size])), ranks)
-    else:
-        both = _compiled_order_statistics(tf.reshape(x, [size, 1]), size - ranks)
+    both = _kth_highest(tf.reshape(x, [size, 1]), size - ranks)
     lower, upper = tf.split(both, 2)
     return lower + (upper - lower) * tf.cast(place - below, x.dtype)

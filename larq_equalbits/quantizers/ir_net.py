@@ -7,9 +7,8 @@ import tensorflow as tf
 
 from larq_equalbits._errors import invalid
 from larq_equalbits._ranking import standardization
-from larq_equalbits._ranking.columns import computed_once, fold
+from larq_equalbits._ranking.columns import computed_once, fold, widen
 from larq_equalbits._ranking.compiled import compiled
-from larq_equalbits._ranking.orders import widen
 from larq_equalbits.quantizers.base import EstimatorQuantizer, register
 
 
@@ -22,7 +21,7 @@ def _sign_of_centred(filters: tf.Tensor) -> tf.Tensor:
 @compiled
 def _power_of_two(filters: tf.Tensor) -> tf.Tensor:
     mean, deviation = computed_once(standardization.moments(filters, 0.0))
-    size = fold((filters,), lambda rows: tf.abs(widen(rows) - mean)) / filters.shape[0]
+    size = fold(lambda rows: tf.abs(widen(rows) - mean), filters) / filters.shape[0]
     share = tf.math.divide_no_nan(size, deviation)
     exponent = tf.where(share > 0, tf.round(tf.math.log(share) / math.log(2.0)), tf.zeros_like(share))
     return tf.cast(tf.pow(tf.constant(2.0, tf.float64), exponent), filters.dtype)

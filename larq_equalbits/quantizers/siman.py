@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from larq_equalbits._errors import invalid
 from larq_equalbits._ranking import ranking, standardization
+from larq_equalbits._ranking.columns import widen
 from larq_equalbits._ranking.compiled import compiled
-from larq_equalbits._ranking.orders import widen
+from larq_equalbits._ranking.keys import magnitude
 from larq_equalbits.quantizers.base import BinaryQuantizer, Scale, register, straight_through
 
 ENCODINGS = ("half", "optimal")
@@ -17,6 +18,12 @@ _EPSILON = 1e-5
 
 
 _mean = compiled(standardization.mean)
+
+
+@compiled
+def _half_codes_and_mean(filters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    mean = standardization.mean(filters)
+    return ranking.top_magnitude_codes(filters, mean, filters.shape[0] // 2), mean
 
 
 @compiled
@@ -99,35 +106,35 @@ class SiMaN(BinaryQuantizer):
         """+1 for the largest magnitudes, -1 for the rest."""
         if self.gradient == "identity":
             return straight_through(kernel, tf.cast(self.signs(kernel), kernel.dtype))
-        filters, mean = self._centred(kernel)
 
         @tf.custom_gradient
-        def encode(weights: tf.Tensor) -> Any:
+        def encode(filters: tf.Tensor) -> Any:
+            codes, mean = self._codes_and_mean(filters)
+
             def through_magnitude(upstream: tf.Tensor) -> tf.Tensor:
-                return upstream * tf.sign(weights) if mean is None else _gradient(weights, upstream, mean)
+                return upstream * tf.sign(filters) if mean is None else _gradient(filters, upstream, mean)
 
-            return tf.cast(self._encode(weights, mean), weights.dtype), through_magnitude
+            return tf.cast(codes, filters.dtype), through_magnitude
 
-        return tf.reshape(encode(filters), kernel.shape)
+        return tf.reshape(encode(tf.reshape(kernel, [-1, kernel.shape[-1]])), kernel.shape)
 
     def signs(self, kernel: tf.Tensor) -> tf.Tensor:
         """The codes as int8, without a gradient."""
-        return tf.reshape(self._encode(*self._centred(kernel)), kernel.shape)
+        codes, _ = self._codes_and_mean(tf.reshape(kernel, [-1, kernel.shape[-1]]))
+        return tf.reshape(codes, kernel.shape)
 
-    def _centred(self, kernel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """The filters (n, filters), and their means where they are standardized."""
-        filters = tf.reshape(kernel, [-1, kernel.shape[-1]])
-        return filters, _mean(filters) if self.standardize else None
-
-    def _encode(self, filters: tf.Tensor, mean: tf.Tensor | None) -> tf.Tensor:
-        count = filters.shape[0] // 2
-        if mean is None:
-            if self.encoding == "optimal":
-                count = optimal_counts(ranking.magnitude(filters))
-            return ranking.top_codes(ranking.magnitude(filters), count)
-        if self.encoding == "optimal":
-            count = optimal_counts(ranking.centred_magnitudes(filters, mean))
-        return ranking.top_magnitude_codes(filters, mean, count)
+    def _codes_and_mean(self, filters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The codes of filters (n, filters), and the means by which they are centred, None where they are not."""
+        half = self.encoding == "half"
+        if not self.standardize:
+            sizes = magnitude(filters)
+            count = filters.shape[0] // 2 if half else optimal_counts(sizes)
+            return ranking.top_codes(sizes, count), None
+        if half:
+            return _half_codes_and_mean(filters)
+        mean = _mean(filters)
+        count = optimal_counts(ranking.centred_magnitudes(filters, mean))
+        return ranking.top_magnitude_codes(filters, mean, count), mean
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal quantizer."""
