@@ -1,7 +1,7 @@
 """Equal Bits and SiMaN for Larq: exact bit ratios in training, verified binary models on the device.
 
 Importing the package selects Keras 2, and registers the quantizers and constraints under their aliases
-(``kernel_quantizer="bi_half"``), so that models which use them also load without custom_objects. Messages of
+(``kernel_quantizer="bi_half"``), so models which use them also load without custom_objects. Messages of
 TensorFlow's C++ libraries are left out; LARQ_EQUALBITS_VERBOSE=1 in the environment brings them back.
 """
 

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# TensorFlow writes some messages before any of its log levels is in force, so that only the file descriptor stops them.
+# TensorFlow writes some messages before any of its log levels is in force, so only the file descriptor stops them.
 _LOUD, _LEVEL = "LARQ_EQUALBITS_VERBOSE", "TF_CPP_MIN_LOG_LEVEL"
 
 

@@ -41,7 +41,7 @@ def compiler() -> list[str]:
 
 
 class BuildLibrary(build_ext):
-    """Makes a library that has nothing of Python in it, so that one serves every version."""
+    """Makes a library that has nothing of Python in it, so one serves every version."""
 
     def get_ext_filename(self, fullname: str) -> str:
         """The library's path below the folder of packages."""

@@ -24,7 +24,7 @@ def seed():
 
 @pytest.fixture(scope="module", autouse=True)
 def forgotten():
-    """What a module's tests traced is given back, so that a run of all tests does not keep all of it."""
+    """What a module's tests traced is given back, so a run of all tests does not keep all of it."""
     yield
     import tensorflow as tf
 

@@ -416,7 +416,7 @@ def test_a_subclassed_model_of_layers_of_layers():
     binary = {name.split("/")[-1] for name, row in changes.items() if row.binary}
     assert binary == {"body", "each", "conv0", "conv1"}
     assert (changes["stem"].reason, changes["head"].reason) == ("first layer", "last layer")
-    assert changes["unused"].reason == "never called, so that it has no weights"
+    assert changes["unused"].reason == "never called, so it has no weights"
     # The ReLU between the two convolutions of the block is in its code.
     assert changes["block/conv1"].reason == "input is never negative, by the model's own code"
     assert isinstance(twin.relu, L.Activation)
@@ -654,7 +654,7 @@ class WithAuxiliaryHead(tf.keras.Model):
     ("inside", "reason"),
     [
         (True, "last layer"),
-        (False, "not called when the model is, so that it may be a first or a last layer"),
+        (False, "not called when the model is, so it may be a first or a last layer"),
     ],
 )
 def test_a_head_for_training_alone_stays_float(inside, reason):

@@ -94,7 +94,7 @@ def inception_v3(x: Any, style: Style) -> Any:
     """InceptionV3 without its auxiliary classifier.
 
     Images below 75 pixels pass the stem without a stride, as in the papers' code for CIFAR; larger ones with the
-    strides and poolings of the original. All convolutions are padded, so that sizes are halved exactly.
+    strides and poolings of the original. All convolutions are padded, so sizes are halved exactly.
     """
     large = min(x.shape[1:3]) >= _LARGE
     x = style.first(x, style.filters(32), 3, "stem1", strides=2 if large else 1)

@@ -47,7 +47,7 @@ class Style:
         return max(1, round(count * self.width))
 
     def _kernel(self) -> dict[str, Any]:
-        # Weights outside [-1, 1] get no gradient from a clipped estimator, so that they are kept inside.
+        # Weights outside [-1, 1] get no gradient from a clipped estimator, so they are kept inside.
         return {
             "kernel_quantizer": copied(self.quantizer),
             "kernel_constraint": "weight_clip" if is_clipped(self.quantizer) else None,

@@ -30,7 +30,7 @@ class QuantizedKernel:
 
     Attributes:
         name: the name under which it is logged: the names of the nested models and of the layer, joined
-            by "/", and the kernel's own name behind them where a layer has more than one. Of several with
+            by "/", and the kernel's own name after them where a layer has more than one. Of several with
             one name, which a subclassed model may have, all but the first get "_1", "_2" and so on.
         layer: the layer that owns it.
         variable: Larq's variable; `latent_variable` inside holds the latent weights.
@@ -84,7 +84,7 @@ def named_layers(
 
 
 def told_apart(names: list[str]) -> list[str]:
-    """`names`, with "_1", "_2" and so on behind all but the first of several that are equal."""
+    """`names`, with "_1", "_2" and so on after all but the first of several that are equal."""
     taken = set(names)
     seen: Counter[str] = Counter()
     apart = []

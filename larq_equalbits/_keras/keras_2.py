@@ -16,7 +16,7 @@ def select_keras_2() -> None:
     Raises:
         ImportError: where TensorFlow is already imported with Keras 3, which cannot be undone.
     """
-    # TensorFlow imports the Keras that it has chosen at once, so that what is loaded tells the choice.
+    # TensorFlow imports the Keras that it has chosen at once, so what is loaded tells the choice.
     keras_version = getattr(sys.modules.get("keras"), "__version__", "2.")
     if "tensorflow" in sys.modules and "tf_keras" not in sys.modules and not keras_version.startswith("2."):
         raise ImportError(_ADVICE.format(version=keras_version))

@@ -47,7 +47,7 @@ def copied(quantizer: Any, *, as_built: bool = False, **changes: Any) -> Any:
 
     Args:
         quantizer: what to copy.
-        as_built: whether the copy of a built quantizer is built too, so that a layer's weights fit it.
+        as_built: whether the copy of a built quantizer is built too, so a layer's weights fit it.
         **changes: values of its configuration that differ.
     """
     if not isinstance(quantizer, tf.keras.layers.Layer):

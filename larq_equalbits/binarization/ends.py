@@ -1,6 +1,6 @@
 """The first and the last layers of a model: those of each of its inputs and each of its outputs.
 
-They are read from the graph of the model's operations, by where the kernels are used, so that it does not matter who
+They are read from the graph of the model's operations, by where the kernels are used, so it does not matter who
 calls a layer: a functional model, the code of a subclassed one, or the loop of a recurrent layer.
 """
 

@@ -15,7 +15,7 @@ ALL_KERNELS = (*(kernel for kernel, _ in KERNELS.values()), "recurrent_kernel", 
 
 
 def has_twin(layer: tf.keras.layers.Layer) -> bool:
-    """Whether `layer` is of a class that can be binary (a subclass may compute something else, so that none is)."""
+    """Whether `layer` is of a class that can be binary (a subclass may compute something else, so none is)."""
     return type(layer) in TWINS or type(layer) in _LARQ
 
 

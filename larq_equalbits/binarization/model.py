@@ -53,7 +53,7 @@ def binarize(
     (of several inputs or outputs, those of each), at inference or in training. So does a layer that is called by
     neither, since it may be one of them.
 
-    A ReLU makes a poor input of a sign: it is never negative, so that every code would be +1. Where a ReLU (a layer,
+    A ReLU makes a poor input of a sign: it is never negative, so every code would be +1. Where a ReLU (a layer,
     an activation of a layer, or `tf.nn.relu` in a functional model) reaches a binary input directly, or through
     pooling, reshaping, splitting, adding or concatenating, `rectifier` takes its place. Behind a normalization it
     stays. A layer whose input something else keeps from being negative (a sigmoid, a ReLU in the code of a
@@ -167,7 +167,7 @@ def _decide(
         if not layers.has_twin(layer):
             decision.reasons.append(f"Larq has no layer for {type(layer).__name__}")
         elif not layer.built:
-            decision.reasons.append("never called, so that it has no weights")
+            decision.reasons.append("never called, so it has no weights")
         elif chosen is None and not layer.trainable:
             decision.reasons.append("frozen (trainable=False)")
         elif chosen is not None and id(layer) not in chosen:
@@ -181,7 +181,7 @@ def _decide(
         elif chosen is None and type(layer) is tf.keras.layers.DepthwiseConv2D:
             decision.reasons.append("depthwise, which LCE keeps float")
         elif id(layer) not in ends.called and skip is None and chosen is None and not was_binary:
-            decision.reasons.append("not called when the model is, so that it may be a first or a last layer")
+            decision.reasons.append("not called when the model is, so it may be a first or a last layer")
         else:
             decision.binary = True
             if was_binary and layer.input_quantizer is None and id(layer) in signed:

@@ -1,6 +1,6 @@
 """What a model does with its layers, read from one trace: whose input is never negative, and what keeps it so.
 
-The trace holds the operations that every layer made, so that functional, nested and subclassed models, fused
+The trace holds the operations that every layer made, so functional, nested and subclassed models, fused
 activations and plain TensorFlow functions are all seen alike.
 """
 

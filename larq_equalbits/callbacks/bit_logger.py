@@ -30,7 +30,7 @@ class BitLogger(tf.keras.callbacks.ProgbarLogger):
       filter's own bit entropy, which is what Equal Bits maximises: two opposite constant filters have a
       bit entropy of 1 and a filter entropy of 0.
     - ``bit_flips``: the share of codes that changed since the last observation: in an epoch's `logs` since
-      the end of the epoch before (in the first epoch of a `fit`, since the epoch began, so that weights
+      the end of the epoch before (in the first epoch of a `fit`, since the epoch began, so weights
       which were loaded or restored by then count as the start), in a step's `logs` since the last
       observed step. A model that is built by its first batch has its first codes after that step.
     - ``sparsity`` and ``symbol_entropy``: the share of 0, and the entropy in bits (0 to log2(3)) of -1, 0

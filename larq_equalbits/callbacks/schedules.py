@@ -1,6 +1,6 @@
 """Schedules over the epochs of training, and the callbacks that drive quantizers and constraints by them.
 
-A schedule is a function of the epoch alone, so that training which is resumed with ``initial_epoch`` goes on
+A schedule is a function of the epoch alone, so training which is resumed with ``initial_epoch`` goes on
 where it stopped.
 """
 
@@ -49,7 +49,7 @@ class _Schedule(tf.keras.callbacks.Callback):
         if epochs is not None and not is_whole(epochs, 1):
             raise invalid("epochs", epochs, "a whole number of 1 or more, or None")
         super().__init__()
-        # What is logged for a batch is not looked at, so that it need not be fetched.
+        # What is logged for a batch is not looked at, so it need not be fetched.
         self._supports_tf_logs = True
         self.epochs = epochs
         self._checked, self._epoch = True, 0

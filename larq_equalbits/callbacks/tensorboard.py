@@ -18,7 +18,7 @@ class BitSummaries:
 
     A run of its own, because TensorBoard follows only the newest event file of a run: in the folder of
     Keras' own files one of the two would stop appearing while the training goes on. Scalars are named
-    measure first (``bit_entropy/<layer>``), so that all layers of a measure stand together; histograms are
+    measure first (``bit_entropy/<layer>``), so all layers of a measure stand together; histograms are
     ``latent/<layer>`` and ``codes/<layer>``.
 
     Args:

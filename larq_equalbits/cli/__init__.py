@@ -45,7 +45,7 @@ def start() -> None:
 
 
 def _registering(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """`callback` after the quantizers' names are known to Keras, so that every command can load a model."""
+    """`callback` after the quantizers' names are known to Keras, so every command can load a model."""
 
     @functools.wraps(callback)
     def registered(*args: Any, **kwargs: Any) -> Any:

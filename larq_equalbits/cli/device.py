@@ -116,7 +116,7 @@ def _names(paths: list[Path]) -> list[str]:
     "--program",
     type=click.Path(),
     help="lce_benchmark_model for the device; a command line with --on program. Without it our runtime is installed "
-    "behind ssh, and answers.",
+    "over ssh, and answers.",
 )
 @click.option(
     "--runtime",

@@ -29,7 +29,7 @@ _NOT_TRAINING = (
 
 @click.command("sweep", context_settings={"show_default": True})
 @click.option("--ratios", default="0.1:0.9:0.1", help="first:last:step, or numbers with commas between.")
-@click.option("--repeats", type=int, default=1, help="Seeds for each ratio: --seed and those behind it.")
+@click.option("--repeats", type=int, default=1, help="Seeds for each ratio: --seed and those after it.")
 @click.option(
     "--workers",
     metavar="N|auto",

@@ -96,7 +96,7 @@ def from_folder(
 
 
 def mixed(examples: Examples) -> Examples:
-    """The same in a fixed random order, so that the first so many are of all classes."""
+    """The same in a fixed random order, so the first so many are of all classes."""
     return examples[np.random.default_rng(0).permutation(len(examples))]
 
 

@@ -17,7 +17,7 @@ def from_datasets(
     validation: tf.data.Dataset | None = None,
     labels: tuple[str, ...] | None = None,
 ) -> Data:
-    """Batches that the caller made, as a `Data`: unchanged, so that their order and augmentation are the caller's.
+    """Batches that the caller made, as a `Data`: unchanged, so their order and augmentation are the caller's.
 
     Each is read once to count its images and to check its labels.
 

@@ -1,6 +1,6 @@
 """Data sets through one input pipeline: shuffled by a seed, augmented as in the papers, normalised, batched.
 
-The order and the augmentation of an epoch depend on the seed and the epoch's number alone, so that a
+The order and the augmentation of an epoch depend on the seed and the epoch's number alone, so a
 training that resumes at epoch 7 sees what an unbroken one sees there.
 """
 

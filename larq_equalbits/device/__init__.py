@@ -175,7 +175,7 @@ def run(
         runtime_wheel: the runtime's wheel for the device, or a folder with wheels. Default: the one that
             `scripts/build_runtime.sh` made in this clone, or else the published one.
         program: `lce_benchmark_model` for the device: a path, or for the target "program" a command line too.
-            Without it our runtime answers behind ssh; it is installed there into an environment of its own.
+            Without it our runtime answers over ssh; it is installed there into an environment of its own.
         prefix: words before the program there, such as an emulator or "taskset f0".
         flags: more options for the program, such as "--use_indirect_bgemm=true" or "--use_xnnpack=false".
         keras_model: the model that was converted, or a mapping from the models' names.

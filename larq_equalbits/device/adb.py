@@ -1,4 +1,4 @@
-"""The shell of an Android device behind adb."""
+"""The shell of an Android device, by adb."""
 
 import os
 import re
@@ -13,7 +13,7 @@ _SERIAL = re.compile(r"[A-Za-z0-9][\w.:\[\]-]*", re.ASCII)
 
 
 class Adb(Shell):
-    """The shell of an Android device behind the adb client.
+    """The shell of an Android device, by the adb client.
 
     Args:
         name: the target as the user wrote it.

@@ -73,7 +73,7 @@ class Bench(ABC):
 
     @abstractmethod
     def measure(self, index: int, model: Model, samples: Samples, threads: int, result: Result) -> None:
-        """Fills `result`, step by step, so that a device that disappears leaves what was measured."""
+        """Fills `result`, step by step, so a device that disappears leaves what was measured."""
 
     def start(self, command: Sequence[str], timeout: float) -> Finished:
         """Runs a command in the run's own folder on the device, and ends it at the time limit.

@@ -78,7 +78,7 @@ class ProgramBench(Bench):
         return finished.text
 
     def measure(self, index: int, model: Model, samples: Samples, threads: int, result: Result) -> None:
-        """Fills `result`, step by step, so that a device that disappears leaves what was measured."""
+        """Fills `result`, step by step, so a device that disappears leaves what was measured."""
         name = f"{self.shell.name}: {model.name}, {threads} threads"
         inputs = self._input_flags(index, model, 0)
         measured: list[Latency] = []

@@ -1,4 +1,4 @@
-"""Where the benchmark program runs: a shell on this machine, behind ssh, or behind adb.
+"""Where the benchmark program runs: a shell on this machine, over ssh, or over adb.
 
 Every command is an argument list with a time limit. What a remote shell reads is quoted, and the only
 folder that is written to, or removed, is one that `mktemp` made for this run.

@@ -1,4 +1,4 @@
-"""The shell of a host behind OpenSSH's client."""
+"""The shell of a host, by OpenSSH's client."""
 
 import io
 import os
@@ -19,7 +19,7 @@ _MARK = b"larq-equalbits-files"
 
 
 class Ssh(Shell):
-    """The login shell of a host behind OpenSSH's client, which must not ask for a password.
+    """The login shell of a host, by OpenSSH's client, which must not ask for a password.
 
     Args:
         name: the target as the user wrote it.

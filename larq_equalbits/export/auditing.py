@@ -149,7 +149,7 @@ def _largest(model: Model, operator: Operator) -> tuple[int, constants.Stored] |
 def scopes(model: Model, tensor: int) -> list[int]:
     """The numbers of the name scopes made by the export that stand in the name of the tensor at the index `tensor`.
 
-    The converter cuts long names, so that only a scope's number is sure to be whole.
+    The converter cuts long names, so only a scope's number is sure to be whole.
     """
     return [int(number) for number in re.findall(r"(?:^|[;/])q(\d+)_", model.tensors[tensor].name)]
 
@@ -184,7 +184,7 @@ def row(model: Model, operator: Operator, size: int) -> LayerReport:
 def audit(tflite: Source) -> Audit:
     """Reads a .tflite file back: its operators, its layers, and which of them are binary.
 
-    Nothing of the file is run, so that a damaged one does no harm.
+    Nothing of the file is run, so a damaged one does no harm.
 
     Args:
         tflite: path or bytes of the file, of whatever LCE model. Beside a path, the `model.json` that was written with

@@ -1,4 +1,4 @@
-"""The constants that stand behind an operator's inputs: those that operators unpack, scale and shape at run time."""
+"""The constants that an operator's inputs come from: those that operators unpack, scale and shape at run time."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ _FLOATS = {"float32": "<f4", "float16": "<f2", "int8": "i1"}
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """The constants behind one input of an operator.
+    """The constants that one input of an operator comes from.
 
     Attributes:
         tensors: the indices of the stored tensors.
@@ -28,7 +28,7 @@ class Stored:
 
 
 def behind(model: Model, index: int, depth: int = _LONGEST) -> Stored | None:
-    """What is stored behind the tensor at `index`; None for one that is computed from the graph's inputs."""
+    """What is stored for the tensor at `index`; None for one that is computed from the graph's inputs."""
     if index < 0 or depth == 0:
         return None
     tensor = model.tensors[index]
@@ -48,7 +48,7 @@ def behind(model: Model, index: int, depth: int = _LONGEST) -> Stored | None:
 
 
 def of(model: Model, operator: Operator) -> dict[int, Stored]:
-    """What is stored behind each input of `operator`, by the input's place; computed ones are left out."""
+    """What is stored for each input of `operator`, by the input's place; computed ones are left out."""
     found = {place: behind(model, index) for place, index in enumerate(operator.inputs)}
     return {place: stored for place, stored in found.items() if stored is not None}
 

@@ -109,7 +109,7 @@ def convert(
         decisions: what outputs decide, see `verify`.
         rewrites: names among `rewrites.REWRITES` to apply; all by default.
         float_layers: "int8" computes the layers that are not binary in 8-bit integers, see `integers`. The largest
-            outputs then differ from Keras' on some inputs, so that `tolerance` has to allow for it.
+            outputs then differ from Keras' on some inputs, so `tolerance` has to allow for it.
         calibrate_on: for "int8", inputs as for `verify_on`, on which ranges are measured: some hundred training
             images.
         input_type: "int8" for integer inputs, with "int8" layers alone. An application then gives

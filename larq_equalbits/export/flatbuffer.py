@@ -256,7 +256,7 @@ def read_model(content: bytes) -> Model:
     sizes = []
     buffers = reader.each(root, "Buffers")
     for buffer in buffers:
-        # A buffer beyond 2 GiB lies behind the flatbuffer and is told by its offset and size.
+        # A buffer beyond 2 GiB lies after the flatbuffer and is told by its offset and size.
         sizes.append(reader.length(buffer, "Data", 1) or int(buffer.Size()))
     names = _operator_names(root, reader)
     graphs = reader.each(root, "Subgraphs")

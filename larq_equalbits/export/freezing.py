@@ -17,7 +17,7 @@ _TRACED = ("predict_function", "test_function", "train_function")
 def freeze(model: tf.keras.layers.Layer) -> Iterator[dict[str, np.ndarray]]:
     """Within the block, every quantized kernel of `model` computes with a constant.
 
-    Each quantizer is evaluated once and stands aside for its result, so that what is traced in the block holds
+    Each quantizer is evaluated once and stands aside for its result, so what is traced in the block holds
     the kernel as a constant, whatever the quantizer is made of. No weight is touched, and the quantizers come
     back at the end of the block, after an exception too. So does what `predict`, `evaluate` and `fit` traced before:
     within the block they trace again. A `tf.function` of the model's own that is first called in the block keeps the

@@ -18,7 +18,7 @@ from larq_equalbits.export.verification import NotFiniteError, input_specs, kera
 _SAMPLES = 32
 _BATCH = 8
 _SECONDS = 5.0
-# Random inputs lie closer together than real ones, so that rounding decides more often, and integers still more often.
+# Random inputs lie closer together than real ones, so rounding decides more often, and integers still more often.
 _TOLERANCE = 0.1
 _INTEGER_TOLERANCE = 0.25
 _NUDGE = 1e-5

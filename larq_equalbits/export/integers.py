@@ -3,8 +3,8 @@
 LCE's converter has no quantization after training of its own. It makes a layer an integer one where fake-quant
 operators stand around it: on its input, its kernel and its output. The ranges of inputs and outputs are the least and
 the largest values seen while the model runs on given data; those of a kernel are its largest magnitudes, of every
-filter of a convolution, of the whole kernel of a dense or depthwise layer. A normalization behind such a layer goes
-into its kernel and bias first, and a ReLU behind it into its range, so that one integer operator remains. Where
+filter of a convolution, of the whole kernel of a dense or depthwise layer. A normalization after such a layer goes
+into its kernel and bias first, and a ReLU after it into its range, so one integer operator remains. Where
 nothing but signs read the output, small values need the resolution, and large ones may saturate: the range is
 narrowed.
 """
@@ -89,7 +89,7 @@ def _kernel(leaf: Leaf) -> np.ndarray:
 
 
 def fold(lowering: Lowering) -> None:
-    """Puts the normalization behind each candidate into its kernel and its bias."""
+    """Puts the normalization after each candidate into its kernel and its bias."""
     for leaf in candidates(lowering):
         norm, layer = lowering.consumer(leaf), leaf.layer
         linear = getattr(layer, "activation", None) in (None, tf.keras.activations.linear)

@@ -1,7 +1,7 @@
 """Lowering: for a while, the layers of a model compute in the form that LCE turns into binary operators.
 
 Every leaf layer gets a call of its own: the original one, or what a rewrite puts in its place. Nothing is cloned and
-no weight is touched, so that functional, Sequential, nested, subclassed and shared layers are all treated alike,
+no weight is touched, so functional, Sequential, nested, subclassed and shared layers are all treated alike,
 and the model is as it was when the block ends. Each call runs in a name scope of its own, short enough to survive
 the converter, by which the operators of the file find their layers.
 """
@@ -126,7 +126,7 @@ def identity(inputs: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
 
 
 def _scope(index: int, layer: tf.keras.layers.Layer) -> str:
-    # The converter cuts names, so that the number comes first and the layer's own name only helps a reader.
+    # The converter cuts names, so the number comes first and the layer's own name only helps a reader.
     return f"q{index}_" + re.sub(r"[^A-Za-z0-9_]", "_", layer.name)[:16]
 
 

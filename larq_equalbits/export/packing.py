@@ -9,7 +9,7 @@ stored small, and operators that stand before the layer make the floats again:
            two that agree where it is not zero (two bits a weight). LCE's runtime does that at every inference,
            larq-equalbits-runtime once.
 
-The floats are the former ones to the bit, so that nothing else in the file changes.
+The floats are the former ones to the bit, so nothing else in the file changes.
 """
 
 import dataclasses
@@ -119,7 +119,7 @@ class _Kernels:
     def form_of(self, codes: Codes, size: int) -> str:
         """The form in which a kernel of `size` bytes becomes smaller; "" for none.
 
-        A kernel of few input channels fills its words badly, so that bits may take more than floats.
+        A kernel of few input channels fills its words badly, so bits may take more than floats.
         """
         forms = ["bits", "int8"] if self.form == "bits" else ["int8"]
         return next((form for form in forms if codes.bytes(form) < size), "")

@@ -57,7 +57,7 @@ class Verification:
         first_difference: where a file without integers does not pass: a clause on the first layer whose outputs
             part, found by converting once more; "" elsewhere.
         outputs: what was found for each output.
-        integers: whether the file computes in integers, so that differences are larger.
+        integers: whether the file computes in integers, so differences are larger.
         generated: whether nobody gave the inputs: they are random, or of those that ranges were measured on.
     """
 

@@ -36,9 +36,7 @@ def _why_float(leaf: Leaf, from_file: str) -> str:
         ]
         if not as_written(layer):
             base = kind.__name__
-            reasons.append(
-                f"{type(layer).__name__} computes otherwise than {base}, so that it is not rewritten"
-            )
+            reasons.append(f"{type(layer).__name__} computes otherwise than {base}, so it is not rewritten")
     return "; ".join(filter(None, reasons)) or from_file
 
 

@@ -35,7 +35,7 @@ def _draw_over_epochs(axis: Any, history: Mapping[str, list[float]], measure: st
 def bits(runs: Any, *, layers: Sequence[str] | None = None, width: float | None = None) -> Any:
     """Bit entropy (above) and bit flips (below) over the epochs, a column for each run.
 
-    The axis of the entropies starts just below the smallest one, so that a difference to 1 can be seen.
+    The axis of the entropies starts just below the smallest one, so a difference to 1 can be seen.
 
     Args:
         runs: one run or a mapping from label to run; see `read_history` for what a run may be.

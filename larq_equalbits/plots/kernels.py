@@ -130,7 +130,7 @@ def filter_ratios(
     figure, axes = _grid(len(kernels), columns, width)
     for axis, kernel in zip(axes, kernels, strict=True):
         shares = _shares(kernel)
-        # Bins centred on hundredths, so that an exact half fills one bar in the middle.
+        # Bins centred on hundredths, so an exact half fills one bar in the middle.
         axis.hist(shares, bins=np.arange(-0.01, 1.03, 0.02), color=_CODE_COLOURS[1])
         for family, share, style in (
             ("Laplace", theory.LAPLACE_SHARE, ":"),

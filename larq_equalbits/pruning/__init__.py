@@ -1,6 +1,6 @@
 """Zeros in binary kernels: chosen by rank, magnitude or learned scores, or given as a mask.
 
-A pruned layer is a Larq layer whose kernel's quantizer yields 0 too (`Pruned`), so that whatever observes or
+A pruned layer is a Larq layer whose kernel's quantizer yields 0 too (`Pruned`), so whatever observes or
 exports a model needs to know nothing about pruning.
 """
 

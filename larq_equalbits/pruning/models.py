@@ -89,7 +89,7 @@ def prune(
 def strip(model: tf.keras.Model) -> tf.keras.Model:
     """A copy of `model` with plain Larq layers in place of `PrunedBinary`, which compute the same.
 
-    Their quantizer is a `Pruned`: with the present sparsity where a criterion decides on the weights, so that further
+    Their quantizer is a `Pruned`: with the present sparsity where a criterion decides on the weights, so further
     training still moves the zeros, with the present mask under "score", scope "network" or a mask given.
 
     Raises:
@@ -135,7 +135,7 @@ def link(model: tf.keras.Model) -> None:
             member.set_threshold(threshold)
 
     def updated(layer: PrunedBinary) -> None:
-        # Once for all layers: behind the last one that an optimizer updates, which may change until then.
+        # Once for all layers: after the last one that an optimizer updates, which may change until then.
         if layer in [member for member in members if member.trainable_weights][-1:]:
             update()
 

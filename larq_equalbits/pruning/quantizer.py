@@ -54,7 +54,7 @@ class Pruned(larq.quantizers.NoOp):
     r"""Another quantizer's values where a weight survives, 0 where it is pruned.
 
     \(q(w) = m(w) \cdot q_{inner}(w)\), where the mask m is chosen from the latent weights at every call, or given.
-    Where the inner quantizer is `bi_half`, its ranking is among the survivors, so that their share of +1 is
+    Where the inner quantizer is `bi_half`, its ranking is among the survivors, so their share of +1 is
     exact: equal numbers of +1 and -1, one more +1 where the survivors of a filter are odd.
 
     The gradient is the inner quantizer's for every weight, pruned ones included: they go on learning and can

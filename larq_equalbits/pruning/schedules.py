@@ -28,7 +28,7 @@ class Polynomial:
         begin_step: the optimizer's step t_0 at which the ramp leaves `initial`, 0 or more.
         end_step: the step t_1, beyond `begin_step`, from which `final` holds.
         initial: sparsity in [0, 1) before the ramp.
-        final: sparsity in [0, 1) behind it; None for the `sparsity` of the layer.
+        final: sparsity in [0, 1) after it; None for the `sparsity` of the layer.
         power: the exponent p, positive; 1 is a line, more prunes early.
 
     Raises:

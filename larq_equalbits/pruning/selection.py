@@ -1,7 +1,7 @@
 """Which weights survive: pure functions of tensors, exact with ties.
 
 A filter is all weights that share the last index. Counts are computed in float64 with the operations and
-in the order of Python's own formulas, so that a schedule that ends at 0.9 prunes the weights that a
+in the order of Python's own formulas, so a schedule that ends at 0.9 prunes the weights that a
 constant 0.9 prunes.
 """
 

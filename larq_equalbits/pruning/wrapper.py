@@ -53,11 +53,11 @@ class PrunedBinary(Choosing):
     variable of the layer by way of the kernel's constraint, which every optimizer calls once per update. So it is
     the optimizer's step in `fit` and in a loop of one's own, not the number of forward passes: accumulated
     gradients count once, and a step that loss scaling skips does not count. The count is saved with the layer
-    (.keras, .h5, SavedModel, checkpoints), so that a resumed run goes on where it was, with a new optimizer
+    (.keras, .h5, SavedModel, checkpoints), so a resumed run goes on where it was, with a new optimizer
     too. A layer with `trainable=False` stands still, but under scope "network" the others go on and decide with it.
     With a constant sparsity nothing is counted.
 
-    `weights` are those of the wrapped layer, so that `larq.models.summary` counts what is deployed (2 bits a
+    `weights` are those of the wrapped layer, so `larq.models.summary` counts what is deployed (2 bits a
     weight); `variables`, `get_weights` and whatever saves also hold scores, step and threshold.
 
     Args:

@@ -42,7 +42,7 @@ class BinaryQuantizer(NoOp):
     A subclass answers `codes(kernel)`, which carries the gradient.
 
     It is a `NoOp` of precision 1 because that is what Larq exempts from its warning about starved weights:
-    no gradient here is cut off by the size of a latent weight, so that no constraint is needed.
+    no gradient here is cut off by the size of a latent weight, so no constraint is needed.
     """
 
     def __init__(self, scale: Scale = None, **kwargs: Any) -> None:
@@ -103,7 +103,7 @@ class BinaryQuantizer(NoOp):
 class EstimatorQuantizer(BinaryQuantizer):
     """A binary quantizer whose gradient has a sharpness `t` and a height `k`, moved by a schedule.
 
-    They are variables, so that a compiled training step sees them move, and belong to the configuration,
+    They are variables, so a compiled training step sees them move, and belong to the configuration,
     so that every file format keeps them; they are no weights of the layer.
     """
 

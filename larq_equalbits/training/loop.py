@@ -39,7 +39,7 @@ def train(
 
     The folder holds ``settings.json``, ``history.csv``, ``model.keras`` (the last), ``best.keras`` (highest
     validation accuracy, the first of equals), ``checkpoint/``, ``logs/`` for TensorBoard and, at the end,
-    ``results.json``. Each file is replaced as a whole, so that a kill leaves the former one.
+    ``results.json``. Each file is replaced as a whole, so a kill leaves the former one.
 
     Random seeds of Python, numpy and TensorFlow are set; Keras' policy and TensorFlow's deterministic mode are
     as before afterwards.
@@ -168,7 +168,7 @@ def _surroundings(settings: Settings) -> Iterator[None]:
 
 
 def _evaluate(model: tf.keras.Model, images: Data, recorder: Recorder) -> None:
-    """Tests what the files hold, as weights of `model`: a resumed run may come from somewhere else, so that its saved
+    """Tests what the files hold, as weights of `model`: a resumed run may come from somewhere else, so its saved
     models are not loaded as a whole, which could run code."""
     epochs, best = recorder.state.epoch, recorder.state.best
     results: dict[str, Any] = {"epochs": epochs, "best_epoch": best[1] if best else None}

@@ -167,7 +167,7 @@ class Recorder(tf.keras.callbacks.Callback):
         stateful: callbacks with ``get_state()`` and ``set_state(state)``, whose states (JSON) are kept.
         rate: the learning rate as a function of the optimizer's step, for the history.
         scratch: where to write instead, for all but one of several machines: reading a variable that is
-            averaged over the machines takes all of them, so that they have to save too, and throw it away.
+            averaged over the machines takes all of them, so they have to save too, and throw it away.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ class BitRatioSweep(Search):
         model: a network of the zoo, ``build(hp)``, or a `HyperModel`, which brings ratios, seeds and settings.
         ratios: shares of +1, each from 0 to 1; by default 0.1, 0.2, ... 0.9.
         out: the sweep's folder.
-        repeats: seeds of each ratio: that of the settings and the integers behind it.
+        repeats: seeds of each ratio: that of the settings and the integers after it.
         settings: how a trial trains.
         objective: what the best trial is best in; see `tuning.objective`.
         overwrite: as for `Search`.
@@ -149,7 +149,7 @@ class BayesianOptimization(RandomSearch):
 class Hyperband(RandomSearch):
     """keras-tuner's Hyperband; arguments as for `RandomSearch`, but for the number of trials, which follows.
 
-    A trial that is promoted goes on from the checkpoint of its former round, so that one which reaches
+    A trial that is promoted goes on from the checkpoint of its former round, so one which reaches
     `max_epochs` is the run that would have trained so long at once: learning rate and schedules are those of
     `max_epochs` from the start.
 

@@ -26,7 +26,7 @@ class HyperModel(keras_tuner.HyperModel):
     """A network of the zoo, or one of your own, whose bit ratio is a hyper-parameter.
 
     The hyper-parameters are ``positive_ratio`` (or ``positive_ratio/<kernel>`` for every kernel whose quantizer has
-    a ratio, under the names that `BitLogger` logs) and ``seed``, so that a trial repeats.
+    a ratio, under the names that `BitLogger` logs) and ``seed``, so a trial repeats.
 
     Works in the searches of this package and in keras-tuner's own classes, which call `build` and `fit`: there
     the data, the epochs and `BitLogger` are added unless `search` is given others.
@@ -132,7 +132,7 @@ class HyperModel(keras_tuner.HyperModel):
 
     @property
     def portable(self) -> bool:
-        """Whether `describe` says everything, so that another process can make the same."""
+        """Whether `describe` says everything, so another process can make the same."""
         return self.function is None and not callable(self._settings)
 
     @property
@@ -314,7 +314,7 @@ class HyperModel(keras_tuner.HyperModel):
         return building.images(settings, download=download)
 
     def check_data(self, download: bool = False) -> None:
-        """Opens the data, so that what is missing is said before the first trial.
+        """Opens the data, so what is missing is said before the first trial.
 
         Raises:
             InputError: it is not there, or not such.

@@ -25,13 +25,13 @@ _DEATHS = 3
 class Resilient(keras_tuner.Oracle):
     """What this package adds to any of keras-tuner's oracles.
 
-    - Its files are replaced as a whole, so that a kill never leaves half of one.
+    - Its files are replaced as a whole, so a kill never leaves half of one.
     - After a kill, a trial runs again if and only if it had not finished.
     - A failed trial does not end the search, and its reason is kept.
     - A worker that says nothing for `patience` seconds (60, or ``LARQ_EQUALBITS_PATIENCE``), or that asks for a
       trial while it has one, has died: its trial goes to the next one that asks. A trial whose worker died three
       times has failed.
-    - Workers wait for the trials of the others before they stop, so that these can be run again.
+    - Workers wait for the trials of the others before they stop, so these can be run again.
     """
 
     patience = float(os.environ.get("LARQ_EQUALBITS_PATIENCE", "60"))
@@ -179,7 +179,7 @@ class Resilient(keras_tuner.Oracle):
 
 
 class GridOracle(Resilient):
-    """Every ratio with every seed, each once; seed by seed, so that what is there after a break can be compared.
+    """Every ratio with every seed, each once; seed by seed, so what is there after a break can be compared.
 
     Args:
         ratios: of +1, from 0 to 1.

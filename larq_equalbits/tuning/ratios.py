@@ -81,7 +81,7 @@ def tunable(model: tf.keras.Model) -> list[QuantizedKernel]:
 def apply(model: tf.keras.Model, ratios: Mapping[str, float] | float) -> None:
     """Gives the kernels of `model` the ratio of their name, or all of them one ratio.
 
-    Every layer gets a quantizer of its own, so that layers which shared one may differ.
+    Every layer gets a quantizer of its own, so layers which shared one may differ.
 
     Raises:
         InputError: no kernel has a ratio.

@@ -38,7 +38,7 @@ class Search(keras_tuner.Tuner):
     """A keras-tuner search whose trials are run folders.
 
     Every trial trains by `training.train` in a folder of its own under `out` (settings, history with BitLogger's
-    values, last and best model, checkpoint), so that a killed search goes on within the trial it was killed in
+    values, last and best model, checkpoint), so a killed search goes on within the trial it was killed in
     and repeats none that has ended, and so that `larq-equalbits convert` takes any trial.
 
     With keras-tuner's environment variables ``KERASTUNER_TUNER_ID`` ("chief", or a name for each worker),
@@ -201,7 +201,7 @@ class Search(keras_tuner.Tuner):
         Args:
             workers: processes on this machine that run trials at the same time, each with its share of the
                 processors or a GPU; "auto" for one for each GPU, or without GPUs for each processor. More than one
-                only where the network is one of the zoo and there are no callbacks, so that they can make the same.
+                only where the network is one of the zoo and there are no callbacks, so they can make the same.
             retry_failed: run the trials that have failed again; otherwise they have ended.
             verbose: 1 for a line for each trial that ends, 0 for silence.
 

@@ -3,7 +3,7 @@
     python benchmarks/instructions.py [--cpu cortex-a72] [--json FILE]
 
 It needs `qemu-aarch64` and an aarch64 compiler (Debian: qemu-user, g++-aarch64-linux-gnu). Two numbers of runs are
-counted and their difference is divided, so that starting the program does not count.
+counted and their difference is divided, so starting the program does not count.
 """
 
 import argparse

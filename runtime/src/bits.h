@@ -32,7 +32,7 @@ struct Kernel {
   void (*count)(const uint8_t* pixels, const uint8_t* filters, size_t words, int tiles, int32_t* sums);
   // The same for ones((window p xor filter f) and mask f).
   void (*count_masked)(const uint8_t* pixels, const uint8_t* filters, size_t words, int tiles, int32_t* sums);
-  // The bits x[i] < 0 of `count` floats, in words; -0.0 and NaN give 0, as the bits behind the last do.
+  // The bits x[i] < 0 of `count` floats, in words; -0.0 and NaN give 0, as the bits after the last do.
   void (*signs)(const float* x, int64_t count, uint32_t* words);
   // word = the bits a[i] > b[i] of `count` <= 32 integers.
   uint32_t (*greater)(const int32_t* a, const int32_t* b, int count);

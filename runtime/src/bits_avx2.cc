@@ -85,7 +85,7 @@ LQE_AVX2_INLINE void add_to_sums(__m256i shorts, int32_t* sums) {
   _mm256_storeu_si256(out + 1, _mm256_add_epi32(load_unaligned(out + 1), high));
 }
 
-// `kTiles` tiles of filters at once, so that a window's table is loaded once for them.
+// `kTiles` tiles of filters at once, so a window's table is loaded once for them.
 template <int kTiles, bool kMasked>
 LQE_AVX2_INLINE void count_tiles(const uint8_t* x, const uint8_t* filters, size_t steps, int32_t* sums) {
   constexpr size_t kStep = kMasked ? 2 * kFilters : kFilters;

@@ -39,7 +39,7 @@ void pack_filters(const uint32_t* rows, const uint32_t* masks, size_t words, uin
   ADD " v" #s0 ".8h, v" #t0 ".16b\n " ADD " v" #s1 ".8h, v" #t1 ".16b\n"                                   \
   ADD " v" #s2 ".8h, v" #t2 ".16b\n " ADD " v" #s3 ".8h, v" #t3 ".16b\n"
 
-// Two windows at a time, so that a processor that executes in order does not wait for a result.
+// Two windows at a time, so a processor that executes in order does not wait for a result.
 #define LQE_STEP(ADD)                                                                                  \
   "ld1 {v0.16b, v1.16b, v2.16b, v3.16b}, [%[x]], #64\n"                                                  \
   "ld1 {v4.16b, v5.16b, v6.16b, v7.16b}, [%[f]], #64\n"                                                  \

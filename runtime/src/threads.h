@@ -1,4 +1,4 @@
-// A small pool of threads. Workers look for work a few microseconds before they sleep, so that the convolutions of
+// A small pool of threads. Workers look for work a few microseconds before they sleep, so the convolutions of
 // a network find them awake.
 #pragma once
 

@@ -1,6 +1,6 @@
 """How many images per second the input pipeline gives, against what training conv2 consumes.
 
-Medians over several rounds; the pipeline's and the training's rounds alternate, so that other load on the machine
+Medians over several rounds; the pipeline's and the training's rounds alternate, so other load on the machine
 weighs on both.
 """
 

@@ -64,7 +64,7 @@ def _overhead(settings: Any, ratios: list[float], folder: Path) -> dict[str, lis
     seconds: dict[str, list[float]] = {"fit": [], "run": [], "sweep": []}
 
     class Interleaved(tuning.BitRatioSweep):
-        """Trains every trial in the other ways too, just before its own, so that all see the same machine."""
+        """Trains every trial in the other ways too, just before its own, so all see the same machine."""
 
         def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
             ratio = trial.hyperparameters.values["positive_ratio"]

@@ -112,7 +112,7 @@ def measure(network: str, quantizer: str, batch_size: int, steps: int) -> dict[s
     functions = {name: _step(model, batch_size) for name, model in models.items()}
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for step in range(steps + 2):
-        # Whoever runs second finds other caches, so that they change places.
+        # Whoever runs second finds other caches, so they change places.
         for name in sorted(functions, reverse=bool(step % 2)):
             start = time.perf_counter()
             functions[name]()

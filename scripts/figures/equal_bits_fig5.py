@@ -24,7 +24,7 @@ from program import (
 def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
     """Equal Bits, Fig. 5: which bit ratio is best, Conv2 with binary weights, and with binary activations too.
 
-    The paper does not say which of the two it shows, and they differ: behind a ReLU no input is negative, so that every
+    The paper does not say which of the two it shows, and they differ: after a ReLU no input is negative, so every
     other ratio than one half adds the sum of all inputs to each output, the same for all filters.
     """
     ratios = (0.1, 0.3, 0.5, 0.7, 0.9) if experiment.quick else tuple(i / 10 for i in range(1, 10))

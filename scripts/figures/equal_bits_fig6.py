@@ -2,7 +2,7 @@
 
 The network is 2-3-1 with sigmoids and weights in {-1, +1}: W1 (2x3), b1 (3), W2 (3x1), no output bias. A boundary
 is the map of its rounded predictions on a grid; constant maps are dropped, and a map and its complement are one.
-Nothing is trained, so that both presets enumerate all 4,096 networks.
+Nothing is trained, so both presets enumerate all 4,096 networks.
 """
 
 import itertools

@@ -61,7 +61,7 @@ class Group:
     claims: tuple[tuple[str, str, str], ...] = ()
 
     def runs(self) -> Iterator[PlannedRun]:
-        """The group's runs in their order: seed by seed, so that a break leaves whole comparisons."""
+        """The group's runs in their order: seed by seed, so a break leaves whole comparisons."""
         for seed in range(self.seeds):
             for variant, given in self.variants.items():
                 fields = {**COMMON, **given, "seed": seed}
@@ -70,7 +70,7 @@ class Group:
 
 
 def _one_recipe(epochs: int, **fields: Any) -> dict[str, dict[str, Any]]:
-    """The four quantizers in SiMaN's network and by SiMaN's recipe, so that nothing but the quantizer differs."""
+    """The four quantizers in SiMaN's network and by SiMaN's recipe, so nothing but the quantizer differs."""
     return {name: {"recipe": "siman", "quantizer": name, "epochs": epochs, **fields} for name in QUANTIZERS}
 
 

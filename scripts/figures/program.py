@@ -91,7 +91,7 @@ class Experiment:
         return training.train(settings, folder, resume=resume, verbose=0, build=build)
 
     def grid(self, variants: Mapping[str, Mapping[str, Any]], seeds: int) -> dict[str, list[Any]]:
-        """The runs of every variant, one for each seed; seed by seed, so that a break leaves whole pairs."""
+        """The runs of every variant, one for each seed; seed by seed, so a break leaves whole pairs."""
         found: dict[str, list[Any]] = {name: [] for name in variants}
         for seed in range(seeds):
             for name, fields in variants.items():

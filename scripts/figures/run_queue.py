@@ -1,6 +1,6 @@
 """Trains the runs of `plan.py` one after the other and writes each that is finished to docs/data/ as a CSV.
 
-A run that has its CSV is done. One that was broken off goes on after its last saved epoch, so that a lost machine costs
+A run that has its CSV is done. One that was broken off goes on after its last saved epoch, so a lost machine costs
 no more than the epoch at hand. Several queues may work on one plan: a run that another process trains is passed over.
 (This program is not called queue.py, because Python's own module of that name would then be hidden from TensorFlow.)
 """

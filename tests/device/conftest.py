@@ -136,7 +136,7 @@ def runtime_wheel(tmp_path_factory):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """These tests look at the folders that runs leave in /tmp, so that no two of them run at once."""
+    """These tests look at the folders that runs leave in /tmp, so no two of them run at once."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.xdist_group("device"))

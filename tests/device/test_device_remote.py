@@ -1,4 +1,4 @@
-"""Models behind the real sshd on loopback, and behind the real adb client with a server of the tests' own."""
+"""Models over the real sshd on loopback, and over the real adb client with a server of the tests' own."""
 
 import getpass
 import shlex

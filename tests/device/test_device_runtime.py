@@ -1,4 +1,4 @@
-"""Our runtime: in this process, and installed behind the real sshd on loopback."""
+"""Our runtime: in this process, and installed over the real sshd on loopback."""
 
 import re
 import shutil

@@ -209,7 +209,7 @@ def _mutations(tflite, count):
 
 
 def _left_float(tflite):
-    """A file whose only convolution is float and small, so that its kernel's shape is hit often."""
+    """A file whose only convolution is float and small, so its kernel's shape is hit often."""
     layer = layers.QuantConv2D(1, 1, **BINARY)
     return export.convert(
         tf.keras.Sequential([tf.keras.Input((2, 2, 2)), layer]), strict=False, verify_on=False

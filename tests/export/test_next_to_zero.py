@@ -174,6 +174,6 @@ def test_means_have_the_signs_of_exact_arithmetic(convolution, inputs, pool, cou
     norm.beta.assign(np.concatenate([-above, above]))
     assert export.convert(model, verify_on=inputs).verification.max_abs_diff == 0
     if count != 4:
-        # Without the rewrite they differ; a mean of one half is exact, so that less is rounded.
+        # Without the rewrite they differ; a mean of one half is exact, so less is rounded.
         unmoved = export.convert(model, rewrites=WITHOUT, verify_on=False).tflite
         assert export.verify(model, unmoved, inputs).max_abs_diff >= 2

@@ -232,7 +232,7 @@ def test_an_activation_of_a_layer_goes_away_before_a_sign(convolution, exact, im
     assert "hard tanh taken away before a sign" in _rows(report)["f"].rewrite
     assert layer.activation is larq.activations.hard_tanh
     if first == "float":
-        # Integers know no hard tanh, so that without it the layer can be one of them.
+        # Integers know no hard tanh, so without it the layer can be one of them.
         report = export.convert(model, float_layers="int8", calibrate_on=images)
         assert _rows(report)["f"].weights == "int8"
 

@@ -2,7 +2,7 @@
 
 It really runs the model, through the kernels of LCE's Python package, on the raw arrays in the value files,
 and writes the raw outputs. Only the profile's times are shared out evenly, because those kernels tell no more.
-It imports no TensorFlow, so that a start takes a fraction of a second.
+It imports no TensorFlow, so a start takes a fraction of a second.
 
 --style=new prints as newer benchmark_models do; --style=old as older ones, which write to standard error, know
 no --output_filepath and take another option for the profile's file.

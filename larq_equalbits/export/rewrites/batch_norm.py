@@ -1,4 +1,4 @@
-"""A batch normalization behind two binary kernels goes into both of them, so that one Add remains.
+"""A batch normalization after two binary kernels goes into both of them, so one Add remains.
 
 scale * (a + b) + offset = scale * a + (scale * b + offset): LCE folds a factor and a bias into one convolution, but
 not through the Add of two.
@@ -47,7 +47,7 @@ def fold(lowering: Lowering, leaf: Leaf, norm: Leaf) -> bool:
 
 
 def apply(lowering: Lowering) -> None:
-    """Folds the normalization behind each layer that became two binary kernels."""
+    """Folds the normalization after each layer that became two binary kernels."""
     for leaf in lowering.leaves.values():
         norm = lowering.consumer(leaf)
         if norm is not None and fold(lowering, leaf, norm):

@@ -1,6 +1,6 @@
 """A normalization keeps the sign of what lies next to 0 through LCE's rounding.
 
-A binary convolution yields s * x with an integer x, so that behind a normalization few values are possible, and one of
+A binary convolution yields s * x with an integer x, so after a normalization few values are possible, and one of
 them, or the mean of several, may lie so close to 0 that rounding decides its sign: in every image, wherever that x
 occurs. LCE computes (n * factor * s + offset) - 2 * factor * s * popcount, whose terms are large where the sum is not.
 So the offset moves, by no more than this rounding, until the value has the sign that Keras gives it, and the mean that
@@ -33,7 +33,7 @@ _KEEPS_SIGN = (
     _KERAS.Reshape,
 )
 _AVERAGES = (_KERAS.AveragePooling2D, _KERAS.GlobalAveragePooling2D)
-# Of the largest term, which is rounded four times, once more where zeros are padded, behind a folded normalization.
+# Of the largest term, which is rounded four times, once more where zeros are padded, after a folded normalization.
 _ROUNDING = 2.0**-21
 
 

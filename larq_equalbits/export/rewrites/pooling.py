@@ -33,7 +33,7 @@ def _swappable(lowering: Lowering, leaf: Leaf, pool: Leaf | None, norm: Leaf | N
 
 
 def apply(lowering: Lowering) -> None:
-    """Moves each normalization behind a pooling in front of it."""
+    """Moves each normalization after a pooling in front of it."""
     for leaf in lowering.leaves.values():
         pool = lowering.consumer(leaf)
         norm = lowering.consumer(pool) if pool is not None else None

@@ -1,6 +1,6 @@
 """The scale of a binary kernel disappears where nothing but the sign of its sums is read.
 
-A scale is positive, so that no sign depends on it. With it a sum that is 0 is rounding noise in Keras, which adds
+A scale is positive, so no sign depends on it. With it a sum that is 0 is rounding noise in Keras, which adds
 floats, and 0 in LCE, which counts bits: their signs differ. Without it both add whole numbers. So Keras, too, is
 compared without it, see `reference`.
 """

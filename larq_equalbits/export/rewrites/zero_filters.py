@@ -1,7 +1,7 @@
 """A filter that is zero leaves the network, with the inputs that it fed, where the layer after it allows.
 
 What such a filter yields is known: its bias, and what normalization, pooling and activation make of that. The layer
-that takes it adds the same amount at every position, so that the amount goes into its bias. Exact but for the rounding
+that takes it adds the same amount at every position, so the amount goes into its bias. Exact but for the rounding
 of that sum. A filter stays where its output is needed elsewhere (a skip), or where padding makes the amount another
 at the border: there the constant has to be the padding's value.
 """
@@ -41,7 +41,7 @@ def _keeps_channels(lowering: Lowering, leaf: Leaf) -> bool:
 
 
 def _path(lowering: Lowering, producer: Leaf) -> tuple[list[Leaf], Leaf | None]:
-    """The layers behind `producer` that keep its channels, and the layer that then mixes them, if there is one."""
+    """The layers after `producer` that keep its channels, and the layer that then mixes them, if there is one."""
     between: list[Leaf] = []
     leaf = lowering.consumer(producer)
     while leaf is not None and type(leaf.layer) not in _CONSUMERS:
