@@ -13,6 +13,7 @@ from larq_equalbits._errors import InputError
 from larq_equalbits.device.models import Model
 from larq_equalbits.device.results import Latency, Result
 from larq_equalbits.export.interpreter import opened
+from larq_equalbits.export.precision import in_float32
 from larq_equalbits.export.reference import exact_signs
 
 _CALLED = {"lce": "LCE's interpreter", "litert": "larq-equalbits-runtime"}
@@ -114,6 +115,7 @@ def keras_outputs(
     Raises:
         InputError: where the two models have different numbers of inputs or outputs.
     """
+    keras_model = in_float32(keras_model)
     columns = [np.concatenate(column) for column in zip(*samples, strict=True)]
     arrays = [t.decode(column) for t, column in zip(model.inputs, columns, strict=True)]
     names = list(getattr(keras_model, "input_names", None) or [""])

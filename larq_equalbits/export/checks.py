@@ -16,8 +16,8 @@ def check(model: Any) -> None:
     """Refuses a model that LCE cannot convert, or converts to a file that it cannot run.
 
     Raises:
-        InputError: no Keras model, an unbuilt one, unknown dimensions, mixed precision, grouped binary convolutions,
-            or a padding that has no binary kernel.
+        InputError: no Keras model, an unbuilt one, unknown dimensions, grouped binary convolutions, or a
+            padding that has no binary kernel.
     """
     if not isinstance(model, tf.keras.Model):
         raise InputError(
@@ -39,13 +39,6 @@ def check(model: Any) -> None:
 
 
 def _check_layer(name: str, layer: Any) -> None:
-    policy = layer.dtype_policy.name if hasattr(layer, "dtype_policy") else "float32"
-    if policy.startswith("mixed"):
-        raise InputError(
-            f"layer {name!r} computes in {policy}, which LCE does not convert: build the model with "
-            'tf.keras.mixed_precision.set_global_policy("float32") and copy the weights '
-            "(new_model.set_weights(model.get_weights()))."
-        )
     if not isinstance(layer, larq.layers.QuantConv2D) or layer.input_quantizer is None:
         return
     if layer.kernel_quantizer is None:

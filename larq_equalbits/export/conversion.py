@@ -24,6 +24,7 @@ from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.functions import Served, to_bytes
 from larq_equalbits.export.graph import has_binary_input
 from larq_equalbits.export.lowering import Leaf, lower
+from larq_equalbits.export.precision import in_float32
 from larq_equalbits.export.results import ConversionReport
 from larq_equalbits.export.rewrites import select
 from larq_equalbits.export.verification import named_batches
@@ -97,7 +98,8 @@ def convert(
     is never touched.
 
     Args:
-        model: a built Keras 2 model with float32 layers: functional, Sequential, nested or subclassed.
+        model: a built Keras 2 model: functional, Sequential, nested or subclassed. Of one in mixed precision a float32
+            copy with the same codes is converted, and compared with the file.
         path: where to write the file, and `model.json` beside it with the suffix .json, each whole or not at all; None
             writes none. No other kind of file is replaced.
         strict: raise where a layer with binary kernel and input became float.
@@ -141,6 +143,7 @@ def convert(
         model_json.check_target(path)
     chosen = select(rewrites)
     checks.check(model)
+    model = in_float32(model)
     batches = _calibration(
         model, calibrate_on, float_layers, {"input_type": input_type, "output_type": output_type}
     )
@@ -214,6 +217,7 @@ def save(
 def float_size(model: tf.keras.Model) -> int:
     """The size in bytes of the same network as a float TensorFlow Lite file, by TensorFlow's own converter."""
     checks.check(model)
+    model = in_float32(model)
     with lower(model, []):
         served = Served(model)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([served.serve], served)

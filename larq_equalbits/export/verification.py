@@ -13,6 +13,7 @@ from larq_equalbits.export.feeding import batches
 from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.functions import arrange, input_names, output_names
 from larq_equalbits.export.interpreter import Source, batched, load, read_bytes
+from larq_equalbits.export.precision import in_float32
 from larq_equalbits.export.reference import of_exact_signs
 from larq_equalbits.export.results import Verification
 
@@ -107,7 +108,7 @@ def verify(
     floats would decide the sign of a sum that is 0.
 
     Args:
-        model: the Keras model.
+        model: the Keras model; of one in mixed precision a float32 copy with the same codes, as `convert` makes it.
         tflite: path or bytes of the file made from it.
         inputs: as `fit` and `evaluate` take them: an array (n, ...), a mapping or a list of several, a tuple (inputs,
             labels) or (inputs, labels, weights) of those, a tf.data data set of batches or of single inputs, a Keras
@@ -130,6 +131,7 @@ def verify(
         ConversionError: outputs of Keras or of the file that are not finite.
         ImportError: without larq-compute-engine, or without larq-equalbits-runtime for "litert".
     """
+    model = in_float32(model)
     content = read_bytes(tflite)
     runner = load(content, runtime=runtime)
     rules = judging.rules(read_model(content), decisions)

@@ -4,7 +4,9 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import export, pruning, zoo
+from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import InputError
+from larq_equalbits.export.precision import in_float32
 
 
 @tf.keras.utils.register_keras_serializable("tests")
@@ -177,12 +179,45 @@ def test_one_binary_kernel_and_two_compare_in_size(convolution):
     assert two <= 2.05 * one
 
 
-def _mixed():
+def _in_bfloat16(build):
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        return zoo.conv2(input_shape=(8, 8, 1), num_classes=3, width=0.1)
+        return build()
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.parametrize("quantizer", ["bi_half", "siman"])
+def test_a_model_in_mixed_precision_converts_with_its_own_codes(quantizer):
+    model = _in_bfloat16(
+        lambda: zoo.conv2(input_shape=(8, 8, 1), num_classes=3, width=0.1, quantizer=quantizer)
+    )
+    # Each weight is as near as bfloat16 tells to another, which float32 tells apart.
+    for kernel in quantized_kernels(model):
+        latent = kernel.variable.latent_variable
+        latent.assign(tf.round(latent * 50) / 50 + 1e-5 * tf.random.normal(latent.shape))
+    copy = in_float32(model)
+    assert {layer.dtype_policy.name for layer in copy._flatten_layers()} == {"float32"}
+    for own, copied in zip(quantized_kernels(model), quantized_kernels(copy), strict=True):
+        seen = own.quantizer(tf.cast(own.variable.latent_variable, tf.bfloat16))
+        np.testing.assert_array_equal(np.sign(tf.cast(seen, tf.float32)), np.sign(copied.quantized()))
+    report = export.convert(model)
+    assert report.verification.argmax_agreement == 1.0
+
+
+def test_a_subclassed_model_in_mixed_precision_is_refused():
+    class Network(tf.keras.Model):
+        def __init__(self, units):
+            super().__init__()
+            self.dense = tf.keras.layers.Dense(units)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    model = _in_bfloat16(lambda: Network(2))
+    model(tf.zeros((1, 4)))
+    with pytest.raises(InputError, match="computes in mixed_bfloat16, and no float32 copy"):
+        export.convert(model)
 
 
 def _grouped():
@@ -206,7 +241,6 @@ def _padded():
             lambda: tf.keras.Sequential([tf.keras.Input((None, None, 3)), tf.keras.layers.Conv2D(2, 3)]),
             "known",
         ),
-        (_mixed, "mixed_bfloat16"),
         (_grouped, "groups"),
         (_padded, "pad_values"),
     ],
