@@ -16,6 +16,7 @@ NAME = "larq_equalbits_runtime.liblarq_equalbits_runtime"
 SOURCES = sorted(str(path) for path in Path("src").glob("*.cc"))
 FLAGS = [
     *("-std=c++17", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fvisibility=hidden"),
+    *("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
     *("-pthread", "-s", "-static-libstdc++", "-static-libgcc"),
 ]
 INSTALL = "install one (sudo apt install g++), or a wheel of larq-equalbits-runtime for this machine"
@@ -58,7 +59,10 @@ class BuildLibrary(build_ext):
             raise SystemExit("larq-equalbits-runtime must be built where src/ is, but there are no src/*.cc.")
         library = self.get_ext_fullpath(ext.name)
         os.makedirs(os.path.dirname(library), exist_ok=True)
-        command = [*compiler(), *FLAGS, *ext.sources, "-ldl", "-o", library]
+        chosen = compiler()
+        # The linker that comes with zig knows no such option, and its C++ library hides its names anyway.
+        hidden = [] if "ziglang" in chosen else ["-Wl,--exclude-libs,ALL"]
+        command = [*chosen, *FLAGS, *hidden, *ext.sources, "-ldl", "-o", library]
         if subprocess.run(command).returncode:
             raise SystemExit(f"larq-equalbits-runtime did not compile: {shlex.join(command)}")
 

@@ -49,7 +49,7 @@ def test_the_doctor_finds_everything_in_order(command):
     findings = json.loads(done.stdout)
     assert findings["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}")
     assert {name: check["works"] for name, check in findings["checks"].items()} == dict.fromkeys(
-        ["Keras", "quantizer", "deployment"], True
+        ["Keras", "quantizer", "deployment", "sweeps"], True
     )
     assert findings["install"] is None
 

@@ -160,7 +160,8 @@ def random_inputs(model: tf.keras.Model, kind: str = "normal") -> Iterator[dict[
     for _ in range(_SAMPLES // _BATCH):
         batch = {}
         for name, spec in input_specs(model).items():
-            shape = (_BATCH, *spec.shape[1:])
+            # A model may take one number of inputs at a time alone.
+            shape = (spec.shape[0] or _BATCH, *spec.shape[1:])
             if kind == "indices" or not spec.dtype.is_floating:
                 highest = 256 if spec.dtype == tf.uint8 else min(sizes, default=2)
                 batch[name] = random.integers(0, highest, shape).astype("float32")
