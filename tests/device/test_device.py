@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from larq_equalbits import device
 from larq_equalbits._errors import InputError
-from larq_equalbits.device import benchmark_model, checks, models, shells, table
 from larq_equalbits._text import render
+from larq_equalbits.device import benchmark_model, checks, models, shells, table
 
 pytest.importorskip("larq_compute_engine")
 PROGRAM = Path(__file__).parent.parent / "programs" / "lce_benchmark_model.py"
