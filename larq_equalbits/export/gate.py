@@ -157,11 +157,13 @@ def random_inputs(model: tf.keras.Model, kind: str = "normal") -> Iterator[dict[
     sizes = [
         layer.input_dim for layer in model._flatten_layers() if isinstance(layer, tf.keras.layers.Embedding)
     ]
-    for _ in range(_SAMPLES // _BATCH):
+    specs = input_specs(model)
+    # A model may take one number of inputs at a time alone.
+    size = next((spec.shape[0] for spec in specs.values() if spec.shape[0]), _BATCH)
+    for _ in range(math.ceil(_SAMPLES / size)):
         batch = {}
-        for name, spec in input_specs(model).items():
-            # A model may take one number of inputs at a time alone.
-            shape = (spec.shape[0] or _BATCH, *spec.shape[1:])
+        for name, spec in specs.items():
+            shape = (size, *spec.shape[1:])
             if kind == "indices" or not spec.dtype.is_floating:
                 highest = 256 if spec.dtype == tf.uint8 else min(sizes, default=2)
                 batch[name] = random.integers(0, highest, shape).astype("float32")

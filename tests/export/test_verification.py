@@ -124,3 +124,8 @@ def test_a_network_that_no_random_inputs_suit_has_to_be_given_inputs():
     model = tf.keras.Sequential([tf.keras.Input((4,)), layers.Lambda(lambda x: tf.math.log(x - 2))])
     with pytest.raises(ConversionError, match=r"NaN or infinity.*pass verify_on with real ones"):
         export.convert(model)
+
+
+def test_a_network_of_one_input_at_a_time_is_compared_on_as_many_inputs():
+    model = tf.keras.Sequential([tf.keras.Input((4,), batch_size=1), layers.Dense(3)])
+    assert export.convert(model).verification.images == 32
