@@ -89,11 +89,8 @@ def _answer(shipped: dict[str, dict[str, Any]], images: Any) -> str:
         "local",
         pixels,
         labels=labels,
-        images=len(pixels),
         keras_model={name: each["network"] for name, each in shipped.items()},
-        runtime=runtime,
-        repeats=20,
-        rounds=1,
+        settings=device.Settings(images=len(pixels), runtime=runtime, repeats=20, rounds=1),
     )
     for result in measured.results:
         own = shipped[result.model]

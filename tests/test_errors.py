@@ -46,7 +46,7 @@ def test_numpys_numbers_are_taken_everywhere():
         (lambda: BitLogger(every=True), "every must be"),
         (lambda: BitLogger(histogram_freq=True), "histogram_freq must be"),
         (
-            lambda: device.run([], inputs=np.zeros((1, 8, 8, 1)), target="local", repeats=True),
+            lambda: device.Settings(repeats=True),
             "repeats must be",
         ),
         (lambda: Settings(momentum="much").plan(), "momentum must be"),

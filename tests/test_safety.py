@@ -638,9 +638,10 @@ def tflite():
     ],
 )
 def test_what_a_device_cannot_take_is_named(tflite, argument, value):
-    given = {"inputs": np.zeros((2, 6, 6, 32), "float32"), argument: value}
+    settings = {name: value for name in [argument] if hasattr(device.Settings, name)}
+    given = {"inputs": np.zeros((2, 6, 6, 32), "float32"), **({} if settings else {argument: value})}
     with pytest.raises(InputError, match=argument):
-        device.run(tflite, "local", **given)
+        device.run(tflite, "local", **given, settings=device.Settings(**settings))
 
 
 @pytest.mark.parametrize("alias", ["bi_half", "siman", "ir_net", "rbnn"])
@@ -703,7 +704,7 @@ def test_milestones_are_some():
 @pytest.mark.parametrize("words", [{"program": "'"}, {"program": "true", "prefix": "a '"}])
 def test_a_program_is_words(tflite, words):
     with pytest.raises(InputError, match="No closing quotation"):
-        device.run(tflite, "program", np.zeros((1, 6, 6, 32), "float32"), **words)
+        device.run(tflite, "program", np.zeros((1, 6, 6, 32), "float32"), device.Settings(**words))
 
 
 def test_a_damaged_archive_of_arrays_is_bad_input(tmp_path, tflite):

@@ -193,8 +193,7 @@ def command(
     from larq_equalbits.device import table
 
     paths = [_tflite(path) for path in models]
-    if images is not None and images < 1:
-        raise InputError(f"--images must be at least 1, but got {images}.")
+    settings = device.Settings(images=images, **options)
     names = _names(paths)
     if inputs is not None:
         pixels = _array("--inputs", inputs)
@@ -212,11 +211,10 @@ def command(
         dict(zip(names, paths, strict=True)),
         targets,
         pixels,
+        settings,
         labels=answers,
-        images=images,
         keras_model={name: model for name, model in keras.items() if model is not None},
         progress=_progress(as_json),
-        **options,
     )
     folder = out if out is not None else models[0] / "device" if models[0].is_dir() else None
     if report.results and folder is not None:

@@ -4,7 +4,6 @@ import re
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,32 +11,10 @@ from larq_equalbits._errors import DeviceError, DeviceLostError
 from larq_equalbits.device.adb import Adb
 from larq_equalbits.device.models import Model
 from larq_equalbits.device.results import Result
+from larq_equalbits.device.settings import Settings
 from larq_equalbits.device.shells import Finished, Shell
 
 Samples = Sequence[Sequence[np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to measure.
-
-    Attributes:
-        threads: the numbers of threads.
-        repeats: inferences in a round.
-        warmup: inferences before each round.
-        rounds: how often the program is started for the latency.
-        timeout: seconds after which a start of the program is given up.
-        profile: whether to make a profile.
-        progress: called with a line of text before each step.
-    """
-
-    threads: tuple[int, ...]
-    repeats: int
-    warmup: int
-    rounds: int
-    timeout: float
-    profile: bool
-    progress: Callable[[str], None]
 
 
 class Bench(ABC):
@@ -45,11 +22,12 @@ class Bench(ABC):
 
     Args:
         shell: where.
-        plan: how to measure.
+        settings: how to measure.
+        progress: called with a line of text before each step.
     """
 
-    def __init__(self, shell: Shell, plan: Plan) -> None:
-        self.shell, self.plan = shell, plan
+    def __init__(self, shell: Shell, settings: Settings, progress: Callable[[str], None]) -> None:
+        self.shell, self.settings, self.progress = shell, settings, progress
 
     def __enter__(self) -> "Bench":
         """Makes the run's own folder on the device."""
@@ -63,7 +41,7 @@ class Bench(ABC):
         try:
             self.shell.remove_folder()
         except DeviceError as error:
-            self.plan.progress(f"{self.shell.folder} on {self.shell.name} could not be removed: {error}")
+            self.progress(f"{self.shell.folder} on {self.shell.name} could not be removed: {error}")
 
     @abstractmethod
     def prepare(
@@ -110,7 +88,7 @@ def measure_all(
     """
     lost = ""
     for index, model in enumerate(models):
-        for threads in bench.plan.threads:
+        for threads in bench.settings.threads:
             result = Result(model.name, bench.shell.name, threads, len(model.data), notes=list(notes))
             results.append(result)
             if lost:

@@ -3,6 +3,7 @@
 import re
 import shlex
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def facts(shell: Shell) -> dict[str, str]:
 
 
 def check(
-    shell: Shell, known: dict[str, str], program: Path | None, threads: tuple[int, ...], needed_bytes: int
+    shell: Shell, known: dict[str, str], program: Path | None, threads: Sequence[int], needed_bytes: int
 ) -> list[str]:
     """Checks architecture, word size, program, space and threads; returns remarks on what is only unusual.
 
@@ -94,7 +95,7 @@ def check(
     return notes + check_room(shell, known, threads, needed_bytes)
 
 
-def check_room(shell: Shell, known: dict[str, str], threads: tuple[int, ...], needed_bytes: int) -> list[str]:
+def check_room(shell: Shell, known: dict[str, str], threads: Sequence[int], needed_bytes: int) -> list[str]:
     """Checks space, threads and clock; the arguments, remarks and errors are those of `check`."""
     name, notes = shell.name, []
     free = known.get("free_kib", "")

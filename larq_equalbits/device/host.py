@@ -12,6 +12,7 @@ import numpy as np
 from larq_equalbits._errors import InputError
 from larq_equalbits.device.models import Model
 from larq_equalbits.device.results import Latency, Result
+from larq_equalbits.device.settings import Settings
 from larq_equalbits.export.interpreter import opened
 from larq_equalbits.export.precision import in_float32
 from larq_equalbits.export.reference import exact_signs
@@ -62,13 +63,7 @@ def _resident_kib() -> float | None:
 
 
 def measure(
-    model: Model,
-    samples: Sequence[Sequence[np.ndarray]],
-    threads: int,
-    repeats: int,
-    warmup: int,
-    rounds: int,
-    runtime: str = "lce",
+    model: Model, samples: Sequence[Sequence[np.ndarray]], threads: int, settings: Settings
 ) -> Result:
     """Runs `model` in this process: `rounds` times `warmup` and `repeats` inferences of the first image.
 
@@ -76,25 +71,25 @@ def measure(
     """
     result = Result(model.name, "local", threads, len(model.data))
     before, start = _resident_kib(), time.perf_counter()
-    host = Host(model, threads, runtime)
+    host = Host(model, threads, settings.runtime)
     result.init_ms = 1000 * (time.perf_counter() - start)
     result.outputs = host.outputs(samples)
     after = _resident_kib()
     if before is not None and after is not None:
         result.memory_kib = max(0.0, after - before)
     measured = []
-    for _ in range(rounds):
-        for _ in range(warmup):
+    for _ in range(settings.rounds):
+        for _ in range(settings.warmup):
             host.raw(samples[0])
-        times = np.empty(repeats)
-        for position in range(repeats):
+        times = np.empty(settings.repeats)
+        for position in range(settings.repeats):
             start = time.perf_counter()
             host.raw(samples[0])
             times[position] = time.perf_counter() - start
         measured.append(Latency.of(1000 * times))
     result.latency = Latency.over(measured)
     result.notes.append(
-        f"local: {_CALLED[runtime]} in Python has no profiler; a profile needs lce_benchmark_model."
+        f"local: {_CALLED[settings.runtime]} in Python has no profiler; a profile needs lce_benchmark_model."
     )
     if threads > (os.cpu_count() or threads):
         result.notes.append(

@@ -1,17 +1,19 @@
 """Runs the benchmark program through a shell, on this machine or on another."""
 
+import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from larq_equalbits._errors import DeviceError, DeviceLostError, InputError
 from larq_equalbits.device import benchmark_model, checks, host
-from larq_equalbits.device.bench import Bench, Plan, Samples
+from larq_equalbits.device.bench import Bench, Samples
 from larq_equalbits.device.benchmark_model import complaint
 from larq_equalbits.device.models import Model, value_bytes
 from larq_equalbits.device.results import Latency, Result
+from larq_equalbits.device.settings import Settings
 from larq_equalbits.device.shells import Finished, Shell
 
 #: What loading the model may take beyond the time for the inferences.
@@ -23,15 +25,16 @@ class ProgramBench(Bench):
 
     Args:
         shell: where.
+        settings: how to measure.
+        progress: called with a line of text before each step.
         program: words before the program (an emulator, `taskset`), and the program last. On this machine it
             is called as it stands; elsewhere its file is copied to the device.
-        plan: how to measure.
-        flags: more options for the program.
     """
 
-    def __init__(self, shell: Shell, program: Sequence[str], plan: Plan, flags: Sequence[str] = ()) -> None:
-        super().__init__(shell, plan)
-        self._more = list(flags)
+    def __init__(
+        self, shell: Shell, settings: Settings, progress: Callable[[str], None], program: Sequence[str]
+    ) -> None:
+        super().__init__(shell, settings, progress)
         self._local = type(shell) is Shell
         self._prefix, self._file = list(program[:-1]), Path(program[-1])
         self._flags: list[tuple[str, ...]] = []
@@ -50,9 +53,9 @@ class ProgramBench(Bench):
         needed = int(1.1 * sum(map(len, contents.values()))) + 2**20
         emulated = self._local and self._prefix
         program = None if emulated else self._file
-        notes = checks.check(self.shell, known, program, self.plan.threads, needed)
-        self.plan.progress(f"{self.shell.name}: copying {needed / 2**20:.1f} MiB")
-        self.shell.put(contents, self.plan.timeout)
+        notes = checks.check(self.shell, known, program, self.settings.threads, needed)
+        self.progress(f"{self.shell.name}: copying {needed / 2**20:.1f} MiB")
+        self.shell.put(contents, self.settings.timeout)
         self._flags = benchmark_model.profile_choices(self._help())
         return known, notes
 
@@ -70,8 +73,10 @@ class ProgramBench(Bench):
         return finished.text
 
     def _run(self, index: int, threads: int, runs: int, warmup: int, more: Sequence[str]) -> str:
-        flags = benchmark_model.run_flags(f"model_{index}.tflite", threads, runs, warmup, self.plan.timeout)
-        finished = self._call([*flags, *more, *self._more], self.plan.timeout + _GRACE_SECONDS)
+        flags = benchmark_model.run_flags(
+            f"model_{index}.tflite", threads, runs, warmup, self.settings.timeout
+        )
+        finished = self._call([*flags, *more, *self.settings.flags], self.settings.timeout + _GRACE_SECONDS)
         if finished.code:
             died = f"was ended by signal {finished.code - 128}" if finished.code > 128 else "failed"
             raise DeviceError(f"the program {died} (exit status {finished.code}): {complaint(finished.text)}")
@@ -82,9 +87,9 @@ class ProgramBench(Bench):
         name = f"{self.shell.name}: {model.name}, {threads} threads"
         inputs = self._input_flags(index, model, 0)
         measured: list[Latency] = []
-        for number in range(self.plan.rounds):
-            self.plan.progress(f"{name}: round {number + 1} of {self.plan.rounds}")
-            text = self._run(index, threads, self.plan.repeats, self.plan.warmup, inputs)
+        for number in range(self.settings.rounds):
+            self.progress(f"{name}: round {number + 1} of {self.settings.rounds}")
+            text = self._run(index, threads, self.settings.repeats, self.settings.warmup, inputs)
             latency = benchmark_model.latency(text)
             if latency is None:
                 raise DeviceError(f"the program printed no times: {complaint(text)}")
@@ -102,7 +107,7 @@ class ProgramBench(Bench):
         rows: list[list[np.ndarray]] = []
         size = sum(map(value_bytes, model.outputs))
         for image in range(len(samples)):
-            self.plan.progress(
+            self.progress(
                 f"{self.shell.name}: {model.name}, {threads} threads: image {image + 1} of {len(samples)}"
             )
             flags = [*self._input_flags(index, model, image), "--output_filepath=output.bin"]
@@ -119,10 +124,10 @@ class ProgramBench(Bench):
             result.outputs = host.join(model, rows)
 
     def _profile(self, index: int, threads: int, inputs: list[str], result: Result, name: str) -> None:
-        if not self.plan.profile:
+        if not self.settings.profile:
             return
-        self.plan.progress(f"{name}: profile and memory")
-        runs = min(self.plan.repeats, 20)
+        self.progress(f"{name}: profile and memory")
+        runs = min(self.settings.repeats, 20)
         for choice in list(self._flags):
             flags = [flag.format(file="profile.csv") for flag in choice]
             more = [*inputs, *flags, "--enable_op_profiling=true", "--report_peak_memory_footprint=true"]
@@ -155,14 +160,14 @@ def _split(model: Model, stored: bytes) -> list[np.ndarray]:
     return arrays
 
 
-def split_command(program: str | Path | Sequence[str]) -> list[str]:
+def split_command(program: str | os.PathLike[str] | Sequence[str]) -> list[str]:
     """A command line as words, the program last; a path to a file is one word even with spaces in it.
 
     Raises:
         InputError: a quotation that does not end.
     """
-    if isinstance(program, Path) or (isinstance(program, str) and Path(program).is_file()):
-        return [str(program)]
+    if isinstance(program, os.PathLike) or (isinstance(program, str) and Path(program).is_file()):
+        return [os.fspath(program)]
     if not isinstance(program, str):
         return [str(word) for word in program]
     try:

@@ -3,10 +3,11 @@
 import hashlib
 import io
 import json
+import os
 import re
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import numpy as np
 
 from larq_equalbits._errors import DeviceError
 from larq_equalbits.device import checks, wheels
-from larq_equalbits.device.bench import Bench, Plan, Samples
+from larq_equalbits.device.bench import Bench, Samples
 from larq_equalbits.device.models import Model
+from larq_equalbits.device.remote import split_command
 from larq_equalbits.device.results import Latency, Result
+from larq_equalbits.device.settings import Settings
 from larq_equalbits.device.shells import Finished, Shell
 from larq_equalbits.device.wheels import Python
 
@@ -50,22 +53,15 @@ class RuntimeBench(Bench):
 
     Args:
         shell: where.
-        plan: how to measure.
-        prefix: words before Python there, such as "taskset f0".
-        wheel: the runtime's wheel, or a folder with wheels; see `wheels.runtime`.
-        root: the folder on the device in which the environment is made; None for the user's cache.
+        settings: how to measure; `prefix` goes before Python there, and `wheels.runtime` finds `runtime_wheel`.
+        progress: called with a line of text before each step.
     """
 
-    def __init__(
-        self,
-        shell: Shell,
-        plan: Plan,
-        prefix: Sequence[str] = (),
-        wheel: str | None = None,
-        root: str | None = None,
-    ) -> None:
-        super().__init__(shell, plan)
-        self._prefix, self._wheel = list(prefix), wheel
+    def __init__(self, shell: Shell, settings: Settings, progress: Callable[[str], None]) -> None:
+        super().__init__(shell, settings, progress)
+        self._prefix = split_command(settings.prefix or ())
+        wheel, root = settings.runtime_wheel, shell.root
+        self._wheel = None if wheel is None else os.fspath(wheel)
         self._root = '"${XDG_CACHE_HOME:-$HOME/.cache}/larq-equalbits"' if root is None else shlex.quote(root)
         self._python = ""
 
@@ -83,11 +79,11 @@ class RuntimeBench(Bench):
             np.savez_compressed(packed, *columns)
             contents[f"input_{i}.npz"] = packed.getvalue()
         needed = int(1.1 * sum(map(len, contents.values()))) + 2**20
-        notes = checks.check_room(self.shell, known, self.plan.threads, needed)
+        notes = checks.check_room(self.shell, known, self.settings.threads, needed)
         notes += checks.remark_on_machine(self.shell.name, known)
         self._install(python)
-        self.plan.progress(f"{self.shell.name}: copying {needed / 2**20:.1f} MiB")
-        self.shell.put(contents, self.plan.timeout)
+        self.progress(f"{self.shell.name}: copying {needed / 2**20:.1f} MiB")
+        self.shell.put(contents, self.settings.timeout)
         known["python"] = ".".join(map(str, python.version))
         known["environment"] = str(Path(self._python).parent.parent)
         return known, notes
@@ -119,7 +115,7 @@ class RuntimeBench(Bench):
         name = self.shell.name
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            wheel = wheels.runtime(self._wheel, python, folder, self.plan.timeout)
+            wheel = wheels.runtime(self._wheel, python, folder, self.settings.timeout)
             digest = hashlib.sha256(wheel.read_bytes()).hexdigest()[:12]
             version = ".".join(map(str, python.version))
             place = f"{self._root}/runtime-{digest}-python{version}"
@@ -135,14 +131,12 @@ class RuntimeBench(Bench):
     def _make(self, python: Python, wheel: Path, folder: Path, place: str) -> None:
         """Makes the environment beside its place, and moves it there when it works."""
         name, finished = self.shell.name, None
-        self.plan.progress(f"{name}: fetching what the runtime needs for Python {python.version[1]}")
-        complaint = wheels.dependencies(wheel, python, folder, self.plan.timeout)
+        self.progress(f"{name}: fetching what the runtime needs for Python {python.version[1]}")
+        complaint = wheels.dependencies(wheel, python, folder, self.settings.timeout)
         files = {path.name: path.read_bytes() for path in folder.glob("*.whl")}
         files[wheel.name] = wheel.read_bytes()
-        self.plan.progress(
-            f"{name}: installing the runtime ({sum(map(len, files.values())) / 2**20:.0f} MiB)"
-        )
-        self.shell.put(files, self.plan.timeout)
+        self.progress(f"{name}: installing the runtime ({sum(map(len, files.values())) / 2**20:.0f} MiB)")
+        self.shell.put(files, self.settings.timeout)
         here = shlex.quote(self.shell.folder)
         source = f"--no-index --find-links {here}" if not complaint else ""
         script = (
@@ -173,7 +167,7 @@ class RuntimeBench(Bench):
             f"--threads={threads}",
         ]
         command += [f"--inputs=input_{index}.npz", *more]
-        finished = self.start(command, self.plan.timeout + _GRACE_SECONDS)
+        finished = self.start(command, self.settings.timeout + _GRACE_SECONDS)
         found = re.findall(r"^\{.*\}$", finished.output.decode(errors="replace"), re.M)
         if finished.code or not found:
             died = f"was ended by signal {finished.code - 128}" if finished.code > 128 else "failed"
@@ -182,9 +176,13 @@ class RuntimeBench(Bench):
 
     def measure(self, index: int, model: Model, samples: Samples, threads: int, result: Result) -> None:
         """See `Bench.measure`."""
-        name, plan = f"{self.shell.name}: {model.name}, {threads} threads", self.plan
-        plan.progress(f"{name}: time and memory")
-        counts = [f"--repeats={plan.repeats}", f"--warmup={plan.warmup}", f"--rounds={plan.rounds}"]
+        name, settings = f"{self.shell.name}: {model.name}, {threads} threads", self.settings
+        self.progress(f"{name}: time and memory")
+        counts = [
+            f"--repeats={settings.repeats}",
+            f"--warmup={settings.warmup}",
+            f"--rounds={settings.rounds}",
+        ]
         found = self._benchmark(index, threads, counts)
         result.latency = Latency.over([Latency.of(np.asarray(times)) for times in found["rounds_ms"]])
         result.init_ms = found["init_ms"]
@@ -193,9 +191,9 @@ class RuntimeBench(Bench):
             f"{self.shell.name}: larq-equalbits-runtime {found['version']} ({found['kernels']}); a profile of the "
             "operators needs lce_benchmark_model (--program)."
         )
-        plan.progress(f"{name}: {len(samples)} images")
+        self.progress(f"{name}: {len(samples)} images")
         self._benchmark(index, threads, ["--repeats=1", "--warmup=0", "--rounds=1", "--outputs=output.npz"])
-        stored = self.shell.get(["output.npz"], plan.timeout).get("output.npz")
+        stored = self.shell.get(["output.npz"], settings.timeout).get("output.npz")
         if stored is None:
             raise DeviceError("the runtime wrote no outputs.")
         with np.load(io.BytesIO(stored), allow_pickle=False) as content:

@@ -38,7 +38,7 @@ class Ssh(Shell):
         host: str,
         port: int | None = None,
         root: str | None = None,
-        config: str | None = None,
+        config: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(name, root)
         if not _HOST.fullmatch(host):

@@ -111,10 +111,7 @@ def ssh(tmp_path, request, free_port):
     server = subprocess.Popen([SSHD, "-f", folder / "sshd_config", "-D"], stderr=subprocess.DEVNULL)
     try:
         wait_for(port)
-        yield (
-            {"target": f"ssh:{getpass.getuser()}@127.0.0.1:{port}", "ssh_config": str(folder / "config")},
-            server,
-        )
+        yield f"ssh:{getpass.getuser()}@127.0.0.1:{port}", str(folder / "config"), server
     finally:
         server.terminate()
         server.wait(10)

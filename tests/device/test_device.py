@@ -32,6 +32,7 @@ def two_by_two_model():
     return tf.keras.Model([left, right], [summed, doubled])
 
 
+SETTINGS = {field.name for field in dataclasses.fields(device.Settings)}
 QUICK = {"repeats": 5, "warmup": 1, "rounds": 1, "images": 2}
 
 
@@ -39,7 +40,12 @@ def test_local_measures_and_agrees_with_keras(converted, images):
     model, tflite = converted
     labels = np.argmax(model(images).numpy(), axis=1)
     report = device.run(
-        {"small": tflite}, "local", images, keras_model=model, labels=labels, threads=(1, 2), **QUICK
+        {"small": tflite},
+        "local",
+        images,
+        keras_model=model,
+        labels=labels,
+        settings=device.Settings(threads=(1, 2), **QUICK),
     )
     assert [(r.model, r.device, r.threads) for r in report.results] == [
         ("small", "local", 1),
@@ -62,7 +68,13 @@ def test_local_answers_for_every_image_and_a_program_for_eight(converted, images
     labels = np.argmax(model(many).numpy(), axis=1)
     labels[:3] = (labels[:3] + 1) % 10
     options = {**QUICK, "images": None}
-    report = device.run(tflite, ["local", "program"], many, program=write_program(), labels=labels, **options)
+    report = device.run(
+        tflite,
+        ["local", "program"],
+        many,
+        labels=labels,
+        settings=device.Settings(program=write_program(), **options),
+    )
     assert [result.accuracy_images for result in report.results] == [12, 8]
     assert [result.agreement("host").images for result in report.results] == [12, 8]
     shown = render(table.results(report))
@@ -79,10 +91,9 @@ def test_program_brings_back_times_memory_profile_and_outputs(
         tflite,
         "program",
         images,
-        program=write_program(style),
         keras_model=model,
         progress=seen.append,
-        **{**QUICK, "rounds": 2},
+        settings=device.Settings(program=write_program(style), **{**QUICK, "rounds": 2}),
     )
     (result,) = report.results
     assert not report.failures
@@ -108,7 +119,9 @@ def test_program_takes_a_prefix_and_a_command_line(converted, images, write_prog
         {"program": f"env -i {shlex.quote(str(program))}"},
         {"program": [sys.executable, str(PROGRAM)], "flags": ["--use_indirect_bgemm=true"]},
     ):
-        (result,) = device.run(converted[1], "program", images, profile=False, **given, **QUICK).results
+        (result,) = device.run(
+            converted[1], "program", images, settings=device.Settings(profile=False, **given, **QUICK)
+        ).results
         assert not result.failure and result.agreement("host").identical
 
 
@@ -126,7 +139,11 @@ def test_several_inputs_and_outputs_keep_their_order_and_names_with_a_colon(writ
     assert all(":" in tensor.name for tensor in parsed.inputs)
     assert not any(":" in name for name in benchmark_model.layer_names(parsed.inputs))
     (result,) = device.run(
-        tflite, "program", inputs, program=write_program(), keras_model=model, **QUICK
+        tflite,
+        "program",
+        inputs,
+        keras_model=model,
+        settings=device.Settings(program=write_program(), **QUICK),
     ).results
     assert not result.failure
     assert result.agreement("keras").max_difference < 1e-5
@@ -139,7 +156,10 @@ def test_a_program_that_dies_leaves_what_was_measured(converted, images, write_p
     dying = write_program(before=f"echo x >>{count}; [ $(wc -l <{count}) -gt 3 ] && kill -9 $$")
     before = folders()
     report = device.run(
-        {"a": converted[1], "b": converted[1]}, "program", images, program=dying, profile=False, **QUICK
+        {"a": converted[1], "b": converted[1]},
+        "program",
+        images,
+        settings=device.Settings(program=dying, profile=False, **QUICK),
     )
     first, second = report.results
     assert "ended by signal 9" in first.failure and first.latency.count == 5
@@ -153,7 +173,9 @@ def test_a_program_that_refuses_says_why(converted, images, write_program):
     broken = write_program(
         before='case "$*" in *graph*) echo "ERROR: Unresolved custom op: LceQuantize" >&2; exit 1;; esac'
     )
-    (result,) = device.run(converted[1], "program", images, program=broken, **QUICK).results
+    (result,) = device.run(
+        converted[1], "program", images, settings=device.Settings(program=broken, **QUICK)
+    ).results
     assert "Unresolved custom op: LceQuantize" in result.failure
 
 
@@ -166,7 +188,9 @@ def test_a_program_that_hangs_is_ended_at_the_limit(
     )
     monkeypatch.setattr(device.remote, "_GRACE_SECONDS", 0.0)
     before = folders()
-    (result,) = device.run(converted[1], "program", images, program=hanging, timeout=1.0, **QUICK).results
+    (result,) = device.run(
+        converted[1], "program", images, settings=device.Settings(program=hanging, timeout=1.0, **QUICK)
+    ).results
     assert "did not finish within" in result.failure
     status = Path(f"/proc/{int(pid.read_text())}/status")
     # Ended, though perhaps nobody has asked for its exit status yet.
@@ -181,10 +205,9 @@ def test_report_round_trips_and_prints(converted, images, write_program, tmp_pat
         {"small": tflite},
         ["local", "program"],
         images,
-        program=write_program(),
         keras_model=model,
         labels=labels,
-        **QUICK,
+        settings=device.Settings(program=write_program(), **QUICK),
     )
     again = device.Report.from_json(report.to_json())
     assert again.to_json() == report.to_json()
@@ -205,7 +228,7 @@ def test_report_round_trips_and_prints(converted, images, write_program, tmp_pat
 
 def test_chart_shows_every_result(converted, images, tmp_path):
     pytest.importorskip("matplotlib")
-    report = device.run(converted[1], "local", images, threads=(1, 2), **QUICK)
+    report = device.run(converted[1], "local", images, settings=device.Settings(threads=(1, 2), **QUICK))
     report.plot(tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="at least one measured latency"):
@@ -236,6 +259,7 @@ def test_chart_shows_every_result(converted, images, tmp_path):
         ({"threads": (0,)}, "from 1"),
         ({"threads": ()}, "from 1"),
         ({"threads": (1.5,)}, "whole numbers"),
+        ({"threads": 2}, "one or more whole numbers"),
         ({"repeats": 0}, "from 1"),
         ({"images": 0}, "from 1"),
         ({"inputs": np.zeros((3, 8, 8, 2), np.float32)}, r"\(images, 8, 8, 1\)"),
@@ -258,7 +282,8 @@ def test_bad_input_is_named(converted, images, write_program, change, words):
         **change,
     }
     with pytest.raises(InputError, match=words):
-        device.run(arguments.pop("models"), arguments.pop("target"), arguments.pop("inputs"), **arguments)
+        asked = {name: arguments.pop(name) for name in list(arguments) if name not in SETTINGS}
+        device.run(**asked, settings=device.Settings(**arguments))
 
 
 def test_a_missing_lce_is_said_before_a_device_is_measured(converted, images, write_program, monkeypatch):
@@ -269,9 +294,8 @@ def test_a_missing_lce_is_said_before_a_device_is_measured(converted, images, wr
             converted[1],
             ["program", "local"],
             images,
-            program=write_program(),
             progress=lines.append,
-            **QUICK,
+            settings=device.Settings(program=write_program(), **QUICK),
         )
     assert lines == []
 
@@ -284,7 +308,7 @@ def test_a_file_that_lce_cannot_run_is_bad_input(images):
     )
     converter.allow_custom_ops = True
     with pytest.raises(InputError, match="LCE can run"):
-        device.run(converter.convert(), "local", images, **QUICK)
+        device.run(converter.convert(), "local", images, settings=device.Settings(**QUICK))
 
 
 def test_quantized_tensors_are_encoded_and_decoded(converted):

@@ -75,7 +75,7 @@ def test_a_plain_file_with_inputs_prints_json(command, run_folder, images, write
         (["nowhere"], "MODEL must be"),
         (["runs/first", "--threads", "1,x"], "--threads must be"),
         (["runs/first", "--threads", "0"], "threads must be"),
-        (["runs/first", "--images", "0"], "--images must be"),
+        (["runs/first", "--images", "0"], "images must be"),
         (["runs/first", "--inputs", "missing.npy"], "missing.npy"),
         (["runs/first", "--inputs", "text.npy"], "numpy.save"),
         (["plain.tflite"], "--inputs FILE.npy"),

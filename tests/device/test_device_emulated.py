@@ -50,19 +50,22 @@ def machine():
 )
 def test_it_is_installed_on_an_arm_machine_and_answers_all_images(machine, wheel, ssh, converted, images):
     model, tflite = converted
-    target = ssh[0]["target"]
+    target = ssh[0]
     report = device.run(
         {"small": tflite},
         inputs=images,
         labels=np.zeros(len(images), int),
         keras_model=model,
-        device_folder="/mnt",
-        runtime_wheel=str(wheel),
-        repeats=3,
-        warmup=1,
-        rounds=1,
-        timeout=900,
-        **ssh[0],
+        target=target,
+        settings=device.Settings(
+            ssh_config=ssh[1],
+            device_folder="/mnt",
+            runtime_wheel=str(wheel),
+            repeats=3,
+            warmup=1,
+            rounds=1,
+            timeout=900,
+        ),
     )
     assert not report.failures
     (result,) = report.results

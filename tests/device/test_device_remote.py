@@ -1,5 +1,6 @@
 """Models over the real sshd on loopback, and over the real adb client with a server of the tests' own."""
 
+import dataclasses
 import getpass
 import shlex
 import shutil
@@ -22,21 +23,20 @@ needs_adb = pytest.mark.skipif(not shutil.which("adb"), reason="needs the adb cl
 def test_ssh_measures_compares_and_cleans_up(converted, images, write_program, ssh, folders):
     model, tflite = converted
     before = folders()
-    arguments, _ = ssh
+    target, config, _ = ssh
     report = device.run(
         {"small": tflite},
         inputs=images,
-        program=write_program(),
         keras_model=model,
-        **arguments,
-        **QUICK,
+        target=target,
+        settings=device.Settings(ssh_config=config, program=write_program(), **QUICK),
     )
     assert not report.failures
     for result in report.results:
         assert result.latency.count == 5 and result.operators and result.memory_kib
         assert result.agreement("host").identical and result.agreement("keras").argmax == 1
-    assert report.devices[arguments["target"]]["cores"].isdigit()
-    assert report.devices[arguments["target"]]["free_kib"].isdigit()
+    assert report.devices[target]["cores"].isdigit()
+    assert report.devices[target]["free_kib"].isdigit()
     assert folders() == before
 
 
@@ -47,11 +47,10 @@ def test_ssh_quotes_a_folder_with_everything_in_its_name(converted, images, writ
     (result,) = device.run(
         converted[1],
         inputs=images,
-        program=write_program(),
-        device_folder=str(awkward),
-        profile=False,
-        **ssh[0],
-        **QUICK,
+        target=ssh[0],
+        settings=device.Settings(
+            ssh_config=ssh[1], program=write_program(), device_folder=str(awkward), profile=False, **QUICK
+        ),
     ).results
     assert not result.failure and result.agreement("host").identical
     assert [path.name for path in awkward.iterdir()] == ["mine"]
@@ -63,13 +62,16 @@ def test_ssh_quotes_a_folder_with_everything_in_its_name(converted, images, writ
 )
 def test_a_login_shell_that_talks_does_no_harm(converted, images, write_program, ssh):
     (result,) = device.run(
-        converted[1], inputs=images, program=write_program(), profile=False, **ssh[0], **QUICK
+        converted[1],
+        inputs=images,
+        target=ssh[0],
+        settings=device.Settings(ssh_config=ssh[1], program=write_program(), profile=False, **QUICK),
     ).results
     assert not result.failure and result.agreement("host").identical
 
 
 def test_a_host_that_disappears_leaves_what_was_measured(converted, images, write_program, ssh, tmp_path):
-    arguments, server = ssh
+    target, config, server = ssh
     count = shlex.quote(str(tmp_path / "starts"))
     # The fourth start is that of the second image: it takes the daemon and this connection's process with it.
     pull_the_plug = (
@@ -80,11 +82,14 @@ def test_a_host_that_disappears_leaves_what_was_measured(converted, images, writ
     report = device.run(
         {"a": converted[1], "b": converted[1]},
         inputs=images,
-        program=write_program(before=pull_the_plug),
-        profile=False,
-        device_folder=str(tmp_path),
-        **arguments,
-        **QUICK,
+        target=target,
+        settings=device.Settings(
+            ssh_config=config,
+            program=write_program(before=pull_the_plug),
+            profile=False,
+            device_folder=str(tmp_path),
+            **QUICK,
+        ),
     )
     first, second = report.results
     assert "cannot be reached" in first.failure
@@ -93,22 +98,19 @@ def test_a_host_that_disappears_leaves_what_was_measured(converted, images, writ
 
 
 def test_ssh_says_why_it_cannot_connect(converted, images, write_program, ssh, tmp_path, free_port):
-    arguments, _ = ssh
-    nobody = {**arguments, "target": f"ssh:{getpass.getuser()}@127.0.0.1:{free_port()}"}
+    target, config, _ = ssh
+    nobody = f"ssh:{getpass.getuser()}@127.0.0.1:{free_port()}"
+    settings = device.Settings(program=write_program(), ssh_config=config, **QUICK)
     with pytest.raises(DeviceLostError, match=r"cannot be reached.*refused"):
-        device.run(converted[1], inputs=images, program=write_program(), **nobody, **QUICK)
+        device.run(converted[1], nobody, images, settings)
     with pytest.raises(DeviceError, match="cannot make a folder in /no/such/folder"):
         device.run(
             converted[1],
             inputs=images,
-            program=write_program(),
-            device_folder="/no/such/folder",
-            **arguments,
-            **QUICK,
+            target=target,
+            settings=dataclasses.replace(settings, device_folder="/no/such/folder"),
         )
-    report = device.run(
-        converted[1], ["local", nobody.pop("target")], images, program=write_program(), **nobody, **QUICK
-    )
+    report = device.run(converted[1], ["local", nobody], images, settings)
     assert [bool(result.failure) for result in report.results] == [False, True]
 
 
@@ -116,15 +118,21 @@ def test_ssh_refuses_a_program_for_another_system(converted, images, ssh, tmp_pa
     before = folders()
     wrong = tmp_path / "program"
     wrong.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x08\x00" + bytes(44))
+    settings = device.Settings(program=wrong, ssh_config=ssh[1], **QUICK)
     with pytest.raises(DeviceError, match="but the program is for"):
-        device.run(converted[1], inputs=images, program=wrong, **ssh[0], **QUICK)
+        device.run(
+            converted[1],
+            inputs=images,
+            target=ssh[0],
+            settings=settings,
+        )
     assert folders() == before
 
 
 def test_the_only_folder_ever_removed_is_our_own(ssh, tmp_path):
-    arguments, _ = ssh
-    address, port = arguments["target"].removeprefix("ssh:").rsplit(":", 1)
-    shell = Ssh("pi", address, int(port), str(tmp_path), arguments["ssh_config"])
+    target, config, _ = ssh
+    address, port = target.removeprefix("ssh:").rsplit(":", 1)
+    shell = Ssh("pi", address, int(port), str(tmp_path), config)
     folder = shell.make_folder()
     assert Path(folder).parent == tmp_path and Path(folder).stat().st_mode & 0o777 == 0o700
     shell.put({"a b'c": b"1\0\xff", "run": b"#!/bin/sh\necho ran\n"})
@@ -164,7 +172,9 @@ def phone(tmp_path, monkeypatch):
 def test_adb_measures_compares_and_cleans_up(converted, images, write_program, phone, features, target):
     model, tflite = converted
     root = phone("--features", features)
-    report = device.run(tflite, target, images, program=write_program(), keras_model=model, **QUICK)
+    report = device.run(
+        tflite, target, images, keras_model=model, settings=device.Settings(program=write_program(), **QUICK)
+    )
     (result,) = report.results
     assert not result.failure
     assert result.latency.count == 5 and result.operators and result.memory_kib
@@ -176,7 +186,10 @@ def test_adb_measures_compares_and_cleans_up(converted, images, write_program, p
 def test_a_phone_that_is_unplugged_leaves_what_was_measured(converted, images, write_program, phone):
     phone("--dies-after", "5")
     report = device.run(
-        {"a": converted[1], "b": converted[1]}, "adb", images, program=write_program(), profile=False, **QUICK
+        {"a": converted[1], "b": converted[1]},
+        "adb",
+        images,
+        settings=device.Settings(program=write_program(), profile=False, **QUICK),
     )
     first, second = report.results
     assert "adb" in first.failure and first.latency.count == 5 and len(first.outputs[0]) == 1
@@ -187,7 +200,12 @@ def test_a_phone_that_is_unplugged_leaves_what_was_measured(converted, images, w
 def test_adb_says_which_devices_it_sees(converted, images, write_program, phone):
     phone()
     with pytest.raises(DeviceLostError, match=r"no such device.*test-phone"):
-        device.run(converted[1], "adb:other-phone", images, program=write_program(), **QUICK)
+        device.run(
+            converted[1],
+            "adb:other-phone",
+            images,
+            settings=device.Settings(program=write_program(), **QUICK),
+        )
     phone_is_there = Adb("adb")
     phone_is_there.find()
     assert phone_is_there.run("echo one; exit 3").code == 3
@@ -197,7 +215,7 @@ def test_adb_says_which_devices_it_sees(converted, images, write_program, phone)
 def test_adb_without_a_server_says_so(converted, images, write_program, monkeypatch, free_port):
     monkeypatch.setenv("ADB_SERVER_SOCKET", f"tcp:127.0.0.1:{free_port()}")
     with pytest.raises(DeviceLostError, match="adb does not work"):
-        device.run(converted[1], "adb", images, program=write_program(), **QUICK)
+        device.run(converted[1], "adb", images, settings=device.Settings(program=write_program(), **QUICK))
 
 
 def test_a_missing_client_is_named(monkeypatch):

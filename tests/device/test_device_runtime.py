@@ -25,7 +25,12 @@ def test_it_answers_on_local_for_all_images(converted, images, litert):
     model, tflite = converted
     labels = np.zeros(len(images), int)
     report = device.run(
-        tflite, "local", images, runtime="litert", keras_model=model, labels=labels, threads=(1, 2), **QUICK
+        tflite,
+        "local",
+        images,
+        keras_model=model,
+        labels=labels,
+        settings=device.Settings(runtime="litert", threads=(1, 2), **QUICK),
     )
     assert not report.failures
     for result in report.results:
@@ -51,7 +56,7 @@ def test_without_it_the_command_that_installs_it_is_named(converted, images, mon
 
     monkeypatch.setitem(sys.modules, "larq_equalbits_runtime", None)
     with pytest.raises(ImportError, match="pip install larq-equalbits-runtime"):
-        device.run(converted[1], "local", images, runtime="litert", **QUICK)
+        device.run(converted[1], "local", images, settings=device.Settings(runtime="litert", **QUICK))
 
 
 @pytest.mark.slow
@@ -62,18 +67,18 @@ def test_ssh_installs_it_measures_all_images_and_keeps_the_environment(
     before = folders()
     place = tmp_path / name
     place.mkdir()
-    arguments = {**ssh[0], "device_folder": str(place), "runtime_wheel": runtime_wheel, **QUICK}
+    options = {"ssh_config": ssh[1], "device_folder": str(place), "runtime_wheel": runtime_wheel, **QUICK}
     steps = []
     model, tflite = converted
     labels = np.zeros(len(images), int)
     report = device.run(
         {"small": tflite},
-        inputs=images,
+        ssh[0],
+        images,
         labels=labels,
         keras_model=model,
-        threads=(1, 2),
         progress=steps.append,
-        **arguments,
+        settings=device.Settings(threads=(1, 2), **options),
     )
     assert not report.failures
     for result in report.results:
@@ -82,13 +87,19 @@ def test_ssh_installs_it_measures_all_images_and_keeps_the_environment(
         assert len(result.outputs[0]) == result.accuracy_images == len(images)
         assert result.agreement("keras").argmax == 1 and result.agreement("host").max_difference < 2e-5
         assert any("larq-equalbits-runtime 0" in note for note in result.notes)
-    known = report.devices[arguments["target"]]
+    known = report.devices[ssh[0]]
     assert re.fullmatch(r"3\.1[0-3]", known["python"])
     assert Path(known["environment"]).parent == place
     assert [path.name.split("-")[0] for path in place.iterdir()] == ["runtime"]
     assert any("installing" in step for step in steps)
     steps.clear()
-    again = device.run({"small": tflite}, inputs=images, images=2, progress=steps.append, **arguments)
+    again = device.run(
+        {"small": tflite},
+        ssh[0],
+        images,
+        device.Settings(images=2, **options),
+        progress=steps.append,
+    )
     assert not again.failures and len(again.results[0].outputs[0]) == 2
     assert not any("installing" in step for step in steps)
     assert folders() == before
@@ -105,8 +116,8 @@ def without_packages(monkeypatch, tmp_path):
 def test_the_devices_pip_fetches_packages_where_this_machine_cannot(
     converted, images, ssh, runtime_wheel, without_packages, tmp_path
 ):
-    options = {"device_folder": str(tmp_path), "runtime_wheel": runtime_wheel, **QUICK, **ssh[0]}
-    report = device.run({"small": converted[1]}, inputs=images, images=2, **options)
+    options = {"device_folder": str(tmp_path), "runtime_wheel": runtime_wheel, "ssh_config": ssh[1], **QUICK}
+    report = device.run({"small": converted[1]}, ssh[0], images, device.Settings(images=2, **options))
     assert not report.failures and len(report.results[0].outputs[0]) == 2
 
 
@@ -115,9 +126,9 @@ def test_the_devices_pip_fetches_packages_where_this_machine_cannot(
 def test_where_neither_fetches_packages_both_complaints_are_told(
     converted, images, ssh, runtime_wheel, without_packages, tmp_path
 ):
-    options = {"device_folder": str(tmp_path), "runtime_wheel": runtime_wheel, **QUICK, **ssh[0]}
+    options = {"device_folder": str(tmp_path), "runtime_wheel": runtime_wheel, "ssh_config": ssh[1], **QUICK}
     with pytest.raises(DeviceError, match=r"could not be installed: .*; on this machine pip said: .*ai-edge"):
-        device.run({"small": converted[1]}, inputs=images, images=2, **options)
+        device.run({"small": converted[1]}, ssh[0], images, device.Settings(images=2, **options))
 
 
 @pytest.fixture
@@ -158,10 +169,9 @@ class Without(shells.Shell):
 
 
 def _bench(shell, wheel=None):
-    from larq_equalbits.device.bench import Plan
     from larq_equalbits.device.runtime import RuntimeBench
 
-    return RuntimeBench(shell, Plan((1,), 1, 0, 1, 60.0, False, print), (), wheel, shell.root)
+    return RuntimeBench(shell, device.Settings(repeats=1, warmup=0, rounds=1, runtime_wheel=wheel), print)
 
 
 def test_a_device_without_python_is_told(few_tools, tmp_path):
