@@ -105,6 +105,10 @@ class Graph:
         found = self.producers.get(id(layer))
         return None if found is None or id(found) in self.shared else found
 
+    def sources(self, layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
+        """The layers whose outputs `layer` takes, in its order; known wherever its consumer or producer is."""
+        return [_computing(node.layer) for node in tf.nest.flatten(self.calls[id(layer)].parent_nodes)]
+
 
 def read(model: tf.keras.layers.Layer) -> Graph:
     """The graph of `model` and of every functional or Sequential model inside it."""

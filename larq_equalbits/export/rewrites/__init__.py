@@ -30,6 +30,7 @@ REWRITES: Mapping[str, Rewrite] = {
     "separable": convolution.apply_separable,
     "batch_norm_before_pooling": pooling.apply,
     "ternary_batch_norm": batch_norm.apply,
+    "grouped_batch_norm": batch_norm.apply_groups,
     "not_binary": not_binary.apply,
 }
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from larq_equalbits.export.graph import as_written
 from larq_equalbits.export.kernels import split
 from larq_equalbits.export.lowering import Leaf, Lowering
-from larq_equalbits.export.rewrites.batch_norm import affine, over_channels
+from larq_equalbits.export.rewrites.batch_norm import affine, groups, over_channels
 from larq_equalbits.export.rewrites.before_sign import reads_sign
 from larq_equalbits.export.rewrites.convolution import whole_kernel
 
@@ -63,25 +63,37 @@ def _window(lowering: Lowering, layer: Any) -> set[int]:
     return {rows * columns for rows in range(1, height + 1) for columns in range(1, width + 1)}
 
 
-def _convolution_before(lowering: Lowering, norm: Leaf) -> Leaf | None:
-    """The binary layer whose outputs `norm` takes, as they are or the largest of several."""
-    leaf = lowering.producer(norm)
-    while leaf is not None and type(leaf.layer) is _KERAS.MaxPooling2D:
-        leaf = lowering.producer(leaf)
-    if leaf is None or not (leaf.expected and as_written(leaf.layer)):
-        return None
-    linear = leaf.layer.activation in (None, tf.keras.activations.linear)
-    return leaf if linear else None
+def _convolutions_before(lowering: Lowering, norm: Leaf) -> list[Leaf]:
+    """The binary layers whose outputs `norm` takes: those of groups, or of one layer, as they are or pooled."""
+    found = groups(lowering, norm)
+    if not found:
+        leaf = lowering.producer(norm)
+        while leaf is not None and type(leaf.layer) is _KERAS.MaxPooling2D:
+            leaf = lowering.producer(leaf)
+        found = [] if leaf is None else [leaf]
+    linear = (None, tf.keras.activations.linear)
+    binary = (leaf.expected and as_written(leaf.layer) and leaf.layer.activation in linear for leaf in found)
+    return found if all(binary) else []
 
 
-def _shift(lowering: Lowering, leaf: Leaf, norm: Leaf, summed: set[int]) -> np.ndarray | None:
-    """How far the offset of each channel moves; None where the layer's sums are no multiples of a scale."""
+def _sums(leaf: Leaf) -> np.ndarray | None:
+    """By filter how many terms a sum has, their scale, and the bias; None where sums are no multiples of a scale."""
     kernel = whole_kernel(leaf)
     if kernel is None or split(kernel) is None:
         return None
     columns = np.abs(kernel).reshape(-1, kernel.shape[-1]).astype(np.float64)
-    size, scale = len(columns), columns.max(axis=0)
-    bias = leaf.layer.bias.numpy() if leaf.layer.use_bias else np.zeros(1)
+    scale = columns.max(axis=0)
+    bias = leaf.layer.bias.numpy() if leaf.layer.use_bias else np.zeros_like(scale)
+    return np.stack([np.full_like(scale, len(columns)), scale, bias])
+
+
+def _shift(lowering: Lowering, leaves: list[Leaf], norm: Leaf, summed: set[int]) -> np.ndarray | None:
+    """How far the offset of each channel moves; None where the layers' sums are no multiples of a scale."""
+    found = [_sums(leaf) for leaf in leaves]
+    known = [sums for sums in found if sums is not None]
+    if len(known) < len(found):
+        return None
+    size, scale, bias = np.concatenate(known, axis=1)
     factor, offset = affine(norm.layer)
     step, start = factor * scale, offset + factor * bias
     rounding = _ROUNDING * (np.abs(step) * size + np.abs(start))
@@ -110,19 +122,19 @@ def _answers(lowering: Lowering, norm: Leaf, values: np.ndarray) -> np.ndarray:
     return norm.call(rows, training=False).numpy().reshape(values.shape)
 
 
-def _norms(lowering: Lowering) -> Iterator[tuple[Leaf, Leaf, set[int]]]:
+def _norms(lowering: Lowering) -> Iterator[tuple[list[Leaf], Leaf, set[int]]]:
     for norm in lowering.leaves.values():
-        leaf = _convolution_before(lowering, norm)
-        if leaf is not None and over_channels(lowering, norm):
+        leaves = _convolutions_before(lowering, norm)
+        if leaves and over_channels(lowering, norm):
             summed = _summed(lowering, norm)
             if summed:
-                yield leaf, norm, summed
+                yield leaves, norm, summed
 
 
 def apply(lowering: Lowering) -> None:
     """Moves offsets of the normalizations between a binary layer and a sign, where a possible value is next to 0."""
-    for leaf, norm, summed in _norms(lowering):
-        shift = _shift(lowering, leaf, norm, summed)
+    for leaves, norm, summed in _norms(lowering):
+        shift = _shift(lowering, leaves, norm, summed)
         if shift is None or not shift.any():
             continue
         layer = norm.layer
@@ -131,6 +143,6 @@ def apply(lowering: Lowering) -> None:
             lowering.replace(norm, "moving_mean", tf.constant(mean, layer.moving_mean.dtype))
         else:
             lowering.replace(norm, "beta", tf.constant(layer.beta.numpy() + shift, layer.beta.dtype))
-        leaf.rewrite.append(
-            f"next to zero: {np.count_nonzero(shift)} offsets of {norm.name} moved by a rounding"
-        )
+        moved = f"next to zero: {np.count_nonzero(shift)} offsets of {norm.name} moved by a rounding"
+        for leaf in leaves:
+            leaf.rewrite.append(moved)

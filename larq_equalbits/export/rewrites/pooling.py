@@ -38,7 +38,7 @@ def apply(lowering: Lowering) -> None:
         pool = lowering.consumer(leaf)
         norm = lowering.consumer(pool) if pool is not None else None
         if pool is not None and norm is not None and _swappable(lowering, leaf, pool, norm):
-            if not fold(lowering, leaf, norm):
+            if not fold(leaf, *affine(norm.layer)):
                 leaf.call = _then(leaf.call, norm.call)
             norm.call = identity
             leaf.moved = pool.moved = True
