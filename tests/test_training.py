@@ -111,6 +111,29 @@ def test_resuming_equals_an_unbroken_run(unbroken, tmp_path, epoch):
     assert_same_files(unbroken.folder, run.folder)
 
 
+@pytest.mark.parametrize("epoch", [0, 2, None])
+def test_a_light_run_saves_the_same_models_at_its_end_alone(unbroken, tmp_path, epoch):
+    if epoch is not None:
+        with pytest.raises(KeyboardInterrupt):
+            training.train(
+                settings(), tmp_path, build=build, verbose=0, callbacks=[StopAfter(epoch)], light=True
+            )
+        assert not list(tmp_path.glob("*.keras"))
+    run = training.train(settings(), tmp_path, build=build, verbose=0, resume=epoch is not None, light=True)
+    assert_same_files(unbroken.folder, run.folder)
+    assert not (tmp_path / "logs").exists()
+    mine, others = (
+        [value.numpy() for value in each.load_model("best").optimizer.variables] for each in (run, unbroken)
+    )
+    for value, other in zip(mine, others, strict=True):
+        np.testing.assert_array_equal(value, other)
+
+
+def test_a_run_is_resumed_as_light_as_it_was_begun(unbroken):
+    with pytest.raises(InputError, match="light must be False to resume the run"):
+        training.train(settings(), unbroken.folder, build=build, verbose=0, resume=True, light=True)
+
+
 def test_the_results_are_those_of_the_files(tmp_path):
     class Forgetful(tf.keras.callbacks.Callback):
         def on_train_end(self, logs=None):

@@ -56,6 +56,11 @@ _NOT_TRAINING = (
     metavar="RATIO",
     help="Compare the other ratios with this one, seed by seed.  [default: 0.5 where the sweep has it]",
 )
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Save each trial's models every epoch, with TensorBoard's logs, as train does, not at its end alone.",
+)
 @click.option("--retry-failed", is_flag=True, help="Run the trials that have failed again.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
@@ -71,6 +76,7 @@ def command(
     overwrite: bool,
     reference: float | None,
     report: bool,
+    full: bool,
     retry_failed: bool,
     quiet: bool,
     as_json: bool,
@@ -127,6 +133,7 @@ def command(
         settings=settings,
         objective=goal,
         overwrite=overwrite,
+        light=not full,
     )
     if reference is not None and reference not in (sweep.hyper.ratios or ()):
         raise invalid("--reference", reference, f"one of the ratios {sweep.hyper.ratios}")

@@ -13,7 +13,7 @@ from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._keras import cloning
 from larq_equalbits._keras.quantizers import resolve
 from larq_equalbits.callbacks import BitLogger
-from larq_equalbits.training import recipes, run_folder
+from larq_equalbits.training import recipes
 from larq_equalbits.training.settings import Settings
 
 Builder = Callable[..., tf.keras.Model]
@@ -180,8 +180,8 @@ def _answers_probabilities(model: tf.keras.Model) -> bool:
     return isinstance(layer, tf.keras.layers.Softmax) or activation in ("softmax", "softmax_v2")
 
 
-def own_callbacks(plan: recipes.Recipe, model: tf.keras.Model, folder: Path, chief: bool) -> list[Any]:
-    """The callbacks that the plan needs for `model`; with `chief`, TensorBoard's logs in `folder` too.
+def own_callbacks(plan: recipes.Recipe, model: tf.keras.Model, logs: Path | None) -> list[Any]:
+    """The callbacks that the plan needs for `model`; with the folder `logs`, those that write there for TensorBoard.
 
     Raises:
         InputError: an estimator or a percentile for a model that has nothing of the kind.
@@ -198,8 +198,7 @@ def own_callbacks(plan: recipes.Recipe, model: tf.keras.Model, folder: Path, chi
         callback.set_model(model)
         # Now, and not when training begins: nothing is written yet.
         callback.check()
-    if not (chief and importlib.util.find_spec("tensorboard")):
+    if logs is None or not importlib.util.find_spec("tensorboard"):
         return [BitLogger(), *moving]
-    logs = os.fspath(folder / run_folder.LOGS)
-    board = tf.keras.callbacks.TensorBoard(logs, write_graph=False, profile_batch=0)
+    board = tf.keras.callbacks.TensorBoard(os.fspath(logs), write_graph=False, profile_batch=0)
     return [BitLogger(log_dir=logs), *moving, board]

@@ -12,15 +12,15 @@ import tensorflow as tf
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError, WorkError, invalid, is_number
-from larq_equalbits._keras.loading import load_model
+from larq_equalbits._keras.loading import load_model, load_weights
 from larq_equalbits.training import checkpoint, history
 from larq_equalbits.training.settings import KEYS, Settings
 
 SETTINGS, HISTORY, RESULTS = "settings.json", "history.csv", "results.json"
 LAST, BEST = "model.keras", "best.keras"
-STATE = Path("checkpoint", "state.npz")
+STATE, BEST_STATE = Path("checkpoint", "state.npz"), Path("checkpoint", "best.npz")
 LOGS = "logs"
-_FILES = (*map(Path, (SETTINGS, HISTORY, RESULTS, LAST, BEST)), STATE)
+_FILES = (*map(Path, (SETTINGS, HISTORY, RESULTS, LAST, BEST)), STATE, BEST_STATE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +148,14 @@ def clear(folder: Path, everything: bool) -> None:
                 events.unlink()
 
 
+def copy(source: Path, folder: Path) -> None:
+    """Copies the run in `source` into `folder`, but for its results and its logs, to go on there."""
+    for name in _FILES:
+        if name != Path(RESULTS) and (source / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, folder / name)
+
+
 def save_model(model: tf.keras.Model, path: Path) -> None:
     """Writes `model` to `path`, whole or not at all."""
     with _files.replacing(path) as temporary:
@@ -168,6 +176,7 @@ class Recorder(tf.keras.callbacks.Callback):
         rate: the learning rate as a function of the optimizer's step, for the history.
         scratch: where to write instead, for all but one of several machines: reading a variable that is
             averaged over the machines takes all of them, so they have to save too, and throw it away.
+        light: whether to save the models by `load` alone, after the training, and not every epoch.
     """
 
     def __init__(
@@ -178,12 +187,14 @@ class Recorder(tf.keras.callbacks.Callback):
         stateful: Sequence[Any] = (),
         rate: Callable[[Any], Any] | None = None,
         scratch: Path | None = None,
+        light: bool = False,
     ) -> None:
         super().__init__()
         self._supports_tf_logs = True
         self.folder = folder
         self.monitor = monitor
         self.rate = rate
+        self.light = light
         self._target = scratch or folder
         self._stateful = list(stateful)
         self.state = checkpoint.State(epoch=0, settings=settings.to_json())
@@ -240,10 +251,21 @@ class Recorder(tf.keras.callbacks.Callback):
         self.state = state
 
     def _write(self, better: bool, row: dict[str, float], state: checkpoint.State) -> None:
-        save_model(self.model, self._target / LAST)
-        if better:
-            save_model(self.model, self._target / BEST)
+        if not self.light:
+            save_model(self.model, self._target / LAST)
+            if better:
+                save_model(self.model, self._target / BEST)
         self._history.append(row)
         variables = checkpoint.variables(self.model)
         values = [variable.numpy() for variable in variables]
-        checkpoint.save(self._target / STATE, values, [variable.name for variable in variables], state)
+        for path in [STATE] if not (self.light and better) else [BEST_STATE, STATE]:
+            checkpoint.save(self._target / path, values, [variable.name for variable in variables], state)
+
+    def load(self, model: tf.keras.Model, name: str) -> None:
+        """Gives `model` the weights of `LAST` or `BEST`; a light run's file is written by this."""
+        if not self.light:
+            # The file may come from somewhere else: as a whole it could run code.
+            load_weights(model, self.folder / name)
+            return
+        checkpoint.restore(self.folder / (STATE if name == LAST else BEST_STATE), model, len(self._stateful))
+        save_model(model, self.folder / name)

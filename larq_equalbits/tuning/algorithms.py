@@ -34,6 +34,7 @@ class BitRatioSweep(Search):
         objective: what the best trial is best in; see `tuning.objective`.
         overwrite: as for `Search`.
         callbacks: as for `Search`.
+        light: as for `Search`.
 
     Raises:
         InputError: as `Search` and `HyperModel`, and for `repeats` below 1.
@@ -53,6 +54,7 @@ class BitRatioSweep(Search):
         objective: Any = "val_accuracy",
         overwrite: bool = False,
         callbacks: Sequence[tf.keras.callbacks.Callback] = (),
+        light: bool = True,
     ) -> None:
         if isinstance(model, HyperModel):
             hyper = model
@@ -82,7 +84,7 @@ class BitRatioSweep(Search):
             hyper.ratios = bit_ratios.check(list(dict.fromkeys([*ratios_there, *hyper.ratios])))
             hyper.seeds = tuple(dict.fromkeys([*seeds_there, *hyper.seeds]))
         oracle = oracles.GridOracle(hyper.ratios, hyper.seeds, objective=objectives.objective(objective))
-        super().__init__(oracle, hyper, out, overwrite=overwrite, callbacks=callbacks)
+        super().__init__(oracle, hyper, out, overwrite=overwrite, callbacks=callbacks, light=light)
 
     def summary(self) -> list[trials.Ratio]:
         """Mean and deviation of every metric for each ratio."""
@@ -105,6 +107,7 @@ class RandomSearch(Search):
         seed: of the search (those of the trials are the hyper-model's).
         overwrite: as for `Search`.
         callbacks: as for `Search`.
+        light: as for `Search`.
         **options: `max_trials` (how many trials there are at most, 10 by default), and further arguments of
             keras-tuner's RandomSearchOracle.
     """
@@ -120,6 +123,7 @@ class RandomSearch(Search):
         seed: int = 0,
         overwrite: bool = False,
         callbacks: Sequence[tf.keras.callbacks.Callback] = (),
+        light: bool = True,
         **options: Any,
     ) -> None:
         self._options = {**self._defaults(), "seed": seed, **options}
@@ -127,7 +131,7 @@ class RandomSearch(Search):
         oracle = self._oracle(
             objective=objectives.objective(objective), **{**self._options, "seed": seed + 1}
         )
-        super().__init__(oracle, model, out, overwrite=overwrite, callbacks=callbacks)
+        super().__init__(oracle, model, out, overwrite=overwrite, callbacks=callbacks, light=light)
 
     def _defaults(self) -> dict[str, Any]:
         return {"max_trials": 10}
@@ -155,13 +159,14 @@ class Hyperband(RandomSearch):
 
     Args:
         **options: as for `RandomSearch`, and those of keras-tuner's HyperbandOracle: `max_epochs` of the longest
-            trials, `factor` by which each round has fewer trials and more epochs.
+            trials, `factor` by which each round has fewer trials and more epochs, `hyperband_iterations` (1 by
+            default), more of which may be added to a search that has ended.
     """
 
     _oracle: Any = oracles.HyperbandOracle
 
     def _defaults(self) -> dict[str, Any]:
-        return {"max_epochs": 27, "factor": 3}
+        return {"max_epochs": 27, "factor": 3, "hyperband_iterations": 1}
 
 
 _KINDS: dict[str, Any] = {
@@ -185,7 +190,7 @@ def from_folder(out: Path, data_dir: Path | None = None) -> Search:
     hyper = HyperModel.from_description(description, data_dir)
     goal = objectives.read(description["objective"])
     kind = _KINDS[description["kind"]]
-    return kind(hyper, out=out, objective=goal, **description["options"])
+    return kind(hyper, out=out, objective=goal, light=description[folder.LIGHT], **description["options"])
 
 
 __all__ = ["BayesianOptimization", "BitRatioSweep", "Hyperband", "RandomSearch", "Search", "from_folder"]

@@ -12,8 +12,8 @@ from larq_equalbits.tuning import trials
 DESCRIPTION = "sweep.json"
 BEST = "best"
 STATE, STOP = "tuner.json", "stop.json"
-GRID, VERSION = "BitRatioSweep", "version"
-_LISTS, _COUNT = ("ratios", "seeds"), "max_trials"
+GRID, VERSION, LIGHT = "BitRatioSweep", "version", "light"
+_LISTS, _COUNTS = ("ratios", "seeds"), ("max_trials", "hyperband_iterations")
 _WRITTEN = (
     STATE,
     STOP,
@@ -63,18 +63,21 @@ def _write(folder: Path, description: dict[str, Any]) -> None:
 
 
 def _adds(known: dict[str, Any], given: dict[str, Any]) -> bool:
-    """Whether `given` differs from `known` only in more ratios and seeds of a grid, or in more trials."""
+    """Whether `given` differs from `known` only in more ratios and seeds of a grid, or in more trials or iterations."""
     if _compared(_without_extent(known), _without_extent(given), ""):
         return False
     lists = all(set(known.get(name) or ()) <= set(given.get(name) or ()) for name in _LISTS)
-    before, now = (each.get("options", {}).get(_COUNT) for each in (known, given))
-    return lists and (before == now or (isinstance(before, int) and isinstance(now, int) and before < now))
+    counts = [[each.get("options", {}).get(name) for each in (known, given)] for name in _COUNTS]
+    return lists and all(
+        before == now or (isinstance(before, int) and isinstance(now, int) and before < now)
+        for before, now in counts
+    )
 
 
 def _without_extent(description: dict[str, Any]) -> dict[str, Any]:
     """A description without what may grow: of a grid its ratios and seeds, of other searches the number of trials."""
     kept = {**json.loads(json.dumps(description)), VERSION: None}
-    kept["options"] = {key: value for key, value in kept.get("options", {}).items() if key != _COUNT}
+    kept["options"] = {key: value for key, value in kept.get("options", {}).items() if key not in _COUNTS}
     return kept if kept["kind"] != GRID else {**kept, **dict.fromkeys(_LISTS)}
 
 

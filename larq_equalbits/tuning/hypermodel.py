@@ -349,7 +349,7 @@ class HyperModel(keras_tuner.HyperModel):
             images = self.images(settings)
             kwargs = {"x": images.train, "validation_data": images.validation, **kwargs}
         kwargs.setdefault("epochs", plan.epochs)
-        own = building.own_callbacks(plan, model, Path(), chief=False)
+        own = building.own_callbacks(plan, model, None)
         given = kwargs.pop("callbacks", None) or []
         kinds = {type(callback) for callback in given}
         own = [callback for callback in own if type(callback) not in kinds]

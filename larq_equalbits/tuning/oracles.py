@@ -209,4 +209,8 @@ class BayesianOptimizationOracle(Resilient, keras_tuner.oracles.BayesianOptimiza
 
 
 class HyperbandOracle(Resilient, keras_tuner.oracles.HyperbandOracle):
-    """keras-tuner's Hyperband."""
+    """keras-tuner's Hyperband, whose iterations are those asked for and not those that were saved."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes up a saved state."""
+        super().set_state({**state, "hyperband_iterations": self.hyperband_iterations})

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +67,7 @@ def run(
     epochs: int | None = None,
     former: Path | None = None,
     callbacks: Sequence[Any] = (),
+    light: bool = True,
 ) -> dict[str, float]:
     """Trains a trial of keras-tuner in `folder`, or takes up what was left there, and returns its metrics.
 
@@ -79,6 +79,7 @@ def run(
         epochs: of the whole training, in place of the settings'.
         former: the folder of the trial that this one goes on with (Hyperband).
         callbacks: further ones, this trial's own copies.
+        light: as for `training.train`.
 
     Raises:
         keras_tuner.errors.FailedTrialError: the trial failed; the reason is in ``failure.json``.
@@ -87,7 +88,7 @@ def run(
     """
     try:
         with memory.given_back():
-            return _run(trial, folder, hypermodel, objectives, epochs, former, callbacks)
+            return _run(trial, folder, hypermodel, objectives, epochs, former, callbacks, light)
     except keras_tuner.errors.FatalError:
         raise
     except OSError as error:
@@ -108,6 +109,7 @@ def _run(
     epochs: int | None,
     former: Path | None,
     callbacks: Sequence[Any],
+    light: bool,
 ) -> dict[str, float]:
     started = time.perf_counter()
     values = trial.hyperparameters.values
@@ -125,15 +127,7 @@ def _run(
         for name in (RESULT, FAILURE, VALUES):
             (folder / name).unlink(missing_ok=True)
         if former is not None:
-            for file in (
-                run_folder.SETTINGS,
-                run_folder.STATE,
-                run_folder.BEST,
-                run_folder.LAST,
-                run_folder.HISTORY,
-            ):
-                (folder / file).parent.mkdir(exist_ok=True)
-                shutil.copyfile(former / file, folder / file)
+            run_folder.copy(former, folder)
         else:
             settings.save(folder / run_folder.SETTINGS)
         _files.write_text(folder / VALUES, json.dumps(values))
@@ -144,6 +138,7 @@ def _run(
         verbose=0,
         build=hypermodel.builder(trial.hyperparameters),
         callbacks=[*callbacks, _Watch(objectives, stop)],
+        light=light,
     )
     metrics = {key: column[-1] for key, column in result.history.items()}
     metrics.update({key: float(value) for key, value in result.results.items() if value is not None})

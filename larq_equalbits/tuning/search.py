@@ -45,8 +45,8 @@ class Search(keras_tuner.Tuner):
     ``KERASTUNER_ORACLE_IP`` and ``KERASTUNER_ORACLE_PORT`` set, the same program is the chief or a worker of a
     search on several machines that share `out`.
 
-    The same search again goes on with what has not ended; with a greater `max_trials`, or further ratios and seeds of a
-    grid, it adds trials to those that are there.
+    The same search again goes on with what has not ended; with a greater `max_trials`, more `hyperband_iterations`, or
+    further ratios and seeds of a grid, it adds trials to those that are there.
 
     Args:
         oracle: one of those in `tuning.oracles`.
@@ -54,6 +54,7 @@ class Search(keras_tuner.Tuner):
         out: the search's folder.
         overwrite: replace a search that is there with other settings.
         callbacks: Keras callbacks; every trial gets copies (`copy.deepcopy`).
+        light: save a trial's models when its training has ended; False for every epoch, with logs for TensorBoard.
 
     Raises:
         InputError: a folder with other things in it, with a search of other settings (names them) or of another
@@ -69,12 +70,14 @@ class Search(keras_tuner.Tuner):
         *,
         overwrite: bool = False,
         callbacks: Sequence[tf.keras.callbacks.Callback] = (),
+        light: bool = True,
     ) -> None:
         self.role = distributed.role()
         self.out = Path(out)
         self.hyper = hypermodel if isinstance(hypermodel, HyperModel) else HyperModel(hypermodel)
         self.callbacks = list(callbacks)
         self._copied_callbacks()
+        self.light = light
         self._asked = False
         self._signs: distributed.SignsOfLife | None = None
         self.description = {
@@ -82,6 +85,7 @@ class Search(keras_tuner.Tuner):
             folder.VERSION: VERSION,
             **self.hyper.describe(),
             **self._describe(oracle),
+            folder.LIGHT: light,
         }
         if self.role == "worker":
             distributed.reach_chief(oracles.Resilient.patience)
@@ -184,6 +188,7 @@ class Search(keras_tuner.Tuner):
             epochs=self.description["options"].get("max_epochs"),
             former=Path(self.get_trial_dir(former)) if former else None,
             callbacks=self._copied_callbacks(),
+            light=self.light,
         )
         goal = self.oracle.objective
         return {**metrics, goal.name: goal.get_value(metrics)}

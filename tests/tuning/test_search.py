@@ -324,13 +324,9 @@ def test_hyperband_with_the_size_after_conversion_goes_on_from_checkpoints(tmp_p
     def build(hp):
         return tiny(hp, hp.Choice("units", [32, 64]))
 
-    search = tuning.Hyperband(
-        tuning.HyperModel(build, SETTINGS, ratios=[0.5]),
-        out=tmp_path / "out",
-        max_epochs=2,
-        factor=2,
-        objective="tflite_bytes",
-    )
+    arguments = {"out": tmp_path / "out", "max_epochs": 2, "factor": 2, "objective": "tflite_bytes"}
+    hypermodel = tuning.HyperModel(build, SETTINGS, ratios=[0.5], seeds=[0, 1, 2, 3])
+    search = tuning.Hyperband(hypermodel, **arguments)
     search.search()
     found = search.trials()
     promoted = [trial for trial in found if "tuner/trial_id" in trial.values]
@@ -343,6 +339,11 @@ def test_hyperband_with_the_size_after_conversion_goes_on_from_checkpoints(tmp_p
     sizes = {trial.values["units"]: trial.metrics["tflite_bytes"] for trial in found}
     assert sizes[32] < sizes[64]
     assert search.best_run().results and search.get_best_hyperparameters()[0]["units"] == 32
+    before = {path: path.stat().st_mtime_ns for path in search.out.glob("trial_*/trial_results.json")}
+    more = tuning.Hyperband(hypermodel, hyperband_iterations=2, **arguments)
+    more.search(verbose=0)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(more.trials()) > len(found)
     assert (search.best_run().folder / "model.tflite").stat().st_size == sizes[32]
 
 
