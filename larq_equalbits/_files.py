@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and what is read of them."""
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -38,7 +39,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def _remove_left_over(target: Path) -> None:
     prefix = f".{target.name}.{socket.gethostname()}-"
-    for scratch in target.parent.glob(f"{prefix}*"):
+    for scratch in target.parent.glob(f"{glob.escape(prefix)}*"):
         number = scratch.name.removeprefix(prefix).partition("-")[0]
         if number.isdigit() and not _is_alive(int(number)):
             shutil.rmtree(scratch, ignore_errors=True)

@@ -1,8 +1,8 @@
 """Damaged run folders and odd command lines, run one after the other in this process: `test_fuzz` starts it.
 
-``python fuzzing.py KIND SEED FIRST LAST FOLDER`` runs the cases FIRST to LAST of KIND ("folders" or "lines"), each by
-the seed SEED and its number alone, and writes a line of JSON before and after each to ``FOLDER/KIND.jsonl``: so that
-whoever started it knows the case in which it died.
+``python fuzzing.py KIND SEED FIRST LAST FOLDER`` runs the cases FIRST to LAST of KIND ("folders", "sweeps" or "lines"),
+each by the seed SEED and its number alone, and writes a line of JSON before and after each to ``FOLDER/KIND.jsonl``: so
+that whoever started it knows the case in which it died.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import random
 import shutil
 import signal
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -61,7 +62,7 @@ TEXTS = (
     "none",
     ",",
 )
-SMALL = {"epochs": 1, "batch_size": 32, "train_images": 64, "model_options": {"width": 0.1}}
+SMALL = ("--epochs", "1", "--batch-size", "32", "--train-images", "64", "--model-option", "width=0.1")
 
 
 @click.command()
@@ -205,6 +206,22 @@ READERS = {
     "model.tflite": (("inspect",), DEVICE, ("verify",), ("report",), CONVERT),
     "model.json": (("report",), CONVERT, ("verify",), DEVICE),
     "report.html": (("report",),),
+    "device/report.json": (("report",),),
+}
+SWEEP = ("sweep", *SMALL, "--ratios", "0.4,0.5", "--quiet", "--out")
+# The same of a sweep.
+SWEEP_READERS = {
+    "sweep.json": (("sweep", "--report", "--out"), ("report",), SWEEP),
+    "oracle.json": (SWEEP, ("sweep", "--report", "--out")),
+    "tuner.json": (SWEEP,),
+    "trials.json": (("report",),),
+    "trials.csv": (("report",), SWEEP),
+    "ratios.png": (("report",),),
+    "trial_0/trial.json": (("sweep", "--report", "--out"), SWEEP, (*SWEEP[:-1], "--retry-failed", "--out")),
+    "trial_0/trial_results.json": (("sweep", "--report", "--out"), SWEEP),
+    "trial_0/trial_values.json": (SWEEP,),
+    "trial_1/settings.json": (SWEEP, ("sweep", "--report", "--out")),
+    "trial_1/history.csv": (SWEEP, ("sweep", "--report", "--out")),
 }
 # What a command may write into a run folder where it succeeds.
 WRITTEN = {
@@ -214,32 +231,40 @@ WRITTEN = {
     "device": ("device/",),
     "inspect": (),
     "load": (),
+    "sweep": ("",),
     "train": ("model.keras", "best.keras", "history.csv", "results.json", "checkpoint/", "logs/"),
 }
 
 
-def damaged_folder(rng, base):
-    """One case: a run folder with one or two damaged files, and a command on it."""
+def damaged_folder(rng, base, kind):
+    """One case: a folder of a run or a sweep with one or two damaged files, and a command on it."""
+    readers = READERS if kind == "run" else SWEEP_READERS
     place = base / "case"
     folder = place / "run"
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(base / "run", folder)
+    shutil.copytree(base / kind, folder, symlinks=True)
     (place / "neighbour.txt").write_text("mine")
     (folder / "notes.txt").write_text("mine")
-    names = rng.sample(sorted(READERS), rng.choice((1, 1, 2)))
+    if kind == "sweep" and rng.random() < 0.5:
+        # As a kill leaves it, so the sweep goes on.
+        state = folder / "trial_1" / "trial.json"
+        state.write_text(state.read_text().replace("COMPLETED", "RUNNING"))
+        (folder / "trial_1" / "trial_results.json").unlink()
+    names = rng.sample(sorted(readers), rng.choice((1, 1, 2)))
     for name in names:
         damage(rng, folder / name)
     if "model.tflite" in names and rng.random() < 0.5:
         (folder / "model.json").unlink()
-    command, *options = rng.choice(READERS[names[0]])
+    command, *options = rng.choice(readers[names[0]])
     target = folder / "model.tflite" if command == "inspect" else folder
     before = tree(place)
     status, said, fault = run([command, *options, target])
     after = tree(place)
-    allowed = WRITTEN[command] if status == 0 or command == "train" else ()
+    allowed = WRITTEN[command] if status == 0 or command in ("train", "sweep") else ()
     touched = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     for name in sorted(touched):
-        if not name.startswith(tuple(f"run/{each}" for each in allowed) or ("\0",)):
+        ours = tuple(f"run/{each}" for each in allowed)
+        if name == "run/notes.txt" or not name.startswith(ours):
             fault = fault or f"{name} was changed"
     return {
         "command": [command, *options],
@@ -343,7 +368,7 @@ def command_line(rng, base):
     command = cli.program.get_command(None, name)
     line = [name]
     if name in ("train", "sweep"):
-        line += ["--epochs", "1", "--batch-size", "32", "--train-images", "64", "--model-option", "width=0.1"]
+        line += SMALL
         line += ["--ratios", "0.5"] if name == "sweep" else []
     if name == "device":
         line += ["--images", "2", "--repeats", "1", "--rounds", "1"]
@@ -376,12 +401,18 @@ def main(kind, seed, first, last, folder):
     import tensorflow as tf
 
     base = Path(folder)
-    make = damaged_folder if kind == "folders" else command_line
+    make = {
+        "folders": lambda rng, base: damaged_folder(rng, base, "run"),
+        "sweeps": lambda rng, base: damaged_folder(rng, base, "sweep"),
+        "lines": command_line,
+    }[kind]
     with (base / f"{kind}.jsonl").open("a") as log:
         for number in range(int(first), int(last)):
             print(json.dumps({"begun": number}), file=log, flush=True)
+            begun = time.monotonic()
             found = make(random.Random(f"{kind}-{seed}-{number}"), base)
-            print(json.dumps({"case": number, **found}), file=log, flush=True)
+            seconds = round(time.monotonic() - begun, 1)
+            print(json.dumps({"case": number, "seconds": seconds, **found}), file=log, flush=True)
             tf.keras.backend.clear_session()
             gc.collect()
 

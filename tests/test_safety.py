@@ -21,6 +21,7 @@ from larq_equalbits import _files, _report, device, export, pruning, theory, tra
 from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits._keras.loading import load_model
 from larq_equalbits._text import csv_cell, visible
+from larq_equalbits.binarization.changes import BinarizationReport
 from larq_equalbits.cli import program
 from larq_equalbits.training import run_folder
 
@@ -164,6 +165,21 @@ def test_a_report_replaces_no_other_file(run, tmp_path):
         _report.write(run, tmp_path / "new.html")
 
 
+@pytest.mark.parametrize("name", ["report.json", "report.csv", "chart.png"])
+def test_a_measurement_replaces_no_other_file(tmp_path, tflite, name):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(InputError, match="out must be"):
+        device.Report().save(tmp_path)
+    (tmp_path / "net.tflite").write_bytes(tflite)
+    np.save(tmp_path / "x.npy", np.zeros((1, 6, 6, 32), "float32"))
+    options = ["--inputs", str(tmp_path / "x.npy"), "--repeats", "1", "--out", str(tmp_path)]
+    done = CliRunner().invoke(program, ["device", str(tmp_path / "net.tflite"), *options])
+    assert isinstance(done.exception, InputError) and name in str(done.exception)
+    assert (tmp_path / name).read_text() == "{}"
+    for _ in range(2):
+        device.Report().save(tmp_path / "new")
+
+
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -192,11 +208,12 @@ def test_the_next_write_removes_what_a_killed_one_left(tmp_path):
         "import os, sys; from larq_equalbits import _files\n"
         "with _files.replacing(sys.argv[1]) as path:\n    path.write_text('half'); os._exit(1)"
     )
-    target = tmp_path / "file.txt"
+    # A name that would be a pattern.
+    target = tmp_path / "[a]*.txt"
     subprocess.run([sys.executable, "-c", code, target], check=False)
     assert len(list(tmp_path.iterdir())) == 1
     _files.write_text(target, "whole")
-    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
 # A stranger's file runs no code.
@@ -479,6 +496,35 @@ def test_json_that_is_nested_deeply_is_refused(tmp_path):
                 _files.read_json(path)
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        device.Report.from_json,
+        lambda text: export.ConversionReport.from_json(text, b""),
+        BinarizationReport.from_json,
+    ],
+)
+def test_a_report_that_is_nested_deeply_is_refused(read):
+    with pytest.raises(InputError, match="text must be"):
+        read("[" * 100_000)
+
+
+@pytest.mark.parametrize("command", [["convert", "--out"], ["verify", "--tflite"]])
+@pytest.mark.parametrize("path", ["", ".", "none/"])
+def test_a_path_without_a_name_is_bad_input(run, tmp_path, command, path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "none").mkdir()
+    done = CliRunner().invoke(program, [*command, path, str(run)])
+    assert isinstance(done.exception, InputError), repr(done.exception)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.0])
+def test_a_training_that_diverges_in_its_last_step_says_so(tmp_path, fraction):
+    settings = SETTINGS.replace(batch_size=None, learning_rate=1e38, validation_fraction=fraction)
+    with pytest.raises(WorkError, match=r"diverged.*learning_rate"):
+        training.train(settings, tmp_path / "run", verbose=0)
+
+
 @pytest.mark.parametrize("damage", ["callbacks", "best", "epoch", "dtype", "missing row"])
 def test_a_damaged_state_is_named(run, tmp_path, damage):
     import shutil
@@ -557,6 +603,10 @@ def test_control_c_ends_a_training_with_130_and_says_how_to_go_on(tmp_path):
     [
         ("milestones", (float("nan"),)),
         ("milestones", (-1,)),
+        ("milestones", (1e308,)),
+        ("learning_rate", 1e308),
+        ("weight_decay", 1e308),
+        ("estimator", (1.0, 1e308)),
         ("factor", 1e308),
         ("factor", 0),
         ("epochs", 10**20),

@@ -58,10 +58,8 @@ def describe(folder: Path) -> dict[str, Any]:
     """
     try:
         found = trials.load(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"run: {folder} must be a sweep with a finished trial, but its {trials.JSON} cannot be read: {error}"
-        ) from error
+    except InputError as error:
+        raise InputError(f"run: {folder} must be a sweep with a finished trial, but: {error}") from error
     best = (folder / search_folder.BEST).resolve().name
     done = [trial for trial in found if trial.status == "COMPLETED"]
     failed = sum(trial.status == "FAILED" for trial in found)

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from larq_equalbits._errors import InputError
+from larq_equalbits._files import parse_json
 from larq_equalbits._text import Shown, cells
 
 
@@ -66,7 +67,7 @@ class BinarizationReport(Shown):
             InputError: where the text is no such report.
         """
         try:
-            return cls([LayerChange(**layer) for layer in json.loads(text)["layers"]])
+            return cls([LayerChange(**layer) for layer in parse_json(text, "text")["layers"]])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"text must be the JSON of a binarization report, but is not: {error}"

@@ -191,6 +191,7 @@ def command(
 
     from larq_equalbits import device
     from larq_equalbits.device import table
+    from larq_equalbits.device.results import check_folder
 
     paths = [_tflite(path) for path in models]
     settings = device.Settings(images=images, **options)
@@ -207,6 +208,10 @@ def command(
             data_dir,
         )
     keras = {name: _keras_model(path, trust) for name, path in zip(names, models, strict=True)}
+    folder = out if out is not None else models[0] / "device" if models[0].is_dir() else None
+    if folder is not None:
+        # Said now, not after the measurement.
+        check_folder(folder)
     report = device.run(
         dict(zip(names, paths, strict=True)),
         targets,
@@ -216,7 +221,6 @@ def command(
         keras_model={name: model for name, model in keras.items() if model is not None},
         progress=_progress(as_json),
     )
-    folder = out if out is not None else models[0] / "device" if models[0].is_dir() else None
     if report.results and folder is not None:
         _write(report, folder)
     if as_json:

@@ -239,11 +239,12 @@ def _progress(trial: Any) -> str:
 def _report(folder: Path, reference: float | None, as_json: bool) -> None:
     from larq_equalbits import training
     from larq_equalbits.tuning import trials
-    from larq_equalbits.tuning.folder import BEST, DESCRIPTION
+    from larq_equalbits.tuning.folder import BEST, read
 
-    if not (folder / DESCRIPTION).is_file():
-        raise InputError(f"--report needs the folder of a sweep, but there is no {folder / DESCRIPTION}.")
-    description = _files.read_json(folder / DESCRIPTION)
+    try:
+        description = read(folder)
+    except InputError as error:
+        raise InputError(f"--report needs the folder of a sweep, but {error}") from error
     found = trials.found(folder)
     best = training.Run.load(folder / BEST) if (folder / BEST).exists() else None
     _print(folder, found, trials.shown(found, description), best, reference, as_json)

@@ -25,7 +25,7 @@ def _options(_: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
             raise InputError(f"{parameter.opts[0]} must be NAME=VALUE, but got {pair!r}.")
         try:
             parsed[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed[name] = value
     return parsed or None
 

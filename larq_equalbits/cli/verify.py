@@ -54,10 +54,11 @@ def command(
     from larq_equalbits.training import run_folder
 
     path = tflite or (source if source.is_dir() else source.parent) / "model.tflite"
-    beside = path.with_suffix(".json")
-    recorded = None
-    if path.is_file() and beside.is_file():
-        recorded = model_json.check(beside, path.read_bytes()).get("source")
+    if not path.is_file():
+        raise InputError(
+            f"--tflite must be a .tflite file, but there is none at {path}: convert SOURCE first."
+        )
+    recorded = model_json.source_of(path)
     opened = open_source(source, best=best or recorded == run_folder.BEST, trust=trust)
     images = opened.images(dataset, data_dir)
     if images is None:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -164,11 +165,25 @@ class Result:
         return next((each for each in self.agreements if each.reference == reference), None)
 
 
+_NAMES = ("report.json", "report.csv", "chart.png")
 _COLUMNS = (
     "device", "model", "threads", "size_bytes", "median_ms", "mean_ms", "std_ms", "min_ms", "max_ms",
     "inferences", "init_ms", "memory_kib", "peak_kib", "keras_argmax", "keras_max_difference", "host_argmax",
     "host_max_difference", "accuracy", "accuracy_images", "failure",
 )  # fmt: skip
+
+
+def check_folder(folder: Path) -> None:
+    """Checks that a report may be written into `folder`: nothing of its names is there, or those of a report.
+
+    Raises:
+        InputError: names what is there.
+    """
+    if _files.holds(folder / _NAMES[0], "devices", "results"):
+        return
+    for name in _NAMES:
+        if (folder / name).exists():
+            raise InputError(f"out must be a folder without {name}, or with a report's, but got {folder}.")
 
 
 def _result(entry: dict[str, Any]) -> Result:
@@ -227,7 +242,7 @@ class Report(Shown):
             InputError: the text is no such report.
         """
         try:
-            content = json.loads(text)
+            content = _files.parse_json(text, "text")
             return cls([_result(entry) for entry in content["results"]], dict(content["devices"]))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else error
@@ -254,7 +269,12 @@ class Report(Shown):
         return text.getvalue()
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes report.json and report.csv into `folder`, which is made where it is missing."""
+        """Writes report.json and report.csv into `folder`, which is made where it is missing.
+
+        Raises:
+            InputError: files of these names, or a chart.png, are there that no report left.
+        """
+        check_folder(Path(folder))
         _files.write_text(os.path.join(folder, "report.json"), self.to_json() + "\n")
         _files.write_text(os.path.join(folder, "report.csv"), self.to_csv())
 

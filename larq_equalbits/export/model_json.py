@@ -74,11 +74,11 @@ def check_target(path: str | os.PathLike[str]) -> None:
         InputError: another kind of file is there, which is never replaced, or the suffix is .json.
     """
     target = Path(path)
+    if target.is_dir():
+        raise invalid("path", str(path), "the name of a file, but it is a folder")
     beside = target.with_suffix(".json")
     if target == beside:
         raise invalid("path", str(path), "of another suffix than .json, which is that of the file beside it")
-    if target.is_dir():
-        raise invalid("path", str(path), "the name of a file, but it is a folder")
     if target.exists():
         with target.open("rb") as file:
             if file.read(8)[4:] != b"TFL3":
@@ -95,8 +95,10 @@ def source_of(tflite: str | os.PathLike[str]) -> str | None:
     Raises:
         InputError: a `model.json` that is damaged or belongs to another .tflite.
     """
+    if not Path(tflite).is_file():
+        return None
     beside = Path(tflite).with_suffix(".json")
-    if not (beside.is_file() and Path(tflite).is_file()):
+    if not beside.is_file():
         return None
     recorded = check(beside, Path(tflite).read_bytes()).get("source")
     return Path(recorded).name if isinstance(recorded, str) else None

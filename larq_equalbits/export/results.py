@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from larq_equalbits._errors import InputError
+from larq_equalbits._files import parse_json
 from larq_equalbits._text import Shown, cells
 from larq_equalbits.export import accounting, judging, runtimes
 from larq_equalbits.export.flatbuffer import read_model
@@ -170,7 +171,7 @@ class ConversionReport(Shown):
             InputError: where the text is no such report, or tells of a file of another size.
         """
         try:
-            values = json.loads(text)
+            values = parse_json(text, "text")
             report = cls(
                 tflite,
                 [LayerReport(**layer) for layer in values["layers"]],

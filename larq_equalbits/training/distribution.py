@@ -1,12 +1,12 @@
 """Training on several replicas by TensorFlow's own engine: strategies by name, and what one of many must know."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 
 import tensorflow as tf
 
+from larq_equalbits import _files
 from larq_equalbits._errors import InputError, invalid
 
 NAMES = ("mirrored", "multiworker")
@@ -41,7 +41,7 @@ def strategy(name: str | None) -> tf.distribute.Strategy:
 def _check_cluster(text: str | None) -> None:
     wanted = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
     try:
-        config = json.loads(text or "")
+        config = _files.parse_json(text or "", "TF_CONFIG")
         members = config["cluster"][config["task"]["type"]]
         known = (
             isinstance(members, list)

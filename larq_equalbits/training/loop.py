@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ import tensorflow as tf
 from tensorflow.python.framework import config as framework_config
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError, invalid
+from larq_equalbits._errors import InputError, WorkError, invalid
 from larq_equalbits.data import Data, tfds_folder
 from larq_equalbits.training import building, distribution, run_folder
 from larq_equalbits.training.run_folder import Recorder, Run
@@ -189,4 +190,10 @@ def _evaluate(model: tf.keras.Model, images: Data, recorder: Recorder) -> None:
         ("best_", last if best_is_last else model.evaluate(images.test, verbose=0)),
     ):
         results.update(zip((f"{prefix}test_loss", f"{prefix}test_accuracy"), values, strict=True))
+    for name, value in results.items():
+        if value is not None and not math.isfinite(value):
+            raise WorkError(
+                f"the training diverged: {name} is {value}. Lower learning_rate or raise warmup_epochs; what was "
+                f"trained is saved in {recorder.folder}."
+            )
     _files.write_text(recorder.folder / run_folder.RESULTS, json.dumps(results, indent=2) + "\n")

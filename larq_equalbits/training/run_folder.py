@@ -221,15 +221,16 @@ class Recorder(tf.keras.callbacks.Callback):
         """Saves everything.
 
         Raises:
-            WorkError: the loss is no finite number; nothing of this epoch is saved.
+            WorkError: the loss, or that of the held-out images, is no finite number; nothing of this epoch is saved.
             OSError: what could not be written, and that the epochs before are safe.
         """
         row = {key: float(value) for key, value in (logs or {}).items()}
-        if not math.isfinite(row["loss"]):
-            raise WorkError(
-                f"the training diverged: the loss of epoch {epoch + 1} is {row['loss']}. Lower learning_rate or raise "
-                f"warmup_epochs; the {epoch} epochs before it are saved in {self._target}."
-            )
+        for name in ("loss", "val_loss"):
+            if not math.isfinite(row.get(name, 0.0)):
+                raise WorkError(
+                    f"the training diverged: {name} of epoch {epoch + 1} is {row[name]}. Lower learning_rate or raise "
+                    f"warmup_epochs; the {epoch} epochs before it are saved in {self._target}."
+                )
         if self.rate is not None:
             row["learning_rate"] = float(self.rate(int(self.model.optimizer.iterations.numpy()) - 1))
         value = row[self.monitor]

@@ -1,7 +1,6 @@
 """What is searched, and in which order: the grid over ratios and seeds, and keras-tuner's algorithms."""
 
 import copy
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -178,19 +177,22 @@ def from_folder(out: Path, data_dir: Path | None = None) -> Search:
     """The search that is in the folder `out`, of a network of the zoo.
 
     Raises:
-        InputError: none there, or one that was made in Python.
+        InputError: none there, a damaged one, or one that was made in Python.
     """
-    path = out / folder.DESCRIPTION
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"folder must be that of a sweep, but there is no {path}.") from error
-    if not isinstance(description["settings"], dict):
+    path, description = out / folder.DESCRIPTION, folder.read(out)
+    if not isinstance(description.get("settings"), dict):
         raise InputError(f"{path}: the settings are a function, which only the program that made them has.")
-    hyper = HyperModel.from_description(description, data_dir)
-    goal = objectives.read(description["objective"])
-    kind = _KINDS[description["kind"]]
-    return kind(hyper, out=out, objective=goal, light=description[folder.LIGHT], **description["options"])
+    try:
+        hyper = HyperModel.from_description(description, data_dir)
+        goal = objectives.read(description["objective"])
+        kind, light, options = (
+            _KINDS[description["kind"]],
+            description[folder.LIGHT],
+            description["options"],
+        )
+        return kind(hyper, out=out, objective=goal, light=light, **options)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} must be what a sweep wrote about itself, but: {error!r}.") from error
 
 
 __all__ = ["BayesianOptimization", "BitRatioSweep", "Hyperband", "RandomSearch", "Search", "from_folder"]

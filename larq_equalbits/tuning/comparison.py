@@ -46,7 +46,7 @@ def against(trials: Sequence[Trial], metric: str, reference: float = REFERENCE) 
     for trial in trials:
         if NAME in trial.values:
             seeds = values.setdefault(trial.values[NAME], {})
-            if metric in trial.metrics:
+            if metric in trial.metrics and "seed" in trial.values:
                 seeds[trial.values["seed"]] = trial.metrics[metric]
     if reference not in values:
         raise InputError(

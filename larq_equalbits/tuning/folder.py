@@ -1,12 +1,14 @@
 """The folder of a search: whose it is, what lies in it, and which trial is the best."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError
+from larq_equalbits._errors import InputError, is_number
+from larq_equalbits.training import run_folder
 from larq_equalbits.tuning import trials
 
 DESCRIPTION = "sweep.json"
@@ -33,7 +35,12 @@ def claim(folder: Path, description: dict[str, Any], overwrite: bool) -> None:
         InputError: it holds another search, one of another version of the package, or other things.
     """
     if (folder / DESCRIPTION).is_file():
-        known = _files.read_json(folder / DESCRIPTION)
+        known = read(folder)
+        best = folder / BEST
+        if best.exists() and not best.is_symlink() and not run_folder.is_run(best):
+            raise InputError(
+                f"out must leave {best} to the best run, but holds another: choose another folder."
+            )
         found = _compared(known, json.loads(json.dumps(description)), "")
         if not found and not overwrite:
             return
@@ -56,6 +63,29 @@ def claim(folder: Path, description: dict[str, Any], overwrite: bool) -> None:
     elif folder.exists() and not folder.is_dir():
         raise InputError(f"out must be a folder, but {folder} is a file.")
     _write(folder, description)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The description of the search in `folder`.
+
+    Raises:
+        InputError: there is none, or it is damaged or of another program.
+    """
+    path = folder / DESCRIPTION
+    known = _files.read_json(path)
+    goals, lists = known.get("objective"), [known.get(name) or [] for name in _LISTS]
+    sound = (
+        isinstance(known.get("kind"), str)
+        and isinstance(known.get("options", {}), dict)
+        and all(isinstance(each, list) and all(map(is_number, each)) for each in lists)
+        and all(
+            isinstance(goal, dict) and isinstance(goal.get("name"), str)
+            for goal in (goals if isinstance(goals, list) else [goals])
+        )
+    )
+    if not sound:
+        raise InputError(f"{path} must be what a sweep wrote about itself, but holds {known}.")
+    return known
 
 
 def _write(folder: Path, description: dict[str, Any]) -> None:
@@ -89,23 +119,26 @@ def former_grid(folder: Path) -> tuple[list[float], list[int]]:
     """
     if not (folder / DESCRIPTION).is_file():
         return [], []
-    known = _files.read_json(folder / DESCRIPTION)
-    if known.get("kind") != GRID:
-        return [], []
-    ratios, seeds = known.get("ratios"), known.get("seeds")
-    if not (isinstance(ratios, list) and isinstance(seeds, list)):
-        raise InputError(f"{folder / DESCRIPTION} must hold the ratios and seeds of a sweep, but does not.")
-    return ratios, seeds
+    known = read(folder)
+    ratios, seeds = (known.get(name) or [] for name in _LISTS)
+    return (ratios, seeds) if known["kind"] == GRID else ([], [])
 
 
 def clear(folder: Path) -> None:
-    """Removes everything that a search has written."""
-    for path in folder.glob("trial_*"):
-        shutil.rmtree(path)
+    """Removes what a search has written, and leaves whatever else lies there and in the folders of its trials."""
     _remove(folder / BEST)
-    shutil.rmtree(folder / "workers", ignore_errors=True)
-    for name in _WRITTEN:
-        (folder / name).unlink(missing_ok=True)
+    trial_folders = [path for path in folder.glob("trial_*") if (path / trials.STATE).is_file()]
+    for path in trial_folders:
+        run_folder.clear(path, everything=True)
+    logs = (folder / "workers").glob("worker-*.log")
+    own = (path / name for path in trial_folders for name in trials.WRITTEN)
+    for file in (*logs, *own, *(folder / name for name in _WRITTEN)):
+        file.unlink(missing_ok=True)
+    # An empty folder is what a kill leaves between making it and writing into it.
+    for place in (*folder.glob("trial_*"), folder / "workers"):
+        for inner in (*sorted(place.rglob("*"), reverse=True), place):
+            with contextlib.suppress(OSError):
+                inner.rmdir()
 
 
 def differences(folder: Path, description: dict[str, Any]) -> list[str]:
@@ -113,12 +146,10 @@ def differences(folder: Path, description: dict[str, Any]) -> list[str]:
 
     How many ratios, seeds or trials there are is the chief's alone.
 
-
     Raises:
         InputError: its description is damaged.
     """
-    path = folder / DESCRIPTION
-    known = _files.read_json(path)
+    known = read(folder)
     versions = {VERSION: known.get(VERSION)}, {VERSION: description[VERSION]}
     before, now = (
         {**_without_extent(each), **version}

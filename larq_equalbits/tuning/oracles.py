@@ -11,10 +11,10 @@ from typing import Any
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError
+from larq_equalbits.tuning import trials
 from larq_equalbits.tuning.hypermodel import SEED
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.ratios import NAME
-from larq_equalbits.tuning.trials import FAILURE
 
 _RUNNING, _INVALID, _FAILED, _COMPLETED = "RUNNING", "INVALID", "FAILED", "COMPLETED"
 _IDLE, _STOPPED = "IDLE", "STOPPED"
@@ -60,7 +60,7 @@ class Resilient(keras_tuner.Oracle):
         self._write(self._get_oracle_fname(), self.get_state())
 
     def _save_trial(self, trial: Any) -> None:
-        self._write(Path(self._get_trial_dir(trial.trial_id), "trial.json"), trial.get_state())
+        self._write(Path(self._get_trial_dir(trial.trial_id), trials.STATE), trial.get_state())
 
     def reload(self) -> None:
         """Takes up the search where it was left; what was running then runs again.
@@ -72,7 +72,13 @@ class Resilient(keras_tuner.Oracle):
             shutil.rmtree(scratch, ignore_errors=True)
         try:
             super().reload()
-        except (RuntimeError, ValueError, KeyError) as error:
+            for name, trial in self.trials.items():
+                trials.read(trial, Path(self._get_trial_dir(name)))
+            for order in (self.start_order, self.end_order):
+                order[:] = [self.trials[name].trial_id for name in order]
+            self._seed_state: int = int(self._seed_state)
+        except Exception as error:
+            # keras-tuner raises whatever it meets in damaged files.
             raise InputError(
                 f"out must hold a sweep that can be read, but {self._project_dir} is damaged ({error}): "
                 "replace it with overwrite=True (--overwrite)."
@@ -80,13 +86,14 @@ class Resilient(keras_tuner.Oracle):
         # Saved by itself before the oracle knew of it: it will be asked for again.
         for trial_id in set(self.trials) - set(self.start_order):
             del self.trials[trial_id]
-        self.ongoing_trials.clear()
-        self._retry_queue.clear()
+        self.ongoing_trials: dict[str, Any] = {}
+        self._retry_queue: list[str] = []
         for trial_id in reversed(self.start_order):
             if self.trials[trial_id].status in (_RUNNING, _INVALID):
                 self._queue(self.trials[trial_id])
             elif trial_id not in self.end_order:
                 self.end_order.append(trial_id)
+        self.end_order[:] = [name for name in self.end_order if name not in self._retry_queue]
 
     def retry_failed(self) -> None:
         """Puts every failed trial back, to be run again."""
@@ -165,10 +172,10 @@ class Resilient(keras_tuner.Oracle):
             return
         if trial.trial_id in self._retry_queue:
             self._retry_queue.remove(trial.trial_id)
-        reason = Path(self._get_trial_dir(trial.trial_id), FAILURE)
+        reason = Path(self._get_trial_dir(trial.trial_id), trials.FAILURE)
         if trial.status != _COMPLETED and reason.is_file():
             # A message does not travel from a worker to the chief.
-            trial.message = json.loads(reason.read_text(encoding="utf-8"))["reason"]
+            trial.message = str(_files.read_json(reason).get("reason"))
         super().end_trial(trial)
         self.save()
         self._tell(known)
@@ -195,7 +202,7 @@ class GridOracle(Resilient):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """The first point of the grid that no trial has."""
         values = [trial.hyperparameters.values for trial in self.trials.values()]
-        there = {(each[NAME], each[SEED]) for each in values}
+        there = {(each.get(NAME), each.get(SEED)) for each in values}
         ratio, seed = next(point for point in self.grid if point not in there)
         return {"status": _RUNNING, "values": {NAME: ratio, SEED: seed}}
 

@@ -18,9 +18,8 @@ from larq_equalbits.training.settings import Settings
 from larq_equalbits.tuning import cost
 from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
-from larq_equalbits.tuning.trials import FAILURE, RESULT
+from larq_equalbits.tuning.trials import FAILURE, RESULT, VALUES, metrics_in
 
-VALUES = "trial_values.json"
 SIZE, COST = "tflite_bytes", "instructions"
 # Known only once a run has ended.
 _LATER = ("test_accuracy", "test_loss", "best_test_accuracy", "best_test_loss", "learning_rate", SIZE, COST)
@@ -119,7 +118,7 @@ def _run(
     )
     resume = _same(folder, values, settings)
     if resume and (folder / RESULT).is_file():
-        return dict(json.loads((folder / RESULT).read_text(encoding="utf-8"))["metrics"])
+        return metrics_in(folder / RESULT)
     if resume and stop is not None and len(training.Run.load(folder).history.get("loss", ())) >= stop:
         # Killed between its last epoch and its result: fit would begin another epoch.
         resume = False
@@ -165,7 +164,7 @@ def _run(
 def _same(folder: Path, values: dict[str, Any], settings: Settings) -> bool:
     """Whether `folder` holds a beginning of this very trial."""
     try:
-        known = json.loads((folder / VALUES).read_text(encoding="utf-8"))
+        known = _files.read_json(folder / VALUES)
         return known == values and not Settings.load(folder / run_folder.SETTINGS).differences(settings)
-    except (OSError, ValueError):
+    except (OSError, InputError):
         return False

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -157,6 +158,11 @@ class Search(keras_tuner.Tuner):
             ) from error
 
     @property
+    def _portable(self) -> bool:
+        """Whether another process can make the same."""
+        return self.hyper.portable and not self.callbacks
+
+    @property
     def objectives(self) -> list[str]:
         """The names of what is optimised."""
         chosen = self.oracle.objective
@@ -173,6 +179,18 @@ class Search(keras_tuner.Tuner):
         self._asked = False
         if self._signs is not None:
             self._signs.trial_id = trial.trial_id
+
+    def _try_run_and_update_trial(self, trial: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            self._run_and_update_trial(trial, *args, **kwargs)
+            trial.status = "COMPLETED"
+        except keras_tuner.errors.FatalError:
+            raise
+        except Exception as error:
+            if not self._portable:
+                # The author of a network or a callback made in Python needs more than the reason.
+                traceback.print_exception(error)
+            trial.status, trial.message = "FAILED", str(error)
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Trains the trial in its run folder; see `tuning.running.run`."""
@@ -232,14 +250,13 @@ class Search(keras_tuner.Tuner):
             self._finish()
 
     def _workers(self, given: int | str) -> int:
-        portable = self.hyper.portable and not self.callbacks
         here = machine.machine()
         if given == "auto":
-            return here.workers(self.oracle.max_trials) if portable and self.role == "single" else 1
+            return here.workers(self.oracle.max_trials) if self._portable and self.role == "single" else 1
         if not (is_whole(given, 1) and int(given) <= _MOST_WORKERS):
             raise invalid("workers", given, f'an integer of at least 1, at most {_MOST_WORKERS}, or "auto"')
         count = int(given)
-        if count > 1 and not portable:
+        if count > 1 and not self._portable:
             raise InputError(
                 "workers must be 1 for a network, settings or callbacks made in Python, which another process cannot "
                 "make: start the program several times with keras-tuner's environment variables instead."
@@ -259,12 +276,13 @@ class Search(keras_tuner.Tuner):
                 super().search()
         except running.UnknownMetricError as error:
             # The chief cannot know what trials log.
-            _files.write_text(self.out / folder.STOP, json.dumps(str(error)))
+            _files.write_text(self.out / folder.STOP, json.dumps({"reason": str(error)}))
             raise
 
     def _check_stop(self) -> None:
-        if (self.out / folder.STOP).is_file():
-            raise running.UnknownMetricError(json.loads((self.out / folder.STOP).read_text(encoding="utf-8")))
+        stop = self.out / folder.STOP
+        if stop.is_file():
+            raise running.UnknownMetricError(_files.read_json(stop).get("reason"))
 
     def _search(self, workers: int) -> None:
         (self.out / folder.STOP).unlink(missing_ok=True)

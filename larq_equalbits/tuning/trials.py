@@ -7,7 +7,8 @@ import json
 import math
 import statistics
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from larq_equalbits._errors import InputError
 from larq_equalbits._text import csv_cell
 from larq_equalbits.tuning.ratios import NAME
 
-RESULT, FAILURE = "trial_results.json", "failure.json"
+STATE, VALUES, RESULT, FAILURE = "trial.json", "trial_values.json", "trial_results.json", "failure.json"
+# What a search writes into the folder of a trial beside its run.
+WRITTEN = (STATE, VALUES, RESULT, FAILURE)
 CSV, JSON, PLOT, FRONT = "trials.csv", "trials.json", "ratios.png", "front.png"
+_STATUSES = ("COMPLETED", "FAILED", "RUNNING", "INVALID")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,40 +59,91 @@ def load(folder: Path) -> list[Trial]:
     """The trials of the search in `folder`, from its ``trials.json``.
 
     Raises:
-        OSError: no trial has ended yet.
+        InputError: no trial has ended yet, or the file is damaged.
     """
-    content = json.loads((folder / JSON).read_text(encoding="utf-8"))
-    return [
-        Trial(
-            **{
-                **fields,
-                "folder": folder / fields["folder"],
-                "seconds": math.nan if fields["seconds"] is None else fields["seconds"],
-            }
-        )
-        for fields in content["trials"]
-    ]
+    path = folder / JSON
+    content = _files.read_json(path)
+    try:
+        there = [
+            Trial(
+                **{
+                    **fields,
+                    "folder": folder / fields["folder"],
+                    "seconds": math.nan if fields["seconds"] is None else fields["seconds"],
+                }
+            )
+            for fields in content["trials"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} must hold the trials of a sweep, but does not: {error!r}.") from error
+    return [_checked(trial, path) for trial in there]
+
+
+def metrics_in(path: Path) -> dict[str, float]:
+    """What a trial that has ended measured, from its ``trial_results.json``.
+
+    Raises:
+        InputError: a damaged file.
+    """
+    metrics: Any = _files.read_json(path).get("metrics")
+    if not _are_numbers(metrics):
+        raise InputError(f"{path} must hold the metrics of a trial, but holds {metrics}.")
+    return dict(metrics)
 
 
 def read(trial: Any, folder: Path) -> Trial:
-    """keras-tuner's trial with what its folder holds."""
-    result: dict[str, Any] = {}
+    """keras-tuner's trial with what its folder holds.
+
+    Raises:
+        InputError: a file of it is damaged.
+    """
+    values, result, path = trial.hyperparameters.values, {}, folder
     if trial.status == "COMPLETED" and (folder / RESULT).is_file():
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        path = folder / RESULT
+        result = _files.read_json(path)
     elif trial.status == "FAILED" and (folder / FAILURE).is_file():
-        failure = json.loads((folder / FAILURE).read_text(encoding="utf-8"))
-        result = {"values": failure.get("values", trial.hyperparameters.values)}
-    reason = trial.message.strip().splitlines()[0] if trial.message else None
-    return Trial(
-        trial.trial_id,
-        folder,
-        trial.status,
-        dict(result.get("values", trial.hyperparameters.values)),
-        result.get("metrics", {}),
-        trial.score if "metrics" in result else None,
-        result.get("seconds", math.nan),
-        reason,
+        path = folder / FAILURE
+        result = {"values": _files.read_json(path).get("values", values)}
+    message = trial.message
+    if isinstance(message, str):
+        # The first line says what failed.
+        message = next(iter(message.strip().splitlines()), None)
+    return _checked(
+        Trial(
+            trial.trial_id,
+            folder,
+            trial.status,
+            result.get("values", values),
+            result.get("metrics", {}),
+            trial.score if "metrics" in result else None,
+            result.get("seconds", math.nan),
+            message,
+        ),
+        path,
     )
+
+
+def _are_numbers(metrics: Any) -> bool:
+    return isinstance(metrics, Mapping) and all(isinstance(value, Real) for value in metrics.values())
+
+
+def _checked(trial: Trial, path: Path) -> Trial:
+    """`trial` with fields of the types that they have to be, as the file or folder `path` may not hold them."""
+    sound = (
+        isinstance(trial.name, str)
+        and trial.name.isalnum()
+        and trial.status in _STATUSES
+        and isinstance(trial.values, Mapping)
+        and all(isinstance(value, str | Real) for value in trial.values.values())
+        and all(isinstance(trial.values.get(name, 0), Real) for name in (NAME, "seed"))
+        and _are_numbers(trial.metrics)
+        and isinstance(trial.seconds, Real)
+        and isinstance(trial.score, Real | None)
+        and isinstance(trial.reason, str | None)
+    )
+    if not sound:
+        raise InputError(f"{path} must hold the state of a trial, as a sweep writes it, but holds {trial}.")
+    return trial
 
 
 def found(folder: Path) -> list[Trial]:
@@ -98,7 +153,7 @@ def found(folder: Path) -> list[Trial]:
         InputError: a trial's file is damaged.
     """
     there = []
-    for path in folder.glob("trial_*/trial.json"):
+    for path in folder.glob(f"trial_*/{STATE}"):
         state = _files.read_json(path)
         try:
             fields = {name: state[name] for name in ("trial_id", "status", "score", "message")}
@@ -134,6 +189,11 @@ class Ratio:
         return {**dataclasses.asdict(self), "deviation": deviation}
 
 
+def _deviation(values: Sequence[float]) -> float:
+    known = len(values) > 1 and all(map(math.isfinite, values))
+    return statistics.stdev(values) if known else math.nan
+
+
 def by_ratio(trials: Sequence[Trial]) -> list[Ratio]:
     """Mean and deviation of every metric for each ratio, the lowest first."""
     found = []
@@ -146,11 +206,8 @@ def by_ratio(trials: Sequence[Trial]) -> list[Ratio]:
                 ratio,
                 len(done),
                 sum(trial.status == "FAILED" for trial in own),
-                {key: statistics.fmean(values) for key, values in columns.items()},
-                {
-                    key: statistics.stdev(values) if len(values) > 1 else math.nan
-                    for key, values in columns.items()
-                },
+                {key: sum(values) / len(values) for key, values in columns.items()},
+                {key: _deviation(values) for key, values in columns.items()},
             )
         )
     return found

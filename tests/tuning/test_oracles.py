@@ -126,7 +126,7 @@ def test_failures_do_not_end_the_search_and_keep_their_reason(tmp_path):
     oracle = grid(tmp_path, seeds=range(4))
     for _ in range(7):
         trial = oracle.create_trial("one")
-        path = tmp_path / "sweep" / f"trial_{trial.trial_id}" / oracles.FAILURE
+        path = tmp_path / "sweep" / f"trial_{trial.trial_id}" / oracles.trials.FAILURE
         path.write_text(json.dumps({"reason": "too hot"}))
         end(oracle, trial, "FAILED")
     assert oracle.create_trial("one").status == "RUNNING"
