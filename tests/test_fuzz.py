@@ -21,7 +21,7 @@ def make_run(folder):
     report = export.convert(run.load_model(), strict=False)
     export.save(report, folder / "model.tflite", None, "model.keras")
     images = np.zeros((1, *run.load_model().input_shape[1:]), "float32")
-    device.run(report.tflite, "local", images, repeats=1, rounds=1).save(folder / "device")
+    device.run(report.tflite, "local", images, device.Settings(repeats=1, rounds=1)).save(folder / "device")
     _report.write(folder)
 
 
