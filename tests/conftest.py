@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 # Selects Keras 2 before any test imports TensorFlow.
-import larq_equalbits  # noqa: F401
+from larq_equalbits import cli
 
 ROOT = Path(__file__).parent.parent
 # Registered for the test programs that start other Python processes, whatever folder those run in.
@@ -50,19 +50,17 @@ def run_python():
     return run
 
 
-@pytest.fixture(scope="session")
-def command():
-    """Runs the command line in a process of its own; returns the finished process."""
-    program = Path(sys.executable).parent / "larq-equalbits"
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs the command line in this process, as its program does; returns what a process of its own would."""
 
-    def run(*arguments, cwd=None, timeout=300, environment=None):
-        return subprocess.run(
-            [program, *map(str, arguments)],
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env={**os.environ, **(environment or {})},
-        )
+    def run(*arguments, program=None, environment=None):
+        monkeypatch.setattr(sys, "argv", ["larq-equalbits", *map(str, arguments)])
+        for name, value in (environment or {}).items():
+            monkeypatch.setenv(name, value)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.run_command(program or cli.program)
+        return subprocess.CompletedProcess(arguments, ended.value.code or 0, *capsys.readouterr())
 
     return run

@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import larq as lq
 import pytest
@@ -14,7 +13,6 @@ from larq_equalbits._errors import InputError
 from larq_equalbits.cli import names, program
 from larq_equalbits.training import Run, Settings, recipes
 
-PROGRAM = Path(sys.executable).parent / "larq-equalbits"
 QUICK = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--epochs", "1", "--quiet"]
 
 
@@ -79,18 +77,9 @@ def test_bad_input_leaves_nothing(tmp_path, monkeypatch, arguments, words):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_input_is_one_line_and_exit_status_2(tmp_path):
-    command = [
-        PROGRAM,
-        "train",
-        "--dataset",
-        "cifar10",
-        "--data-dir",
-        tmp_path / "empty",
-        "--out",
-        tmp_path / "run",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+def test_data_that_is_not_there_is_one_line_and_exit_status_2(command, tmp_path):
+    arguments = ("--dataset", "cifar10", "--data-dir", tmp_path / "empty", "--out", tmp_path / "run")
+    done = command("train", *arguments)
     assert done.returncode == 2
     line = done.stderr.splitlines()[-1]
     assert line.startswith("larq-equalbits: data_dir must hold cifar10 prepared by tensorflow-datasets")

@@ -1,31 +1,38 @@
 import pytest
 
+QUANTIZED = "larq.layers.QuantDense(2, kernel_quantizer='bi_half')"
+
 
 def test_the_package_selects_keras_2_before_tensorflow_loads(run_python):
     done = run_python(
         "-c",
         "import larq_equalbits, tensorflow as tf, larq\n"
-        "assert tf.keras.layers.Layer.__module__.startswith('tf_keras')\n"
-        "larq.layers.QuantDense(2, kernel_quantizer='bi_half')",
+        f"assert tf.keras.layers.Layer.__module__.startswith('tf_keras')\n{QUANTIZED}",
         env={"TF_USE_LEGACY_KERAS": "0"},
     )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    "before", ["tf.keras.layers", "", "import os; os.environ['TF_USE_LEGACY_KERAS'] = '1'"]
-)
-def test_tensorflow_with_keras_3_first_is_refused_with_advice(run_python, before):
-    code = f"import tensorflow as tf\n{before}\nimport larq_equalbits"
+def test_tensorflow_with_keras_3_first_is_refused_with_advice(run_python):
+    code = (
+        "import os\nimport tensorflow as tf\n"
+        "for before in ('', 'tf.keras.layers', 'os.environ[\"TF_USE_LEGACY_KERAS\"] = \"1\"'):\n"
+        "    exec(before)\n"
+        "    try:\n        import larq_equalbits\n"
+        "    except ImportError as error:\n        print(error)\n"
+    )
     done = run_python("-c", code, env={"TF_USE_LEGACY_KERAS": "0"})
-    assert done.returncode == 1
-    assert "ImportError: larq_equalbits needs Keras 2" in done.stderr
-    assert "TF_USE_LEGACY_KERAS" in done.stderr
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        assert line.startswith("larq_equalbits needs Keras 2") and "TF_USE_LEGACY_KERAS" in line
 
 
 @pytest.mark.parametrize("first", ["tensorflow", "larq"])
 def test_tensorflow_first_with_keras_2_is_fine(run_python, first):
-    done = run_python("-c", f"import {first}; import larq_equalbits", env={"TF_USE_LEGACY_KERAS": "1"})
+    code = f"import {first}; import larq_equalbits, larq; {QUANTIZED}"
+    done = run_python("-c", code, env={"TF_USE_LEGACY_KERAS": "1"})
     assert done.returncode == 0, done.stderr
 
 
@@ -59,12 +66,8 @@ def test_the_public_names_are_few_and_load():
             assert getattr(namespace, public) is not None
 
 
-@pytest.mark.parametrize("program", ["larq-equalbits", "python"])
-def test_the_names_are_registered_whatever_the_program_is_called(run_python, program):
-    code = (
-        f"import sys; sys.argv[0] = {program!r}; import larq_equalbits, larq\n"
-        "larq.layers.QuantDense(2, kernel_quantizer='bi_half')"
-    )
+def test_the_names_are_registered_whatever_the_program_is_called(run_python):
+    code = f"import sys; sys.argv[0] = 'larq-equalbits'; import larq_equalbits, larq; {QUANTIZED}"
     done = run_python("-c", code)
     assert done.returncode == 0, done.stderr
 

@@ -26,18 +26,6 @@ def sweep(*arguments):
     return CliRunner().invoke(program, ["sweep", *map(str, arguments)])
 
 
-def test_help_needs_no_tensorflow_and_shows_the_options_of_training(run_python):
-    code = (
-        "import sys; sys.argv = ['larq-equalbits', 'sweep', '--help']\n"
-        "import larq_equalbits_program as program\n"
-        "try: program.main()\nexcept SystemExit: pass\nassert 'tensorflow' not in sys.modules"
-    )
-    done = run_python("-c", code)
-    assert done.returncode == 0, done.stderr
-    for option in ("--ratios", "--workers", "--epochs", "--recipe", "--overwrite", "KERASTUNER_ORACLE_IP"):
-        assert option in done.stdout
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
