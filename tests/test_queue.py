@@ -23,6 +23,7 @@ names = ("bi_half", "ste_sign")
 plan.GROUPS = (
     plan.Group("tiny", "Two", {{name: {{"quantizer": name, "epochs": 2}} for name in names}}, 1),
     plan.Group("cut", "Pruned", {{"rank": {{"epochs": 1, "pruning": ("rank", 0.5)}}}}, 1),
+    plan.Group("apart", "By layer", {{"low": {{"epochs": 1, "layers": (0.25, 0.25, 0.25)}}}}, 1),
 )
 import run_queue
 run_queue.run_command(run_queue.main)
@@ -89,11 +90,14 @@ def test_a_queue_trains_what_is_open_and_nothing_twice(programs, run_python, tmp
     done = run_python("-c", DRIVER, *options)
     assert done.returncode == 0, done.stderr
     assert sorted(path.stem for path in (tmp_path / "data").iterdir()) == [
+        "apart-low-0",
         "cut-rank-0",
         "tiny-bi_half-0",
         "tiny-ste_sign-0",
     ]
     assert first.stat().st_mtime_ns == written
+    row = next(csv.DictReader((tmp_path / "data" / "apart-low-0.csv").open()))
+    assert float(row["positive_ratio"]) == pytest.approx(0.25, abs=0.02)
     assert run_python("-c", DRIVER, *options, "--list").stdout == ""
 
 

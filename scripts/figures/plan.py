@@ -3,8 +3,10 @@
 Settings, seeds and order were committed before the first run was trained.
 """
 
+import csv
 import dataclasses
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 QUANTIZERS = ("siman", "ir_net", "bi_half", "ste_sign")
@@ -16,6 +18,8 @@ COMMON: dict[str, Any] = {
     "validation_fraction": 0.0,
     "train_images": 10_000,
 }
+# What `search_layers.py` tried.
+SEARCH = Path(__file__).resolve().parents[2] / "docs" / "data" / "layers-search.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +32,7 @@ class PlannedRun:
         seed: of the run.
         fields: of `training.Settings`.
         pruning: (criterion, sparsity) of `pruning.prune`, or None.
+        layers: a bit ratio for each of the binary kernels, in their order, or None.
     """
 
     group: str
@@ -35,6 +40,7 @@ class PlannedRun:
     seed: int
     fields: Mapping[str, Any]
     pruning: tuple[str, float] | None = None
+    layers: tuple[float, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -49,7 +55,7 @@ class Group:
     Attributes:
         name: short, as in the names of files.
         title: what is compared, in words.
-        variants: by name, the fields in which a variant differs from `COMMON`; "pruning" is no field of settings.
+        variants: by name, the fields in which a variant differs from `COMMON`; "pruning" and "layers" are no fields of settings.
         seeds: how many, from 0.
         claims: of the papers, as (words, the variant that is more accurate, the other one).
     """
@@ -65,8 +71,8 @@ class Group:
         for seed in range(self.seeds):
             for variant, given in self.variants.items():
                 fields = {**COMMON, **given, "seed": seed}
-                pruning = fields.pop("pruning", None)
-                yield PlannedRun(self.name, variant, seed, fields, pruning)
+                pruning, layers = fields.pop("pruning", None), fields.pop("layers", None)
+                yield PlannedRun(self.name, variant, seed, fields, pruning, layers)
 
 
 def _one_recipe(epochs: int, **fields: Any) -> dict[str, dict[str, Any]]:
@@ -84,6 +90,21 @@ def _pruned() -> dict[str, dict[str, Any]]:
     return variants
 
 
+def _layers() -> dict[str, dict[str, Any]]:
+    """Sets of ratios for ResNet-20's 18 binary kernels: one half, three that anybody would try, the search's best."""
+    sets: dict[str, tuple[float, ...]] = {
+        "half": (0.5,) * 18,
+        "rising": tuple(round(0.4 + 0.2 * layer / 17, 3) for layer in range(18)),
+        "falling": tuple(round(0.6 - 0.2 * layer / 17, 3) for layer in range(18)),
+        "alternating": (0.45, 0.55) * 9,
+    }
+    if SEARCH.is_file():
+        with SEARCH.open(newline="") as file:
+            best = max(csv.DictReader(file), key=lambda row: float(row["val_accuracy"]))
+        sets["searched"] = tuple(float(best[layer]) for layer in best if layer != "val_accuracy")
+    return {name: {"epochs": 3, "layers": ratios} for name, ratios in sets.items()}
+
+
 _RIVALS = (
     ("SiMaN, Table 2: SiMaN is more accurate than IR-Net", "siman", "ir_net"),
     ("SiMaN is more accurate than Equal Bits (neither paper says so)", "siman", "bi_half"),
@@ -92,6 +113,17 @@ _RIVALS = (
 
 GROUPS = (
     Group("short", "Four quantizers, one recipe, 10,000 images, 3 epochs", _one_recipe(3), 4, _RIVALS),
+    Group(
+        "layers",
+        "bi_half with a bit ratio for each layer, 10,000 images, 3 epochs",
+        _layers(),
+        4,
+        tuple(
+            (f"One half everywhere is more accurate than `{name}`", "half", name)
+            for name in _layers()
+            if name != "half"
+        ),
+    ),
     Group("recipe", "Four quantizers, one recipe, 10,000 images, 20 epochs", _one_recipe(20), 4, _RIVALS),
     Group(
         "ratio",

@@ -79,15 +79,23 @@ def train(run: plan.PlannedRun, runs: Path, data_dir: Path | None) -> Any:
     """The finished run, trained in its folder under `runs` from where it was broken off."""
     from larq_equalbits import pruning, training, zoo
     from larq_equalbits.training import recipes
+    from larq_equalbits.tuning import ratios
 
     settings = training.Settings(**run.fields, data_dir=None if data_dir is None else str(data_dir))
     build = None
-    if run.pruning is not None:
-        criterion, sparsity = run.pruning
+    if run.pruning is not None or run.layers is not None:
 
         def build(**arguments: Any) -> Any:
-            options = {**recipes.model_options(settings.recipe), **arguments}
-            return pruning.prune(zoo.get(settings.model)(**options), sparsity, criterion)
+            model = zoo.get(settings.model)(**{**recipes.model_options(settings.recipe), **arguments})
+            if run.layers is not None:
+                kernels = ratios.tunable(model)
+                ratios.apply(
+                    model, {each.name: ratio for each, ratio in zip(kernels, run.layers, strict=True)}
+                )
+            if run.pruning is not None:
+                criterion, sparsity = run.pruning
+                model = pruning.prune(model, sparsity, criterion)
+            return model
 
     folder = runs / run.name
     resume = (folder / "settings.json").is_file()
