@@ -55,7 +55,8 @@ class Group:
     Attributes:
         name: short, as in the names of files.
         title: what is compared, in words.
-        variants: by name, the fields in which a variant differs from `COMMON`; "pruning" and "layers" are no fields of settings.
+        variants: by name, the fields in which a variant differs from `COMMON`; "pruning" and "layers" are no fields of
+            settings.
         seeds: how many, from 0.
         claims: of the papers, as (words, the variant that is more accurate, the other one).
     """

@@ -1,8 +1,8 @@
 """Searches a bit ratio for each layer of ResNet-20, and writes every trial to docs/data/layers-search.csv.
 
-keras-tuner's Bayesian optimisation chooses among five ratios for each of the 18 binary kernels by the accuracy on held-out
-images. The best set is trained with fresh seeds beside one half everywhere by `run_queue.py --group layers`. A search
-that was broken off goes on.
+keras-tuner's Bayesian optimisation chooses among five ratios for each of the 18 binary kernels by the accuracy on
+held-out images. The best set is trained with fresh seeds beside one half everywhere by `run_queue.py --group layers`.
+A search that was broken off goes on.
 """
 
 import csv
