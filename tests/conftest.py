@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forking
 import pytest
 
 # Selects Keras 2 before any test imports TensorFlow.
@@ -45,6 +46,23 @@ def run_python():
             capture_output=True,
             text=True,
             timeout=timeout,
+        )
+
+    return run
+
+
+@pytest.fixture
+def run_script(tmp_path_factory):
+    """Runs a script in a process of its own that has the package loaded; returns the finished process."""
+
+    def run(script, *arguments, env=None, cwd=None, timeout=300):
+        logs = tmp_path_factory.mktemp("logs")
+        return forking.run(
+            *(script, *arguments),
+            folder=cwd or os.getcwd(),
+            environment={"TF_CPP_MIN_LOG_LEVEL": "2", **(env or {})},
+            timeout=timeout,
+            logs=logs,
         )
 
     return run

@@ -92,9 +92,9 @@ def test_bad_input_is_named_and_nothing_is_written(demo, tmp_path, arguments, me
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_written_ends_with_status_2(run_python, tmp_path):
+def test_a_folder_that_cannot_be_written_ends_with_status_2(run_script, tmp_path):
     (tmp_path / "file").write_text("mine")
-    done = run_python(SCRIPT, "--out", tmp_path / "file" / "demo", "--epochs", "1", cwd=tmp_path)
+    done = run_script(SCRIPT, "--out", tmp_path / "file" / "demo", "--epochs", "1", cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert (tmp_path / "file").read_text() == "mine"

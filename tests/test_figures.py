@@ -8,38 +8,38 @@ import pytest
 FIGURES = Path(__file__).parent.parent / "scripts" / "figures"
 
 
-def _verdicts(run_python, program, out, *options):
-    done = run_python(FIGURES / program, "--out", out, *options, timeout=500)
+def _verdicts(run_script, program, out, *options):
+    done = run_script(FIGURES / program, "--out", out, *options, timeout=500)
     assert done.returncode == 0, done.stderr
     assert list(out.glob("*.csv"))
     assert list(out.glob("*.png"))
     return json.loads((out / "verdicts.json").read_text())
 
 
-def test_the_toy_network_draws_exactly_the_papers_boundaries(run_python, tmp_path):
-    verdicts = _verdicts(run_python, "equal_bits_fig6.py", tmp_path)
+def test_the_toy_network_draws_exactly_the_papers_boundaries(run_script, tmp_path):
+    verdicts = _verdicts(run_script, "equal_bits_fig6.py", tmp_path)
     assert [verdict["holds"] for verdict in verdicts] == [True] * 3
     assert verdicts[2]["measured"]["boundaries"] == [0, 0, 2, 14, 35, 55, 66, 59, 37, 15, 3, 0, 0]
 
 
-def test_simans_theory_holds(run_python, tmp_path):
-    verdicts = _verdicts(run_python, "siman_theory.py", tmp_path)
+def test_simans_theory_holds(run_script, tmp_path):
+    verdicts = _verdicts(run_script, "siman_theory.py", tmp_path)
     assert [verdict["holds"] for verdict in verdicts] == [True] * 5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("program", ["equal_bits_fig1.py", "equal_bits_fig2.py", "equal_bits_fig4.py"])
-def test_a_program_that_trains_says_what_it_found(run_python, tmp_path, program):
+def test_a_program_that_trains_says_what_it_found(run_script, tmp_path, program):
     from test_data import REAL, needs_cifar10
 
     if needs_cifar10.args[0]:
         pytest.skip(needs_cifar10.kwargs["reason"])
-    verdicts = _verdicts(run_python, program, tmp_path, "--data-dir", REAL, "--seeds", "2")
+    verdicts = _verdicts(run_script, program, tmp_path, "--data-dir", REAL, "--seeds", "2")
     assert all(verdict["measured"] for verdict in verdicts)
 
 
-def test_bad_options_end_with_status_2(run_python, tmp_path):
-    done = run_python(FIGURES / "equal_bits_fig6.py", "--preset", "fast", "--out", tmp_path)
+def test_bad_options_end_with_status_2(run_script, tmp_path):
+    done = run_script(FIGURES / "equal_bits_fig6.py", "--preset", "fast", "--out", tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
@@ -47,12 +47,12 @@ def test_bad_options_end_with_status_2(run_python, tmp_path):
 TINY = ("--dataset", "digits", "--epochs", "1", "--train-images", "256", "--width", "0.1", "--seeds", "1")
 
 
-def test_figures_share_their_runs(run_python, tmp_path):
+def test_figures_share_their_runs(run_script, tmp_path):
     runs = tmp_path / "runs"
-    _verdicts(run_python, "equal_bits_fig2.py", tmp_path / "first", "--runs", runs, *TINY)
+    _verdicts(run_script, "equal_bits_fig2.py", tmp_path / "first", "--runs", runs, *TINY)
     trained = {path: path.stat().st_mtime_ns for path in runs.glob("*/results.json")}
     assert len(trained) == 3
-    _verdicts(run_python, "equal_bits_fig2.py", tmp_path / "second", "--runs", runs, *TINY)
+    _verdicts(run_script, "equal_bits_fig2.py", tmp_path / "second", "--runs", runs, *TINY)
     assert {path: path.stat().st_mtime_ns for path in runs.glob("*/results.json")} == trained
 
 
@@ -69,8 +69,8 @@ def test_figures_share_their_runs(run_python, tmp_path):
         "siman_table2",
     ],
 )
-def test_the_quick_path_on_digits(run_python, tmp_path, name):
-    verdicts = _verdicts(run_python, f"{name}.py", tmp_path, *TINY)
+def test_the_quick_path_on_digits(run_script, tmp_path, name):
+    verdicts = _verdicts(run_script, f"{name}.py", tmp_path, *TINY)
     assert all(verdict["measured"] for verdict in verdicts)
 
 

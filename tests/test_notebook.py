@@ -23,10 +23,10 @@ def test_the_notebook_is_stored_without_outputs():
 
 
 @pytest.mark.slow
-def test_the_notebook_runs(run_python, tmp_path):
+def test_the_notebook_runs(run_script, tmp_path):
     pytest.importorskip("larq_equalbits_runtime")
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     (tmp_path / "cells.py").write_text(code + CHECKS, encoding="utf-8")
-    done = run_python("cells.py", cwd=tmp_path, timeout=900)
+    done = run_script("cells.py", cwd=tmp_path, timeout=900)
     assert done.returncode == 0, done.stderr
