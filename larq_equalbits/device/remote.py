@@ -15,6 +15,7 @@ from larq_equalbits.device.models import Model, value_bytes
 from larq_equalbits.device.results import Latency, Result
 from larq_equalbits.device.settings import Settings
 from larq_equalbits.device.shells import Finished, Shell
+from larq_equalbits.export import runtimes
 
 #: What loading the model may take beyond the time for the inferences.
 _GRACE_SECONDS = 30.0
@@ -79,7 +80,8 @@ class ProgramBench(Bench):
         finished = self._call([*flags, *more, *self.settings.flags], self.settings.timeout + _GRACE_SECONDS)
         if finished.code:
             died = f"was ended by signal {finished.code - 128}" if finished.code > 128 else "failed"
-            raise DeviceError(f"the program {died} (exit status {finished.code}): {complaint(finished.text)}")
+            why = runtimes.refusal(finished.text) or complaint(finished.text)
+            raise DeviceError(f"the program {died} (exit status {finished.code}): {why}")
         return finished.text
 
     def measure(self, index: int, model: Model, samples: Samples, threads: int, result: Result) -> None:

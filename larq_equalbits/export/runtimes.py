@@ -1,10 +1,13 @@
 """Which runtimes know the operators of a file."""
 
+import re
+
 from larq_equalbits.export.flatbuffer import Model
 
 LCE = "Larq Compute Engine"
 OURS = "larq-equalbits-runtime"
 PLAIN = ("TensorFlow Lite", "LiteRT")
+AS_INT8 = 'binary_weights="int8" makes a file for TensorFlow Lite and LiteRT too'
 NAMES = (LCE, OURS, *PLAIN)
 
 
@@ -25,8 +28,19 @@ def describe(model: Model) -> str:
     if _unpacks_weights(model):
         clause += " (LCE unpacks the bits of float layers at every inference, ours once)"
     if lce_operators(model) == ["LceDequantize"]:
-        clause += '; binary_weights="int8" makes a file for TensorFlow Lite and LiteRT too'
+        clause += f"; {AS_INT8}"
     return clause
+
+
+def refusal(said: str) -> str:
+    """What to do about the words of a TensorFlow Lite that cannot take a file; "" where they do not tell."""
+    unknown = re.search(r"unresolved custom op: (Lce\w+)", said, re.IGNORECASE)
+    if not unknown:
+        return ""
+    advice = f"plain TensorFlow Lite has no {unknown[1]}: take {LCE}'s build of the program, or {OURS}"
+    if unknown[1] == "LceDequantize":
+        advice += f"; {AS_INT8}, where it has no binary operators"
+    return advice
 
 
 def _unpacks_weights(model: Model) -> bool:

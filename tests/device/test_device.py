@@ -9,11 +9,12 @@ import struct
 import sys
 from pathlib import Path
 
+import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import device
+from larq_equalbits import device, export
 from larq_equalbits._errors import InputError
 from larq_equalbits._text import render
 from larq_equalbits.device import benchmark_model, checks, models, shells, table
@@ -170,13 +171,35 @@ def test_a_program_that_dies_leaves_what_was_measured(converted, images, write_p
 
 
 def test_a_program_that_refuses_says_why(converted, images, write_program):
-    broken = write_program(
-        before='case "$*" in *graph*) echo "ERROR: Unresolved custom op: LceQuantize" >&2; exit 1;; esac'
-    )
+    broken = write_program(before='case "$*" in *graph*) echo "ERROR: Inputs mismatch" >&2; exit 1;; esac')
     (result,) = device.run(
         converted[1], "program", images, settings=device.Settings(program=broken, **QUICK)
     ).results
-    assert "Unresolved custom op: LceQuantize" in result.failure
+    assert "Inputs mismatch" in result.failure
+
+
+# Loads the model as TensorFlow Lite's own program does, without LCE's operators.
+PLAIN = """
+import sys
+from ai_edge_litert.interpreter import Interpreter
+(graph,) = [word[8:] for word in sys.argv if word.startswith("--graph=")]
+Interpreter(graph).allocate_tensors()
+"""
+
+
+@pytest.mark.parametrize("operator", ["LceQuantize", "LceDequantize"])
+def test_a_program_without_the_operators_is_told_apart(operator, converted, tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    tflite, shape = converted[1], (8, 8, 1)
+    if operator == "LceDequantize":
+        shape = (8, 8, 32)
+        layer = lq.layers.QuantConv2D(32, 3, kernel_quantizer="ste_sign", input_shape=shape)
+        tflite = export.convert(tf.keras.Sequential([layer]), binary_weights="bits", verify_on=False).tflite
+    (tmp_path / "plain.py").write_text(PLAIN)
+    settings = device.Settings(program=tmp_path / "plain.py", prefix=[sys.executable], **QUICK)
+    (result,) = device.run(tflite, "program", np.zeros((2, *shape), "float32"), settings=settings).results
+    assert f"plain TensorFlow Lite has no {operator}: take Larq Compute Engine's build" in result.failure
+    assert ('binary_weights="int8"' in result.failure) == (operator == "LceDequantize")
 
 
 def test_a_program_that_hangs_is_ended_at_the_limit(
