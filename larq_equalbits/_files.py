@@ -14,6 +14,8 @@ from typing import Any
 from larq_equalbits._errors import InputError, invalid
 
 _DEEPEST = 100
+# By which a page of ours is told from another's.
+REPORT_MARK = '<meta name="generator" content="larq-equalbits report">'
 
 
 @contextlib.contextmanager
@@ -138,6 +140,11 @@ def holds(path: str | os.PathLike[str], *keys: str) -> bool:
         return set(keys) <= set(read_json(path))
     except (InputError, OSError):
         return False
+
+
+def is_report(path: Path) -> bool:
+    """Whether `path` is a page that `larq-equalbits report` wrote."""
+    return path.is_file() and REPORT_MARK.encode() in path.read_bytes()
 
 
 def plain_name(argument: str, name: str) -> str:

@@ -53,17 +53,18 @@ def run_python():
 
 @pytest.fixture
 def run_script(tmp_path_factory):
-    """Runs a script in a process of its own that has the package loaded; returns the finished process."""
+    """Runs a file, or code, in a process of its own that has the package loaded; returns the finished process."""
 
-    def run(script, *arguments, env=None, cwd=None, timeout=300):
+    def run(script, *arguments, env=None, cwd=".", timeout=300):
         logs = tmp_path_factory.mktemp("logs")
-        return forking.run(
-            *(script, *arguments),
-            folder=cwd or os.getcwd(),
-            environment={"TF_CPP_MIN_LOG_LEVEL": "2", **(env or {})},
-            timeout=timeout,
-            logs=logs,
-        )
+        if isinstance(script, str):
+            (logs / "script.py").write_text(script, encoding="utf-8")
+            script = logs / "script.py"
+        outputs = logs / "stdout", logs / "stderr"
+        process = forking.start(script, *arguments, outputs=outputs, folder=cwd, **(env or {}))
+        status = forking.ended(process, timeout)
+        texts = [path.read_text(encoding="utf-8") for path in outputs]
+        return subprocess.CompletedProcess(arguments, status, *texts)
 
     return run
 

@@ -6,16 +6,15 @@ Loading TensorFlow takes four seconds of processor time, more than most programs
 import multiprocessing
 import os
 import runpy
-import subprocess
 import sys
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["larq_equalbits"])
 
 
-def _start(script, arguments, environment, folder, outputs):
+def _run(script, arguments, folder, outputs, environment):
     for number, path in enumerate(outputs, 1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.chdir(folder)
     os.environ.update(environment)
     sys.argv = [script, *arguments]
@@ -23,19 +22,18 @@ def _start(script, arguments, environment, folder, outputs):
     runpy.run_path(script, run_name="__main__")
 
 
-def run(script, *arguments, folder, environment, timeout, logs):
-    """Runs `script` in `folder`; its outputs go to files in `logs` and, as text, into what is returned."""
-    outputs = [os.path.join(logs, name) for name in ("stdout", "stderr")]
-    process = CONTEXT.Process(
-        target=_start, args=(str(script), [*map(str, arguments)], environment, str(folder), outputs)
-    )
+def start(script, *arguments, outputs, folder=".", **environment):
+    """Starts `script` in `folder`, with standard output and error in the two files `outputs`."""
+    texts = [*map(str, arguments)], os.path.abspath(folder), [*map(str, outputs)]
+    process = CONTEXT.Process(target=_run, args=(str(script), *texts, environment))
     process.start()
+    return process
+
+
+def ended(process, timeout=300):
+    """The exit status of `process`; it is killed where it takes longer than `timeout` seconds."""
     process.join(timeout)
     if process.is_alive():
         process.kill()
-        raise TimeoutError(f"{script} took longer than {timeout} s")
-    texts = []
-    for path in outputs:
-        with open(path, encoding="utf-8") as file:
-            texts.append(file.read())
-    return subprocess.CompletedProcess(arguments, process.exitcode, *texts)
+        process.join()
+    return process.exitcode

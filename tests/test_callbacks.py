@@ -223,8 +223,8 @@ assert len(Saved.logs) == 8 and sum(logs["bit_flips"] for logs in Saved.logs) > 
 """
 
 
-def test_two_replicas_are_observed_as_one_model(run_python):
-    finished = run_python("-c", REPLICAS)
+def test_two_replicas_are_observed_as_one_model(run_script):
+    finished = run_script(REPLICAS)
     assert finished.returncode == 0, finished.stderr
 
 

@@ -52,12 +52,12 @@ def test_the_doctor_finds_everything_in_order(command):
 
 def test_the_program_answers_bad_input_with_status_2_and_no_traceback():
     program = Path(sys.executable).parent / "larq-equalbits"
-    done = subprocess.run([program, "report", "no/such/run"], capture_output=True, text=True)
+    done = subprocess.run([program, "train", "--model", "conv3"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("larq-equalbits: run must be a run folder") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("larq-equalbits: model must be one of") and done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["nothing"], ["train", "--unknown"]])
+@pytest.mark.parametrize("arguments", [["nothing"], ["train", "--unknown"], ["report", "no/such/run"]])
 def test_a_word_that_is_not_known_is_answered_with_status_2(command, arguments):
     done = command(*arguments)
     assert done.returncode == 2 and arguments[-1] in done.stderr

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import forking
 import numpy as np
 import pytest
 from programs.train_small import build, settings
@@ -30,25 +31,9 @@ def free_ports(count):
 
 def start_worker(folder, workers, index, *arguments):
     cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-    with (folder.parent / f"worker{index}.log").open("a") as log:
-        return subprocess.Popen(
-            [
-                sys.executable,
-                PROGRAM,
-                folder,
-                "--strategy",
-                "multiworker",
-                "--no-dropout",
-                *map(str, arguments),
-            ],
-            env={
-                **os.environ,
-                "TF_CONFIG": json.dumps(cluster),
-                "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
-            },
-            stdout=log,
-            stderr=log,
-        )
+    log = folder.parent / f"worker{index}.log"
+    options = ("--strategy", "multiworker", "--no-dropout", *arguments)
+    return forking.start(PROGRAM, folder, *options, outputs=(log, log), TF_CONFIG=json.dumps(cluster))
 
 
 def logs(folder):
@@ -71,8 +56,7 @@ def test_two_workers_train_to_the_weights_of_one_process(alone, tmp_path):
     folder = tmp_path / "run"
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     processes = [start_worker(folder, workers, index) for index in range(2)]
-    codes = [process.wait(timeout=200) for process in processes]
-    assert codes == [0, 0], logs(folder)
+    assert [forking.ended(process) for process in processes] == [0, 0], logs(folder)
     assert_close(training.Run.load(folder), alone)
 
 
@@ -101,39 +85,33 @@ def test_a_bad_cluster_is_named(monkeypatch, name, environment, words):
         distribution.strategy(name)
 
 
-def mirrored(run_python, folder, *arguments):
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    return run_python(
-        PROGRAM, folder, "--replicas", 2, "--no-dropout", *arguments, env={"PYTHONPATH": path}, timeout=200
-    )
+def mirrored(run_script, folder, *arguments):
+    return run_script(PROGRAM, folder, "--replicas", 2, "--no-dropout", *arguments)
 
 
-def test_two_mirrored_replicas_train_to_the_weights_of_one(alone, tmp_path, run_python):
-    done = mirrored(run_python, tmp_path / "run")
+def test_two_mirrored_replicas_train_to_the_weights_of_one(alone, tmp_path, run_script):
+    done = mirrored(run_script, tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert_close(training.Run.load(tmp_path / "run"), alone)
 
 
-def test_a_batch_that_the_replicas_cannot_share_is_refused(tmp_path, run_python):
-    done = mirrored(run_python, tmp_path / "run", "--batch-size", 127)
+def test_a_batch_that_the_replicas_cannot_share_is_refused(tmp_path, run_script):
+    done = mirrored(run_script, tmp_path / "run", "--batch-size", 127)
     assert "InputError: batch_size must be a multiple of the 2 replicas, but got 127." in done.stderr
     assert not (tmp_path / "run").exists()
 
 
-def test_the_command_line_joins_a_cluster(tmp_path):
+START = "from larq_equalbits_program import main\nmain()"
+
+
+def test_the_command_line_joins_a_cluster(tmp_path, run_script):
     cluster = {
         "cluster": {"worker": [f"127.0.0.1:{free_ports(1)[0]}"]},
         "task": {"type": "worker", "index": 0},
     }
-    program = Path(sys.executable).parent / "larq-equalbits"
     options = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--epochs", "1", "--quiet"]
-    done = subprocess.run(
-        [program, "train", "--strategy", "multiworker", "--out", tmp_path / "run", *options],
-        env={**os.environ, "TF_CONFIG": json.dumps(cluster)},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    options += ["--strategy", "multiworker", "--out", tmp_path / "run"]
+    done = run_script(START, "train", *options, env={"TF_CONFIG": json.dumps(cluster)})
     assert done.returncode == 0, done.stderr
     assert "test_accuracy" in training.Run.load(tmp_path / "run").results
 

@@ -43,12 +43,8 @@ PROGRAMS = {str(page.relative_to(ROOT)): text for page in PAGES if (text := prog
 
 @pytest.mark.parametrize("page", PROGRAMS)
 def test_the_blocks_of_a_page_run_in_their_order(run_script, tmp_path, page):
-    script = tmp_path / "page.py"
-    script.write_text(PROGRAMS[page], encoding="utf-8")
-    folder = tmp_path / "folder"
-    folder.mkdir()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = run_script(script, env={"PATH": path}, cwd=folder, timeout=500)
+    done = run_script(PROGRAMS[page], env={"PATH": path}, cwd=tmp_path, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

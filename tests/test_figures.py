@@ -75,7 +75,7 @@ def test_the_quick_path_on_digits(run_script, tmp_path, name):
 
 
 @pytest.mark.slow
-def test_the_quick_path_of_fig_7_on_a_small_cifar_100(run_python, tmp_path):
+def test_the_quick_path_of_fig_7_on_a_small_cifar_100(run_script, tmp_path):
     """VGG-16 and InceptionV3 cannot take the 8x8 digits; one of the five networks stands for all."""
     from test_data_formats import Cifar100
 
@@ -86,7 +86,7 @@ def test_the_quick_path_of_fig_7_on_a_small_cifar_100(run_python, tmp_path):
         f"sys.argv = ['equal_bits_fig7.py', '--out', {str(tmp_path / 'out')!r}, *{options}]\n"
         "import equal_bits_fig7\nequal_bits_fig7.ARCHITECTURES = ('resnet18',)\nequal_bits_fig7.main()"
     )
-    done = run_python("-c", code, timeout=500)
+    done = run_script(code, timeout=500)
     assert done.returncode == 0, done.stderr
     verdicts = json.loads((tmp_path / "out" / "verdicts.json").read_text())
     assert [sorted(verdict["measured"]) for verdict in verdicts] == [

@@ -1,11 +1,9 @@
 import json
 import logging
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
+import forking
 import larq as lq
 import numpy as np
 import pytest
@@ -149,26 +147,22 @@ def test_policies_and_compilation(policy, jit, alias):
 
 def train_quantizers(out, strategy, **environment):
     program = ROOT / "tests" / "programs" / "train_quantizers.py"
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.Popen([sys.executable, program, out, strategy], env=variables)
+    log = out.with_suffix(".log")
+    return forking.start(program, out, strategy, outputs=(log, log), **environment)
 
 
-@pytest.mark.parametrize("strategy", ["mirrored", "multiworker"])
-def test_every_quantizer_trains_alike_on_replicas(strategy, tmp_path):
-    processes = {"single": train_quantizers(tmp_path / "single.npz", "single")}
-    if strategy == "mirrored":
-        processes["mirrored"] = train_quantizers(tmp_path / "mirrored.npz", "mirrored")
-    else:
-        listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-        workers = [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
-        for listener in listeners:
-            listener.close()
-        for index in range(2):
-            cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-            processes[f"worker{index}"] = train_quantizers(
-                tmp_path / f"worker{index}.npz", strategy, TF_CONFIG=json.dumps(cluster)
-            )
-    assert [process.wait(timeout=200) for process in processes.values()] == [0] * len(processes)
+def test_every_quantizer_trains_alike_on_replicas(tmp_path):
+    processes = {name: train_quantizers(tmp_path / f"{name}.npz", name) for name in ("single", "mirrored")}
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    workers = [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    for index in range(2):
+        cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        processes[f"worker{index}"] = train_quantizers(
+            tmp_path / f"worker{index}.npz", "multiworker", TF_CONFIG=json.dumps(cluster)
+        )
+    assert [forking.ended(process) for process in processes.values()] == [0] * len(processes)
     alone, *others = (np.load(tmp_path / f"{name}.npz") for name in processes)
     for other in others:
         for name in alone:

@@ -237,8 +237,8 @@ assert [int(value.numpy()) for value in model.layers[0].step.values] == [3, 3]
 
 
 @pytest.mark.slow
-def test_replicas_count_once_together(run_python):
-    finished = run_python("-c", REPLICAS)
+def test_replicas_count_once_together(run_script):
+    finished = run_script(REPLICAS)
     assert finished.returncode == 0, finished.stderr
 
 

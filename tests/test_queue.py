@@ -74,9 +74,9 @@ def test_the_seeds_of_a_group_are_finished_one_after_the_other(programs):
     assert seeds == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4
 
 
-def test_a_queue_trains_what_is_open_and_nothing_twice(programs, run_python, tmp_path):
+def test_a_queue_trains_what_is_open_and_nothing_twice(programs, run_script, tmp_path):
     options = ("--runs", tmp_path / "runs", "--results", tmp_path / "data")
-    done = run_python("-c", DRIVER, *options, "--limit", "1")
+    done = run_script(DRIVER, *options, "--limit", "1")
     assert done.returncode == 0, done.stderr
     first = tmp_path / "data" / "tiny-bi_half-0.csv"
     assert [path.name for path in (tmp_path / "data").iterdir()] == [first.name]
@@ -87,7 +87,7 @@ def test_a_queue_trains_what_is_open_and_nothing_twice(programs, run_python, tmp
     assert rows[0]["test_accuracy"] == ""
     assert float(rows[-1]["bit_entropy"]) == 1
     written = first.stat().st_mtime_ns
-    done = run_python("-c", DRIVER, *options)
+    done = run_script(DRIVER, *options)
     assert done.returncode == 0, done.stderr
     assert sorted(path.stem for path in (tmp_path / "data").iterdir()) == [
         "apart-low-0",
@@ -98,7 +98,7 @@ def test_a_queue_trains_what_is_open_and_nothing_twice(programs, run_python, tmp
     assert first.stat().st_mtime_ns == written
     row = next(csv.DictReader((tmp_path / "data" / "apart-low-0.csv").open()))
     assert float(row["positive_ratio"]) == pytest.approx(0.25, abs=0.02)
-    assert run_python("-c", DRIVER, *options, "--list").stdout == ""
+    assert run_script(DRIVER, *options, "--list").stdout == ""
 
 
 def test_a_run_of_another_process_is_passed_over(programs, tmp_path):
@@ -110,10 +110,10 @@ def test_a_run_of_another_process_is_passed_over(programs, tmp_path):
         assert again
 
 
-def test_bad_groups_and_cores_are_named(programs, run_python, tmp_path):
+def test_bad_groups_and_cores_are_named(programs, run_script, tmp_path):
     with pytest.raises(InputError, match="group must be one of short"):
         programs[1].open_runs(("all",), tmp_path)
-    done = run_python(FIGURES / "run_queue.py", "--core", "999", "--runs", tmp_path, "--results", tmp_path)
+    done = run_script(FIGURES / "run_queue.py", "--core", "999", "--runs", tmp_path, "--results", tmp_path)
     assert done.returncode == 2
     assert "core must be among" in done.stderr
 

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from larq_equalbits._errors import InputError, invalid, require
-from larq_equalbits._files import write_text
-
-_GENERATOR = '<meta name="generator" content="larq-equalbits report">'
+from larq_equalbits._files import REPORT_MARK, is_report, write_text
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -55,13 +53,8 @@ def render(runs: Paths, *, trust: bool = False) -> str:
     page = _page(_folders(runs), trust)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    text: str = template.render(page=page, generator=environment.filters["safe"](_GENERATOR))
+    text: str = template.render(page=page, generator=environment.filters["safe"](REPORT_MARK))
     return text + "\n"
-
-
-def is_report(path: Path) -> bool:
-    """Whether `path` is a page that `write` wrote."""
-    return path.is_file() and _GENERATOR.encode() in path.read_bytes()
 
 
 def write(runs: Paths, out: str | os.PathLike[str] | None = None, *, trust: bool = False) -> Path:

@@ -8,7 +8,8 @@ from typing import Any
 from larq_equalbits import _files, plots
 from larq_equalbits._errors import InputError
 from larq_equalbits._report import parts
-from larq_equalbits.device.results import Report, Result
+from larq_equalbits.device.measured import Result
+from larq_equalbits.device.results import Report
 from larq_equalbits.export import model_json
 
 # In the order in which they matter.

@@ -226,7 +226,7 @@ def command(
     if as_json:
         click.echo(report.to_json())
     elif report.results:
-        table.print_report(report)
+        table.print_results(report.results)
         if folder is not None:
             click.echo(f"written: {folder}")
     for failure in report.failures:

@@ -19,8 +19,9 @@ from larq_equalbits._errors import DeviceError, DeviceLostError, InputError, inv
 from larq_equalbits.device import host, remote
 from larq_equalbits.device.adb import Adb
 from larq_equalbits.device.bench import Bench, Samples, measure_all
+from larq_equalbits.device.measured import Agreement, Latency, Operator, Result
 from larq_equalbits.device.models import Arrays, Model, Source, check_labels, load
-from larq_equalbits.device.results import Agreement, Latency, Operator, Report, Result
+from larq_equalbits.device.results import Report
 from larq_equalbits.device.runtime import RuntimeBench
 from larq_equalbits.device.settings import Settings
 from larq_equalbits.device.shells import Shell

@@ -9,8 +9,8 @@ import numpy as np
 
 from larq_equalbits._errors import DeviceError, DeviceLostError
 from larq_equalbits.device.adb import Adb
+from larq_equalbits.device.measured import Result
 from larq_equalbits.device.models import Model
-from larq_equalbits.device.results import Result
 from larq_equalbits.device.settings import Settings
 from larq_equalbits.device.shells import Finished, Shell
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from larq_equalbits.device.results import Latency, Operator
+from larq_equalbits.device.measured import Latency, Operator
 from larq_equalbits.export.flatbuffer import Tensor
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_./-]+")

@@ -1,18 +1,13 @@
 """One picture of accuracy, latency and size."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING
 
 from larq_equalbits import _errors, _files
 from larq_equalbits._errors import InputError
-
-if TYPE_CHECKING:
-    from larq_equalbits.device.results import Report
+from larq_equalbits.device.measured import Result
 
 
-def draw(report: Report, path: str | os.PathLike[str]) -> None:
+def draw(results: list[Result], path: str | os.PathLike[str]) -> None:
     """Draws accuracy against median latency; a point's area is the model's size, its colour the device.
 
     Lines join the same model on the same device with different numbers of threads. Models without accuracy
@@ -22,7 +17,7 @@ def draw(report: Report, path: str | os.PathLike[str]) -> None:
         InputError: where no latency was measured.
         ImportError: without matplotlib, naming the extra to install.
     """
-    measured = [result for result in report.results if result.latency]
+    measured = [result for result in results if result.latency]
     if not measured:
         raise InputError("report must hold at least one measured latency to be drawn, but got none.")
     _errors.require("plots", "matplotlib")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from larq_equalbits._errors import InputError
+from larq_equalbits.device.measured import Latency, Result
 from larq_equalbits.device.models import Model
-from larq_equalbits.device.results import Latency, Result
 from larq_equalbits.device.settings import Settings
 from larq_equalbits.export.interpreter import opened
 from larq_equalbits.export.precision import in_float32

@@ -11,8 +11,8 @@ from larq_equalbits._errors import DeviceError, DeviceLostError, InputError
 from larq_equalbits.device import benchmark_model, checks, host
 from larq_equalbits.device.bench import Bench, Samples
 from larq_equalbits.device.benchmark_model import complaint
+from larq_equalbits.device.measured import Latency, Result
 from larq_equalbits.device.models import Model, value_bytes
-from larq_equalbits.device.results import Latency, Result
 from larq_equalbits.device.settings import Settings
 from larq_equalbits.device.shells import Finished, Shell
 from larq_equalbits.export import runtimes

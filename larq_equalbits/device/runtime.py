@@ -16,9 +16,9 @@ import numpy as np
 from larq_equalbits._errors import DeviceError
 from larq_equalbits.device import checks, wheels
 from larq_equalbits.device.bench import Bench, Samples
+from larq_equalbits.device.measured import Latency, Result
 from larq_equalbits.device.models import Model
 from larq_equalbits.device.remote import split_command
-from larq_equalbits.device.results import Latency, Result
 from larq_equalbits.device.settings import Settings
 from larq_equalbits.device.shells import Finished, Shell
 from larq_equalbits.device.wheels import Python

@@ -1,9 +1,9 @@
-"""A report as tables for the terminal."""
+"""Results as tables for the terminal."""
 
 from typing import Any
 
 from larq_equalbits._text import cells, visible
-from larq_equalbits.device.results import Agreement, Report, Result
+from larq_equalbits.device.measured import Agreement, Result
 
 #: A share of fewer images says more than they tell.
 _FEW = 100
@@ -44,7 +44,7 @@ def _cells(result: Result) -> list[str]:
     ]
 
 
-def results(report: Report) -> Any:
+def results(measured: list[Result]) -> Any:
     """The results side by side as a rich table.
 
     Under "Keras" and "host" stand "same" where every output is identical, and otherwise the share of images
@@ -60,7 +60,7 @@ def results(report: Report) -> Any:
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("Keras", "host", "acc."):
         table.add_column(name, no_wrap=True)
-    for result in report.results:
+    for result in measured:
         table.add_row(*cells(*_cells(result)), style="red" if result.failure else None)
     table.caption = "KiB: the file; ms: median of an inference; memory in KiB"
     return table
@@ -84,16 +84,16 @@ def operators(result: Result, limit: int = 10) -> Any:
     return table
 
 
-def print_report(report: Report, console: Any = None) -> None:
+def print_results(measured: list[Result], console: Any = None) -> None:
     """Prints the results, the slowest operators of each model on each device, and the notes."""
     from rich.console import Console
 
     console = console or Console()
-    console.print(results(report))
+    console.print(results(measured))
     shown = set()
-    for result in report.results:
+    for result in measured:
         if result.operators and (result.model, result.device) not in shown:
             shown.add((result.model, result.device))
             console.print(operators(result))
-    for note in dict.fromkeys(note for result in report.results for note in result.notes):
+    for note in dict.fromkeys(note for result in measured for note in result.notes):
         console.print(f"note: {visible(note)}", markup=False)

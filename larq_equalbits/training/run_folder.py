@@ -114,10 +114,9 @@ def is_run(folder: Path) -> bool:
 
 def _derived(folder: Path) -> list[Path]:
     """What `convert` and `report` wrote there: a .tflite with the `model.json` that belongs to it, and a page."""
-    from larq_equalbits import _report
     from larq_equalbits.export import model_json
 
-    found = [path for path in [folder / "report.html"] if _report.is_report(path)]
+    found = [path for path in [folder / "report.html"] if _files.is_report(path)]
     tflite, beside = folder / "model.tflite", folder / "model.json"
     if not _files.holds(beside, "sha256", "report"):
         return found

@@ -78,7 +78,7 @@ def test_local_answers_for_every_image_and_a_program_for_eight(converted, images
     )
     assert [result.accuracy_images for result in report.results] == [12, 8]
     assert [result.agreement("host").images for result in report.results] == [12, 8]
-    shown = render(table.results(report))
+    shown = render(table.results(report.results))
     assert "9 of 12" in shown and "5 of 8" in shown
 
 
@@ -241,7 +241,7 @@ def test_report_round_trips_and_prints(converted, images, write_program, tmp_pat
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=100)
-    table.print_report(report, console)
+    table.print_results(report.results, console)
     printed = console.file.getvalue()
     assert "LceBconv2d" in printed and "same" in printed and "program is a script" in printed
     report.save(tmp_path / "out")
