@@ -15,8 +15,9 @@ import tempfile
 from pathlib import Path
 
 HOSTS = (
-    "ai-edge-litert==1.0.1",
+    "ai-edge-litert==1.0.0",
     "ai-edge-litert==2.3.0",
+    "ai-edge-litert-nightly==2.4.0.dev20261026",
     "tensorflow==2.16.2",
     "tensorflow==2.21.0",
     "tflite-runtime==2.14.0",

@@ -63,6 +63,16 @@ def test_local_measures_and_agrees_with_keras(converted, images):
     assert not report.failures
 
 
+def test_memory_of_local_is_that_of_the_model_each_time():
+    larq_compute_engine = pytest.importorskip("larq_compute_engine")
+    layers = [tf.keras.layers.Input((256, 256, 16)), tf.keras.layers.MaxPooling2D()]
+    file = larq_compute_engine.convert_keras_model(tf.keras.Sequential(layers))
+    images = np.zeros((1, 256, 256, 16), np.float32)
+    report = device.run(file, "local", images, settings=device.Settings(threads=(1, 2), **QUICK))
+    # Input and output take 4096 and 1024 KiB.
+    assert [5000 < result.memory_kib < 20_000 for result in report.results] == [True, True]
+
+
 def test_local_answers_for_every_image_and_a_program_for_eight(converted, images, write_program):
     model, tflite = converted
     many = np.concatenate([images] * 2)
