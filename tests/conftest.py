@@ -15,6 +15,18 @@ ROOT = Path(__file__).parent.parent
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
+def pytest_collection_modifyitems(items):
+    """A file's tests run in one process: what its fixtures train and convert is made once."""
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+def pytest_collection_finish():
+    """What has been loaded stays, so no collection of garbage looks at its millions of objects again."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def seed():
     """Every test starts from the same random state."""
