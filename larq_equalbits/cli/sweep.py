@@ -14,6 +14,7 @@ from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._text import visible
 from larq_equalbits.cli import train
 
+_ALGORITHMS = {"random": "RandomSearch", "bayesian": "BayesianOptimization", "hyperband": "Hyperband"}
 _NOT_TRAINING = (
     "download",
     "nondeterministic",
@@ -29,7 +30,12 @@ _NOT_TRAINING = (
 
 @click.command("sweep", context_settings={"show_default": True})
 @click.option("--ratios", default="0.1:0.9:0.1", help="first:last:step, or numbers with commas between.")
-@click.option("--repeats", type=int, default=1, help="Seeds for each ratio: --seed and those after it.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    help="Seeds for each ratio: --seed and those after it.",
+)
 @click.option(
     "--workers",
     metavar="N|auto",
@@ -37,10 +43,28 @@ _NOT_TRAINING = (
     help="Trials at a time, each in a process with its share of the processors or a GPU; auto: as many as there are.",
 )
 @click.option(
+    "--search",
+    "algorithm",
+    type=click.Choice(["grid", *_ALGORITHMS]),
+    default="grid",
+    help="Every ratio with every seed, or what an algorithm of keras-tuner chooses among them.",
+)
+@click.option("--max-trials", type=click.IntRange(1), help="Of random and bayesian.  [default: 10]")
+@click.option("--per-layer", is_flag=True, help="A ratio for each layer. Not for grid.")
+@click.option("--quantizers", metavar="NAME,...", help="Choose the quantizer too. Not for grid.")
+@click.option(
+    "--sparsities",
+    metavar="NUMBER,...",
+    help="Choose the fraction of zeros too, that of each layer with --per-layer. Not for grid.",
+)
+@click.option(
     "--objective",
-    metavar="NAME",
-    default="val_accuracy",
-    help="What the best trial is best in: a key of history.csv or results.json, or tflite_bytes.",
+    "goals",
+    metavar="NAME[=WEIGHT]",
+    multiple=True,
+    default=("val_accuracy",),
+    help="What the best trial is best in: a key of history.csv or results.json, tflite_bytes or instructions. "
+    "Several with weights are added up.",
 )
 @click.option("--direction", metavar="WAY", help="min or max, where the objective's name does not tell.")
 @click.option("--download", is_flag=True, help="Download and prepare the data set if it is missing.")
@@ -68,7 +92,12 @@ def command(
     ratios: str,
     repeats: int,
     workers: str,
-    objective: str,
+    algorithm: str,
+    max_trials: int | None,
+    per_layer: bool,
+    quantizers: str | None,
+    sparsities: str | None,
+    goals: tuple[str, ...],
     direction: str | None,
     download: bool,
     name: str | None,
@@ -90,8 +119,13 @@ def command(
       larq-equalbits sweep --model conv2 --dataset digits --ratios 0.1:0.9:0.1 \\
         --repeats 5 --workers 2 --epochs 5 --name ratios
       larq-equalbits convert runs/ratios/best
-    The same command again goes on after a kill: no finished trial is repeated. With further ratios or
-    more repeats it adds to the sweep that is there.
+    The same command again goes on after a kill: no finished trial is repeated. With further ratios, more
+    repeats or a greater --max-trials it adds to the sweep that is there.
+
+    \b
+    A ratio for each layer, twenty times, by what the trials before have told:
+      larq-equalbits sweep --model conv2 --dataset digits --ratios 0.3:0.7:0.1 --per-layer \\
+        --search bayesian --max-trials 20 --epochs 5 --name layers
 
     The folder gets trials.csv and trials.json (every trial with its metrics), ratios.png (mean and deviation), a
     run folder for each trial, as `larq-equalbits train` makes it, and best, the best of them.
@@ -122,19 +156,28 @@ def command(
     if role != "single" and workers != "1":
         raise InputError(f"--workers must be 1 where KERASTUNER_TUNER_ID is set, but got {workers}.")
     chosen = bit_ratios.parse(ratios)
-    goal = tuning.objective(objective, direction)
+    hyper = _hypermodel(settings, chosen, repeats, per_layer, quantizers, sparsities)
     if download and role != "chief":
-        tuning.HyperModel(settings.model, settings, ratios=chosen).check_data(download=True)
-    sweep = tuning.BitRatioSweep(
-        settings.model,
-        chosen,
-        out=folder,
-        repeats=repeats,
-        settings=settings,
-        objective=goal,
-        overwrite=overwrite,
-        light=not full,
-    )
+        hyper.check_data(download=True)
+    common: dict[str, Any] = {
+        "out": folder,
+        "objective": _objective(goals, direction),
+        "overwrite": overwrite,
+        "light": not full,
+    }
+    only_searched = {"--per-layer": per_layer, "--quantizers": quantizers, "--sparsities": sparsities}
+    for option, value in {**only_searched, "--max-trials": max_trials}.items():
+        if value and (algorithm == "grid" or (algorithm, option) == ("hyperband", "--max-trials")):
+            raise InputError(f"{option} needs another --search than {algorithm}.")
+    sweep: tuning.Search
+    if algorithm == "grid":
+        sweep = tuning.BitRatioSweep(hyper, **common)
+    else:
+        if algorithm == "hyperband":
+            common["max_epochs"] = settings.plan().epochs
+        elif max_trials is not None:
+            common["max_trials"] = max_trials
+        sweep = getattr(tuning, _ALGORITHMS[algorithm])(hyper, **common)
     if reference is not None and reference not in (sweep.hyper.ratios or ()):
         raise invalid("--reference", reference, f"one of the ratios {sweep.hyper.ratios}")
     sweep.search(
@@ -144,6 +187,46 @@ def command(
     )
     if role != "worker":
         _print(folder, sweep.trials(), sweep.shown(), sweep.best_run(), reference, as_json)
+
+
+def _hypermodel(
+    settings: Any,
+    ratios: tuple[float, ...],
+    repeats: int,
+    per_layer: bool,
+    quantizers: str | None,
+    sparsities: str | None,
+) -> Any:
+    from larq_equalbits import tuning
+
+    try:
+        zeros = None if sparsities is None else [float(each) for each in sparsities.split(",")]
+    except ValueError as error:
+        raise invalid("--sparsities", sparsities, "numbers from 0 to below 1 with commas between") from error
+    return tuning.HyperModel(
+        settings.model,
+        settings,
+        ratios=ratios,
+        per_layer=per_layer,
+        seeds=range(settings.seed, settings.seed + repeats),
+        quantizers=None if quantizers is None else quantizers.split(","),
+        sparsities=zeros,
+    )
+
+
+def _objective(goals: tuple[str, ...], direction: str | None) -> Any:
+    from larq_equalbits import tuning
+
+    if len(goals) == 1:
+        return tuning.objective(goals[0], direction)
+    weights = {}
+    for goal in goals:
+        name, _, weight = goal.partition("=")
+        try:
+            weights[name] = float(weight)
+        except ValueError as error:
+            raise invalid("--objective", goal, "NAME=WEIGHT where there are several") from error
+    return tuning.objective(weights, direction)
 
 
 def _folder(settings: Any, name: str | None, out: Path | None) -> Path:

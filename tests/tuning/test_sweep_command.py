@@ -39,13 +39,37 @@ def sweep(*arguments):
         (("--quantizer", "ste_sign"), "ste_sign"),
         (("--name", "a/b"), "--name"),
         (("--epochs", "0"), "epochs"),
+        (("--per-layer",), "--per-layer needs another --search than grid"),
+        (
+            ("--search", "hyperband", "--max-trials", "3"),
+            "--max-trials needs another --search than hyperband",
+        ),
+        (("--search", "random", "--max-trials", "0"), "--max-trials"),
+        (("--search", "random", "--sparsities", "half"), "--sparsities must be numbers"),
+        (("--search", "random", "--quantizers", "bi_halve"), "bi_halve"),
+        (("--objective", "val_accuracy=1", "--objective", "instructions"), "--objective must be NAME=WEIGHT"),
     ],
 )
 def test_bad_input_is_answered_before_anything_is_written(arguments, message, tmp_path):
     out = () if "--name" in arguments else ("--out", tmp_path / "out")
     result = sweep(*arguments, *out)
-    assert isinstance(result.exception, InputError) and message in str(result.exception)
+    assert isinstance(result.exception, InputError) or result.exit_code == 2
+    assert message in f"{result.exception} {result.output}"
     assert not list((tmp_path / "out").glob("trial_*"))
+
+
+def test_a_search_of_layers_quantizers_and_zeros_by_two_goals(tmp_path):
+    choices = ("--per-layer", "--ratios", "0.4,0.6", "--quantizers", "bi_half,siman", "--sparsities", "0,0.5")
+    goals = ("--objective", "val_accuracy=1", "--objective", "instructions=1e-8")
+    options = ("--search", "random", "--max-trials", "2", "--quiet", "--out", tmp_path / "out", *SHORT)
+    result = sweep(*options, *choices, *goals)
+    assert result.exit_code == 0, result.exception
+    found = json.loads((tmp_path / "out" / "trials.json").read_text())["trials"]
+    assert len(found) == 2
+    for trial in found:
+        assert trial["values"]["quantizer"] in ("bi_half", "siman")
+        assert trial["metrics"]["instructions"] > 0
+    assert (tmp_path / "out" / "front.png").is_file()
 
 
 def test_half_of_the_environment_of_a_worker_is_named(tmp_path, monkeypatch):
