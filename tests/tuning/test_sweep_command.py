@@ -61,11 +61,11 @@ def test_bad_input_is_answered_before_anything_is_written(arguments, message, tm
 def test_a_search_of_layers_quantizers_and_zeros_by_two_goals(tmp_path):
     choices = ("--per-layer", "--ratios", "0.4,0.6", "--quantizers", "bi_half,siman", "--sparsities", "0,0.5")
     goals = ("--objective", "val_accuracy=1", "--objective", "instructions=1e-8")
-    options = ("--search", "random", "--max-trials", "2", "--quiet", "--out", tmp_path / "out", *SHORT)
+    options = ("--search", "random", "--max-trials", "1", "--quiet", "--out", tmp_path / "out", *SHORT)
     result = sweep(*options, *choices, *goals)
     assert result.exit_code == 0, result.exception
     found = json.loads((tmp_path / "out" / "trials.json").read_text())["trials"]
-    assert len(found) == 2
+    assert len(found) == 1
     for trial in found:
         assert trial["values"]["quantizer"] in ("bi_half", "siman")
         assert trial["metrics"]["instructions"] > 0
