@@ -23,7 +23,8 @@ DEBIAN = [
     *("--implementation=cp", "--abi=cp311", "--abi=abi3", "--abi=none"),
 ]
 
-pytestmark = pytest.mark.slow
+# A build for two processors, and an emulated one, take minutes where other programs run too.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def check(command, **options):
@@ -116,7 +117,6 @@ def raspberry(built, tmp_path_factory):
     return folder, run
 
 
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("what", ["wheel", "source"])
 def test_pip_installs_it_on_an_emulated_arm_machine(raspberry, digits, what):
     folder, run = raspberry
@@ -177,7 +177,6 @@ def arm(tmp_path_factory):
     return lambda cpu: [*python, cpu, networks.ROOT / "usr/bin/python3.11", "-c"], networks.build(folder)
 
 
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", zoo.list_models())
 def test_a_network_answers_on_arm_as_here(arm, tmp_path, name):
     import tensorflow as tf
@@ -200,7 +199,6 @@ def test_a_network_answers_on_arm_as_here(arm, tmp_path, name):
         np.testing.assert_array_equal(found.argmax(axis=1), expected.argmax(axis=1))
 
 
-@pytest.mark.timeout(1800)
 def test_vgg_small_takes_no_more_instructions_than_it_may():
     for tool in ("qemu-aarch64", "aarch64-linux-gnu-g++", "mmdebstrap"):
         if not shutil.which(tool):
