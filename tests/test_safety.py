@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits._keras.loading import load_model
 from larq_equalbits._text import csv_cell, visible
 from larq_equalbits.binarization.changes import BinarizationReport
-from larq_equalbits.cli import program
+from larq_equalbits.cli import main, program
 from larq_equalbits.training import run_folder
 
 SETTINGS = training.Settings(epochs=1, batch_size=64, train_images=128, model_options={"width": 0.1})
@@ -383,6 +384,16 @@ def test_names_in_files_are_shown_and_not_obeyed(name):
     text = str(export.ConversionReport(content, [layer], None))
     assert "\x1b" not in text and "\u202e" not in text
     assert visible(name)[:4] in text
+
+
+@pytest.mark.parametrize("arguments", [["train", "a\u202eb"], ["report", "a\u202eb"]])
+def test_what_the_command_line_says_shows_what_was_given(arguments, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["larq-equalbits", *arguments])
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr().err + warnings.formatwarning("a\u202eb", UserWarning, "", 0)
+    assert end.value.code == 2 and "\u202e" not in said and said.count("a\\u202eb") == 2
 
 
 def test_csv_cells_are_no_formulas():

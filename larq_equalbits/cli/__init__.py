@@ -3,6 +3,7 @@
 import errno
 import functools
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -110,7 +111,9 @@ def run_command(command: click.Command) -> None:
     try:
         status = command.main(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo("\n".join(map(visible, said.getvalue().rstrip("\n").split("\n"))), err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         name = Path(sys.argv[0]).name
@@ -129,5 +132,5 @@ def run_command(command: click.Command) -> None:
 def main() -> None:
     """The program `larq-equalbits`."""
     # A line for the user, without the place in the code.
-    warnings.formatwarning = lambda message, *_, **__: f"larq-equalbits: {message}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"larq-equalbits: {visible(message)}\n"
     run_command(program)

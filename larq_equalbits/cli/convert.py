@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from larq_equalbits._text import visible
 from larq_equalbits.cli.sources import compared_options
 
 
@@ -143,4 +144,4 @@ def command(
         click.echo("Not compared with Keras.")
     elif report.verification.generated and images is None:
         click.echo("Name a data set with --dataset to compare on real images.")
-    click.echo(f"Written to {target} and {target.with_suffix('.json')}")
+    click.echo(f"Written to {visible(target)} and {visible(target.with_suffix('.json'))}")

@@ -8,6 +8,7 @@ import click
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError
+from larq_equalbits._text import visible
 from larq_equalbits.cli.sources import trust_option
 
 #: So much of a test set is taken whole, in bytes.
@@ -228,9 +229,9 @@ def command(
     elif report.results:
         table.print_results(report.results)
         if folder is not None:
-            click.echo(f"written: {folder}")
+            click.echo(f"written: {visible(folder)}")
     for failure in report.failures:
-        click.echo(f"larq-equalbits: {failure}", err=True)
+        click.echo(f"larq-equalbits: {visible(failure)}", err=True)
     if report.failures:
         sys.exit(1)
 
@@ -248,4 +249,4 @@ def _progress(quiet: bool) -> Any:
     """A function that shows the current step on one line of the terminal, if there is one."""
     if quiet or not sys.stderr.isatty():
         return None
-    return lambda line: click.echo(f"\r\033[K{line}", nl=False, err=True)
+    return lambda line: click.echo(f"\r\033[K{visible(line)}", nl=False, err=True)

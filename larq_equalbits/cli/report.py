@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from larq_equalbits._text import visible
 from larq_equalbits.cli.sources import trust_option
 
 
@@ -34,4 +35,4 @@ def command(runs: tuple[Path, ...], out: Path | None, trust: bool, as_json: bool
 
     with waiting("Writing the report"):
         path = _report.write(runs, out, trust=trust)
-    click.echo(json.dumps({"report": str(path)}) if as_json else f"Written to {path}")
+    click.echo(json.dumps({"report": str(path)}) if as_json else f"Written to {visible(path)}")

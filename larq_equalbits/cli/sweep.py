@@ -286,17 +286,17 @@ def _print(
     if differences is not None:
         console.print(differences)
     for trial in failed:
-        click.echo(f"{trial.folder.name} failed: {visible(trial.reason)}", err=True)
+        click.echo(f"{visible(trial.folder.name)} failed: {visible(trial.reason)}", err=True)
     if failed:
         click.echo("the same command with --retry-failed runs them again", err=True)
     for name, progress in begun.items():
-        click.echo(f"trial_{name} has begun: {progress}")
+        click.echo(f"trial_{visible(name)} has begun: {visible(progress)}")
     if best is not None:
         ratio = best.settings.quantizer_options.get("positive_ratio")
         chosen = "" if ratio is None else f"ratio {ratio:g}, "
         click.echo(
-            f"{folder / 'best'}: {chosen}seed {best.settings.seed}, accuracy on all test images "
-            f"{best.results['test_accuracy']:.4f}; every trial in {folder / trials.CSV}"
+            f"{visible(folder / 'best')}: {chosen}seed {best.settings.seed}, accuracy on all test images "
+            f"{best.results['test_accuracy']:.4f}; every trial in {visible(folder / trials.CSV)}"
         )
         if not (folder / trials.PLOT).exists():
             click.echo("no plot: pip install 'larq-equalbits[plots]'", err=True)

@@ -10,6 +10,7 @@ import click
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError
+from larq_equalbits._text import visible
 from larq_equalbits.cli import names
 
 _RECOVERIES = "LARQ_EQUALBITS_RECOVERIES"
@@ -250,7 +251,7 @@ def _print(run: Any, as_json: bool) -> None:
         return
     results = run.results
     click.echo(
-        f"{run.folder}: accuracy on all test images {results['test_accuracy']:.4f} after {results['epochs']} "
+        f"{visible(run.folder)}: accuracy on all test images {results['test_accuracy']:.4f} after {results['epochs']} "
         f"epochs, {results['best_test_accuracy']:.4f} with the best model, of epoch {results['best_epoch'] + 1}"
     )
 
