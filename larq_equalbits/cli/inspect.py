@@ -11,7 +11,8 @@ import click
 def command(file: Path, as_json: bool) -> None:
     """Show the layers of FILE, any .tflite that LCE made: which are binary, and why the others are not.
 
-    The file is only read, never run. The names of its layers are those in the .json that `convert` wrote beside it.
+    The file is only read, never run. The .json that `convert` wrote beside it tells the names of its
+    layers, what was done to them, and why they are not binary.
 
     \b
     Example:

@@ -181,6 +181,20 @@ def row(model: Model, operator: Operator, size: int) -> LayerReport:
     )
 
 
+def _as_recorded(found: LayerReport, name: str, known: LayerReport | None) -> LayerReport:
+    """What the file shows of an operator of the layer `name`, with what only its conversion knew."""
+    if known is None:
+        return dataclasses.replace(found, name=name)
+    return dataclasses.replace(
+        found,
+        name=name,
+        weights=found.weights if " + " in known.operator else known.weights,
+        reason=found.reason and (known.reason or found.reason),
+        rewrite=known.rewrite,
+        expected=known.expected,
+    )
+
+
 def audit(tflite: Source) -> Audit:
     """Reads a .tflite file back: its operators, its layers, and which of them are binary.
 
@@ -188,7 +202,8 @@ def audit(tflite: Source) -> Audit:
 
     Args:
         tflite: path or bytes of the file, of whatever LCE model. Beside a path, the `model.json` that was written with
-            the file tells the names of its layers; without one they are those of tensors, or numbers.
+            the file tells the layers' names, what was done to them, and why they are not binary, as `convert` did;
+            without one the names are those of tensors, or numbers, and the reasons those that the file shows.
 
     Raises:
         InputError: a file that is no .tflite, or a damaged one.
@@ -199,12 +214,18 @@ def audit(tflite: Source) -> Audit:
     for operator in model.operators:
         operators[operator.name] = operators.get(operator.name, 0) + 1
     shares = accounting.shares(model)
-    names = [] if isinstance(tflite, bytes) else model_json.owners(tflite, content)
-    layers = []
-    for place, (position, size) in enumerate(shares.items()):
-        found = row(model, model.operators[position], size)
-        known = names[place] if len(names) == len(shares) else found.name
-        layers.append(dataclasses.replace(found, name=known or f"{found.operator} {position}"))
+    report = None if isinstance(tflite, bytes) else model_json.recorded(tflite, content)
+    layers = [row(model, model.operators[position], size) for position, size in shares.items()]
+    if report is not None and len(report.owners) == len(layers):
+        known = {layer.name: layer for layer in report.layers}
+        layers = [
+            _as_recorded(found, name, known.get(name))
+            for found, name in zip(layers, report.owners, strict=True)
+        ]
+    layers = [
+        found if found.name else dataclasses.replace(found, name=f"{found.operator} {position}")
+        for found, position in zip(layers, shares, strict=True)
+    ]
     return Audit(
         len(content),
         accounting.structure(model, len(content)),

@@ -123,18 +123,15 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     return content
 
 
-def owners(tflite: str | os.PathLike[str], content: bytes) -> list[str]:
-    """The layer of each operator with weights, as `model.json` beside a .tflite with these bytes records it.
-
-    Empty where there is none beside it, or that of another file.
-    """
+def recorded(tflite: str | os.PathLike[str], content: bytes) -> ConversionReport | None:
+    """The report in `model.json` beside a .tflite with these bytes; None without one, or with that of another file."""
     beside = Path(tflite).with_suffix(".json")
     try:
-        recorded = check(beside, content)["report"].get("owners") if beside.is_file() else None
+        if not beside.is_file():
+            return None
+        return ConversionReport.from_json(json.dumps(check(beside, content)["report"]), content)
     except InputError:
-        return []
-    strings = isinstance(recorded, list) and all(isinstance(name, str) for name in recorded)
-    return recorded if isinstance(recorded, list) and strings else []
+        return None
 
 
 def check(path: str | os.PathLike[str], tflite: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from larq_equalbits._errors import InputError
 from larq_equalbits._files import parse_json
 from larq_equalbits._text import Shown, cells
 from larq_equalbits.export import accounting, judging, runtimes
-from larq_equalbits.export.flatbuffer import read_model
+from larq_equalbits.export.flatbuffer import Model, read_model
 from larq_equalbits.export.judging import OutputVerification
 
 
@@ -138,14 +138,18 @@ class ConversionReport(Shown):
     owners: list[str] = dataclasses.field(default_factory=list, repr=False)
 
     @functools.cached_property
+    def _read(self) -> Model:
+        return read_model(self.tflite)
+
+    @functools.cached_property
     def runtimes(self) -> tuple[str, ...]:
         """What runs the file: all of `runtimes.NAMES`, or those that know LCE's operators."""
-        return runtimes.of(read_model(self.tflite))
+        return runtimes.of(self._read)
 
     @functools.cached_property
     def structure(self) -> int:
         """What of the file is no constant, in bytes; with the bytes of all layers it is the whole."""
-        return accounting.structure(read_model(self.tflite).whole, len(self.tflite))
+        return accounting.structure(self._read.whole, len(self.tflite))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the bytes, as plain values."""
@@ -192,7 +196,7 @@ class ConversionReport(Shown):
         from rich.console import Group
         from rich.text import Text
 
-        described = runtimes.describe(read_model(self.tflite))
+        described = runtimes.describe(self._read)
         size = f"{len(self.tflite):,} bytes, {self.structure:,} of them structure; runs on {described}"
         lines: list[Any] = [table(self.layers), Text(size)]
         if self.verification is not None:
