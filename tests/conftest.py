@@ -22,11 +22,6 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
-def pytest_collection_finish():
-    """What has been loaded stays, so no collection of garbage looks at its millions of objects again."""
-    gc.freeze()
-
-
 @pytest.fixture(autouse=True)
 def seed():
     """Every test starts from the same random state."""
