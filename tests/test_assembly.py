@@ -82,7 +82,7 @@ def test_a_constraint_keeps_the_weights_of_a_trained_network(tmp_path, make):
     assert isinstance(again.variable.constraint, MagnitudeClip) == (type(built) is not Subclassed)
 
 
-def test_a_model_that_cannot_be_made_anew_cannot_be_constrained():
+def test_a_model_that_cannot_be_rebuilt_cannot_be_constrained():
     with pytest.raises(InputError, match="model 'closed' of class Closed must be one that from_config"):
         building.build(SIMAN, SIMAN.plan(), IMAGES, lambda **_: called(Closed))
 

@@ -157,7 +157,7 @@ def test_pruned_kernels_equal_keras(convolution, images, sparsity, options):
         assert not {"CONV_2D", "DEPTHWISE_CONV_2D"} & set(_operators(report))
 
 
-def test_a_normalization_behind_a_pruned_layer_is_folded(convolution, images):
+def test_a_normalization_after_a_pruned_layer_is_folded(convolution, images):
     model = tf.keras.Sequential(
         [
             tf.keras.Input((8, 8, 32)),

@@ -96,7 +96,7 @@ def test_without_the_rewrite_signs_differ(convolution, inputs, front):
     )
 
 
-def test_an_untrained_normalization_behind_padded_zeros(convolution, inputs):
+def test_an_untrained_normalization_after_padded_zeros(convolution, inputs):
     model = tf.keras.Sequential(
         [
             tf.keras.Input((10, 8, 48)),

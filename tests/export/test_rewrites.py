@@ -38,7 +38,7 @@ def test_a_dense_layer_becomes_a_convolution(exact):
     assert _rows(report)["d"].rewrite == "dense as convolution"
 
 
-def test_a_dense_layer_behind_a_flatten_keeps_packed_bits(convolution, exact, images):
+def test_a_dense_layer_after_a_flatten_keeps_packed_bits(convolution, exact, images):
     model = tf.keras.Sequential(
         [
             tf.keras.Input((8, 8, 32)),

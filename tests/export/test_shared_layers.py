@@ -70,14 +70,14 @@ def a_model_and_a_class(convolution, norm):
 
 
 @pytest.mark.parametrize("make", [two_poolings, two_models, a_model_and_a_class])
-def test_a_shared_normalization_stays_behind_its_poolings(convolution, images, make):
+def test_a_shared_normalization_stays_after_its_poolings(convolution, images, make):
     model = normalized(make(convolution, layers.BatchNormalization()))
     report = export.convert(model, verify_on=images)
     assert report.verification.max_abs_diff < 1e-4
     assert not any(layer.rewrite for layer in report.layers)
 
 
-def test_a_shared_normalization_stays_behind_two_ternary_kernels(convolution, images):
+def test_a_shared_normalization_stays_after_two_ternary_kernels(convolution, images):
     norm = layers.BatchNormalization()
     inputs = tf.keras.Input((8, 8, 32))
     branches = [norm(convolution(8, name=name)(inputs)) for name in ("a", "b")]

@@ -11,8 +11,8 @@ from larq_equalbits.export.interpreter import load
 layers = tf.keras.layers
 
 
-def network(weight=1.0, *behind):
-    model = tf.keras.Sequential([tf.keras.Input((4,), name="x"), layers.Dense(3, name="y"), *behind])
+def network(weight=1.0, *following):
+    model = tf.keras.Sequential([tf.keras.Input((4,), name="x"), layers.Dense(3, name="y"), *following])
     model.layers[0].kernel.assign(np.full((4, 3), weight))
     return model
 

@@ -86,7 +86,7 @@ def test_what_a_skip_needs_stays(convolution, images, exact):
     inputs = tf.keras.Input((8, 8, 32))
     outputs = convolution(32, padding="same", pad_values=1, name="inside")(inputs)
     outputs = layers.Add()([inputs, outputs])
-    outputs = convolution(8, name="behind")(outputs)
+    outputs = convolution(8, name="after")(outputs)
     report, _ = exact(pruned(tf.keras.Model(inputs, outputs)), images)
     assert rewrites(report)["inside"] == "convolution of binary with zero filters"
 

@@ -40,10 +40,10 @@ def _readers(lowering: Lowering, leaf: Leaf) -> list[Leaf]:
         if reads_sign(layer):
             found.append(consumer)
             continue
-        behind = [] if _without(lowering, consumer) is None else _readers(lowering, consumer)
-        if not behind:
+        further = [] if _without(lowering, consumer) is None else _readers(lowering, consumer)
+        if not further:
             return []
-        found += behind
+        found += further
     return found
 
 
