@@ -304,6 +304,40 @@ def with_last_layer(path, kind, config):
     return path
 
 
+@pytest.mark.parametrize("module", ["keras.utils", "larq_equalbits._files", "tf_keras.src.utils.data_utils"])
+def test_a_function_of_keras_or_ours_that_is_none_of_tensors_needs_trust(tmp_path, module):
+    name = "shutil" if module.startswith("larq") else "get_file"
+    config = {"module": module, "class_name": "function", "config": name, "registered_name": name}
+    with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("metadata.json", "{}")
+    with pytest.raises(InputError, match="trust"):
+        load_model(tmp_path / "net.keras")
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_weights_are_not_read_from_other_files(tmp_path, suffix):
+    import h5py
+
+    mine, net = tmp_path / "mine", tmp_path / f"net{suffix}"
+    mine.write_bytes(bytes(1000))
+    small().save(net)
+    path = net
+    if suffix == ".keras":
+        path = tmp_path / "model.weights.h5"
+        with zipfile.ZipFile(net) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        path.write_bytes(files["model.weights.h5"])
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("stolen", (10,), "float32", external=[(str(mine), 0, 40)])
+    if suffix == ".keras":
+        with zipfile.ZipFile(net, "w") as archive:
+            for name, content in {**files, path.name: path.read_bytes()}.items():
+                archive.writestr(name, content)
+    with pytest.raises(InputError, match="stolen in it is read from another file"):
+        load_model(net)
+
+
 def test_an_operator_that_writes_a_file_needs_trust(tmp_path):
     from tensorflow.core.framework.node_def_pb2 import NodeDef
 

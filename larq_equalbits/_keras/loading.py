@@ -14,6 +14,11 @@ import tensorflow as tf
 from larq_equalbits._errors import InputError
 
 _TRUSTED_PACKAGES = ("keras", "tf_keras", "larq", "larq_equalbits")
+# Modules of theirs that hold functions of tensors; others hold such as download a file.
+_OF_TENSORS = (
+    *("activations", "losses", "metrics", "initializers", "regularizers", "constraints", "quantizers"),
+    *("backend", "nn", "math", "activation"),
+)
 # TensorFlow's functions that a layer may be, by the first part of their names: they compute, and touch no file.
 _COMPUTING = ("__operators__", "bitwise", "image", "linalg", "math", "nn", "signal", "sparse", "strings")
 _NOT_COMPUTING = ("function", "load_library", "load_op_library", "numpy_function", "print", "py_function")
@@ -24,7 +29,7 @@ _GRAPH_OPERATORS = (
     *("CreateSummaryFileWriter", "CreateSummaryDbWriter", "Save", "SaveSlices"),
 )
 # Layers that are any function or any operator, and what their configurations hold, whatever name the layer has.
-_ANYTHING = ("Lambda", "__lambda__", "TensorFlowOpLayer", "ClassMethod")
+_ANYTHING = ("Lambda", "__lambda__", "TensorFlowOpLayer", "ClassMethod", "ReloadedLayer")
 _ANYTHING_HOLDS = ("function_type", "dropout_fn_type", "residual_fn_type", "node_def", "cls_symbol")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -49,7 +54,10 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True, trust: boo
         if not trust:
             _check(place)
         # Keras tells HDF5 from .keras by the name; the bytes were told above.
-        return _loaded(place, compile, trust)
+        model = _loaded(place, compile, trust)
+        if not trust and place.is_file() and not isinstance(model, tf.keras.Model):
+            raise InputError(f"{place} must be a Keras 2 model, but holds a {type(model).__name__}.")
+        return model
     except InputError:
         raise
     except Exception as error:
@@ -118,14 +126,33 @@ def _configurations(place: Path) -> Iterator[Any]:
         import h5py
 
         with h5py.File(place, "r") as file:
+            _check_links(file, place)
             for name in ("model_config", "training_config"):
                 if name in file.attrs:
                     yield json.loads(file.attrs[name])
     elif zipfile.is_zipfile(place):
         with zipfile.ZipFile(place) as archive:
             yield json.loads(archive.read("config.json"))
+            if "model.weights.h5" in archive.namelist():
+                import h5py
+
+                with archive.open("model.weights.h5") as weights, h5py.File(weights, "r") as file:
+                    _check_links(file, place)
     else:
         raise InputError(f"{place} must be a Keras 2 model: .keras, HDF5 or a SavedModel's folder.")
+
+
+def _check_links(group: Any, place: Path) -> None:
+    """Raises InputError where HDF5 takes arrays from other files, which may be any of the user's."""
+    import h5py
+
+    for name in group:
+        inside = group.get(name, getlink=True)
+        held = None if isinstance(inside, h5py.ExternalLink) else group[name]
+        if held is None or (isinstance(held, h5py.Dataset) and (held.external or held.is_virtual)):
+            raise InputError(f"{place} is not loaded, because {name} in it is read from another file.")
+        if isinstance(held, h5py.Group):
+            _check_links(held, place)
 
 
 def _of_saved_model(place: Path) -> Iterator[Any]:
@@ -191,10 +218,10 @@ def _danger(config: dict[str, Any]) -> str:
 
 
 def _is_known(module: str, name: str, registered: Any) -> bool:
-    if module.partition(".")[0] in _TRUSTED_PACKAGES:
-        return True
     if isinstance(registered, str) and registered in tf.keras.utils.get_custom_objects():
         return True
+    if module.partition(".")[0] in _TRUSTED_PACKAGES:
+        return name[:1].isupper() or not set(_OF_TENSORS).isdisjoint(module.split("."))
     if module == "builtins":
         return not hasattr(builtins, name) or name in ("function", "dict", "list", "set", "tuple")
     # A class of the user's own, whose module is imported.
