@@ -10,14 +10,15 @@ from larq_equalbits.export import graph
 
 # LCE's own bit-packing: a group that is no multiple of this is not a group of whole words.
 _PACKED_CHANNELS = 32
+_LOCALLY_CONNECTED = (tf.keras.layers.LocallyConnected1D, tf.keras.layers.LocallyConnected2D)
 
 
 def check(model: Any) -> None:
     """Refuses a model that LCE cannot convert, or converts to a file that it cannot run.
 
     Raises:
-        InputError: no Keras model, an unbuilt one, unknown dimensions, grouped binary convolutions, or a
-            padding that has no binary kernel.
+        InputError: no Keras model, an unbuilt one, unknown dimensions, grouped binary convolutions, a padding
+            that has no binary kernel, a stateful recurrent layer, or a locally connected one with implementation=3.
     """
     if not isinstance(model, tf.keras.Model):
         raise InputError(
@@ -34,11 +35,22 @@ def check(model: Any) -> None:
                 f"model {model.name!r} must have inputs whose dimensions are all known but the first, "
                 f"but got {spec.shape}: build it with a fixed image size."
             )
+    for layer in model._flatten_layers():
+        if isinstance(layer, tf.keras.layers.RNN) and layer.stateful:
+            raise InputError(
+                f"layer {layer.name!r} must have no state between batches, which a .tflite does not keep: build it "
+                "with stateful=False and copy the weights."
+            )
     for name, layer in graph.leaves(model).items():
         _check_layer(name, layer)
 
 
 def _check_layer(name: str, layer: Any) -> None:
+    if getattr(layer, "implementation", None) == 3 and isinstance(layer, _LOCALLY_CONNECTED):
+        raise InputError(
+            f"layer {name!r} must have implementation=1 or 2: 3 multiplies by a sparse tensor, which LCE's converter "
+            "does not take."
+        )
     if not isinstance(layer, larq.layers.QuantConv2D) or layer.input_quantizer is None:
         return
     if layer.kernel_quantizer is None:

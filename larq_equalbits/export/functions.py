@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 from larq.quantized_variable import QuantizedVariable
 
-from larq_equalbits._errors import InputError, require
+from larq_equalbits._errors import ConversionError, InputError, require
 from larq_equalbits._keras.building import eagerly
 
 Range = tuple[float, float]
@@ -87,6 +87,7 @@ def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> byt
 
     Raises:
         InputError: an operator that ends the process inside the converter; names the operator.
+        ConversionError: what else the converter does not take, with its first error.
     """
     converter = require("deploy", "larq_compute_engine")
     definition = served.serve.graph.as_graph_def()
@@ -98,6 +99,15 @@ def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> byt
             )
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(served, folder, signatures={"serving_default": served.serve})
-        return converter.convert_saved_model(
-            folder, inference_input_type=input_type, inference_output_type=output_type, target="arm"
-        )
+        try:
+            return converter.convert_saved_model(
+                folder, inference_input_type=input_type, inference_output_type=output_type, target="arm"
+            )
+        except Exception as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            said = next(
+                (line for line in lines if "error:" in line), lines[0] if lines else type(error).__name__
+            )
+            raise ConversionError(
+                f"LCE's converter cannot convert this model: {said.partition('error: ')[2] or said}"
+            ) from error

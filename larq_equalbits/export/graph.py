@@ -75,12 +75,15 @@ class Graph:
         producers: the layer whose output a layer with one input takes, by its identity.
         calls: Keras' record of how a layer is called, by its identity; of a shared one, of one of its calls.
         shared: the identities of the layers that are called more than once.
+        shapes: the shapes of what a layer takes first in all of its calls, by its identity; none of a layer that more
+            than graphs call.
     """
 
     takers: dict[int, list[tf.keras.layers.Layer]]
     producers: dict[int, tf.keras.layers.Layer]
     calls: dict[int, Any]
     shared: set[int]
+    shapes: dict[int, set[Shape]]
 
     def input_shape(self, layer: tf.keras.layers.Layer) -> Shape:
         """The shape of what `layer` takes first, the batch first; known wherever its consumer or producer is."""
@@ -119,17 +122,22 @@ def read(model: tf.keras.layers.Layer) -> Graph:
     called: set[int] = set()
     shared: set[int] = set()
     leaving: set[int] = set()
+    shapes: dict[int, set[Shape]] = {}
+    unknown: set[int] = set()
     for holder in holders:
         if not getattr(holder, "_is_graph_network", False):
             if not isinstance(holder, PrunedBinary):
                 # What holds layers outside a graph may call them as it likes.
-                shared |= {id(child) for child in holder._flatten_layers(recursive=False, include_self=False)}
+                unknown |= {
+                    id(child) for child in holder._flatten_layers(recursive=False, include_self=False)
+                }
             continue
         outputs = {id(tensor) for tensor in tf.nest.flatten(holder.outputs)}
         for node in (node for nodes in holder._nodes_by_depth.values() for node in nodes):
             layer = _computing(node.layer)
             (shared if id(layer) in called else called).add(id(layer))
             calls[id(layer)] = node
+            shapes.setdefault(id(layer), set()).add(_first_shape(node.keras_inputs or node.outputs))
             parents = list(tf.nest.flatten(node.parent_nodes))
             for parent in parents:
                 takers.setdefault(id(_computing(parent.layer)), []).append(layer)
@@ -137,11 +145,14 @@ def read(model: tf.keras.layers.Layer) -> Graph:
                 producers[id(layer)] = _computing(parents[0].layer)
             if any(id(tensor) in outputs for tensor in tf.nest.flatten(node.outputs)):
                 leaving.add(id(layer))
+    shared |= unknown
+    for identity in unknown:
+        shapes.pop(identity, None)
     for identity in shared | leaving:
         takers.pop(identity, None)
     for identity in shared:
         producers.pop(identity, None)
-    return Graph(takers, producers, calls, shared)
+    return Graph(takers, producers, calls, shared, shapes)
 
 
 def _first_shape(tensors: Any) -> Shape:

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import export
-from larq_equalbits._errors import ConversionError
+from larq_equalbits._errors import ConversionError, InputError
 
 layers = tf.keras.layers
 
@@ -231,6 +231,22 @@ def test_a_locally_connected_layer_is_called_that(implementation):
     layer = larq.layers.QuantLocallyConnected2D(4, 3, implementation=implementation, **quantizers)
     (row,) = export.convert(tf.keras.Model(inputs, layer(inputs))).layers
     assert row.reason.startswith("locally connected: LCE has no binary operator")
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            lambda: layers.LocallyConnected1D(4, 3, implementation=3, name="local"),
+            "'local' must have implementation=1 or 2",
+        ),
+        (lambda: layers.LSTM(4, stateful=True, name="long"), "'long' must have no state between batches"),
+    ],
+)
+def test_what_the_converter_cannot_take_is_refused_by_name(layer, message):
+    inputs = tf.keras.Input((5, 4), batch_size=1)
+    with pytest.raises(InputError, match=message):
+        export.convert(tf.keras.Model(inputs, layer()(inputs)))
 
 
 def test_a_sign_as_a_layer_costs_nothing():

@@ -49,6 +49,17 @@ def test_images_of_the_windows_size_are_let_alone(convolution):
     assert report.verification.max_abs_diff == 0 and not report.layers[0].rewrite
 
 
+@pytest.mark.parametrize("pool", [1, 2])
+def test_a_shared_layer_on_images_of_one_size_and_of_two(convolution, pool):
+    inputs = tf.keras.Input((2 * pool, 2 * pool, 64))
+    shared = convolution(64, 3, padding="same", name="shared")
+    x = layers.BatchNormalization()(layers.MaxPooling2D(pool)(shared(inputs)))
+    report = export.convert(tf.keras.Model(inputs, shared(x)), verify_on=images(2 * pool, 2 * pool))
+    assert report.verification.max_abs_diff == 0
+    (row,) = report.layers
+    assert row.binary and "zero padding" in row.rewrite
+
+
 @pytest.mark.parametrize("pruned", [False, True])
 def test_what_follows_the_convolution_follows_the_constant(convolution, exact, pruned):
     """Bias, activation, normalization, and a binary layer that takes the sign of it."""

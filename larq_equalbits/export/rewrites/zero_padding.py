@@ -4,6 +4,7 @@ LCE's fast kernels, those of ARM, compute zero padding wrongly there, and paddin
 at a position is a constant: the sum of the weights that lie outside the image.
 """
 
+import math
 from typing import Any
 
 import larq
@@ -17,16 +18,14 @@ from larq_equalbits.export.rewrites.convolution import whole_kernel
 _KINDS = (larq.layers.QuantConv2D, larq.layers.QuantConv1D, larq.layers.QuantSeparableConv2D)
 
 
-def _image(lowering: Lowering, leaf: Leaf) -> list[int] | None:
-    """The size of what `leaf` takes, (height, width) or (width,); None where it is called on several images."""
+def _images(lowering: Lowering, leaf: Leaf) -> list[list[int]]:
+    """The sizes of what `leaf` takes in its calls, each (height, width) or (width,); none where they are unknown."""
     layer = leaf.layer
-    if id(layer) in lowering.graph.shared and id(layer) in lowering.graph.calls:
-        return None
+    called = id(layer) in lowering.graph.calls
     # Outside a graph Keras knows the shape that the layer was built for.
-    known = id(layer) in lowering.graph.calls
-    shape = lowering.graph.input_shape(layer) if known else getattr(layer, "_build_input_shape", None)
-    sizes = list(shape or ())[1:-1]
-    return sizes if sizes and all(sizes) else None
+    built = () if called else (getattr(layer, "_build_input_shape", None),)
+    sizes = [list(shape or ())[1:-1] for shape in lowering.graph.shapes.get(id(layer), built)]
+    return sizes if all(size and all(size) for size in sizes) else []
 
 
 def _pads_zeros(layer: Any) -> bool:
@@ -46,12 +45,17 @@ def _ones_add(kernel: np.ndarray, image: list[int], layer: Any) -> np.ndarray:
     return kernel.sum(axis=tuple(range(kernel.ndim - 1)), dtype=np.float64) - inside.numpy()
 
 
-def _rewrite(lowering: Lowering, leaf: Leaf, image: list[int], kernel: np.ndarray) -> None:
+def _rewrite(lowering: Lowering, leaf: Leaf, images: list[list[int]], kernel: np.ndarray) -> None:
     # In one row: LCE's converter takes a constant of more dimensions for a bias too, and then cannot run it.
-    added = tf.constant(_ones_add(kernel, image, leaf.layer).reshape(-1), leaf.layer.compute_dtype)
+    rows = [_ones_add(kernel, image, leaf.layer).reshape(-1) for image in images]
+    # Of a shared layer, the size of the outputs tells which image they are of.
+    by_size = {len(row): row for row in rows}
+    if not all(np.array_equal(by_size[len(row)], row) for row in rows):
+        return
     activation = leaf.layer.activation or tf.keras.activations.linear
 
     def less_ones(outputs: tf.Tensor) -> tf.Tensor:
+        added = tf.constant(by_size[math.prod(outputs.shape[1:])], outputs.dtype)
         return activation(
             tf.reshape(tf.reshape(outputs, (-1, added.shape[0])) - added, (-1, *outputs.shape[1:]))
         )
@@ -68,11 +72,11 @@ def apply(lowering: Lowering) -> None:
         layer = leaf.layer
         if not (leaf.expected and isinstance(layer, _KINDS) and as_written(layer) and _pads_zeros(layer)):
             continue
-        image, kernel = _image(lowering, leaf), whole_kernel(leaf)
-        if image is None or kernel is None:
+        images, kernel = _images(lowering, leaf), whole_kernel(leaf)
+        if kernel is None:
             continue
         windows = [
             (size - 1) * rate + 1 for size, rate in zip(layer.kernel_size, layer.dilation_rate, strict=True)
         ]
-        if any(size < window for size, window in zip(image, windows, strict=True)):
-            _rewrite(lowering, leaf, image, kernel)
+        if any(size < window for image in images for size, window in zip(image, windows, strict=True)):
+            _rewrite(lowering, leaf, images, kernel)
