@@ -58,9 +58,8 @@ def _ship(run: Any, images: Any) -> dict[str, Any]:
     from larq_equalbits import export
 
     network = run.load_model()
-    report = export.convert(network, verify_on=images.test)
     path = run.folder / "model.tflite"
-    export.save(report, path, images, "model.keras")
+    report = export.convert(network, path, images=images, source="model.keras")
     last = {key: float(values[-1]) for key, values in run.history.items() if "/" not in key}
     return {
         "network": network,

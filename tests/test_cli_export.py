@@ -3,15 +3,16 @@ import json
 import shutil
 
 import click.testing
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import training, zoo
+from larq_equalbits import data, training, zoo
 from larq_equalbits._errors import InputError
 from larq_equalbits.cli import convert as convert_command
 from larq_equalbits.cli import device as device_command
 from larq_equalbits.cli import verify as verify_command
-from larq_equalbits.export import convert, model_json, save
+from larq_equalbits.export import convert, model_json
 from larq_equalbits.training.settings import Settings
 
 
@@ -102,21 +103,32 @@ def test_a_model_without_a_data_set_is_compared_on_random_inputs(tmp_path):
 
 
 def test_the_recorded_source_counts_for_its_own_file_alone(tmp_path):
-    report = convert(tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,))]))
+    model = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,))])
     path = tmp_path / "model.tflite"
-    save(report, path, source="best.keras")
+    report = convert(model, path, source="best.keras")
     assert model_json.source_of(path) == "best.keras"
     path.write_bytes(report.tflite + b"\0")
     with pytest.raises(InputError, match="another file"):
         model_json.source_of(path)
-    save(report, path)
+    convert(model, path)
     assert model_json.source_of(path) is None
     (tmp_path / "model.json").write_text("[]")
     with pytest.raises(InputError, match="JSON object"):
         model_json.source_of(path)
     with pytest.raises(InputError, match=r"another suffix than \.json"):
-        save(report, tmp_path / "x.json")
+        convert(model, tmp_path / "x.json")
     assert not (tmp_path / "x.json").exists()
+
+
+def test_one_call_converts_compares_the_test_split_and_describes_the_images(tmp_path):
+    images = data.load("digits")
+    model = zoo.conv2(input_shape=images.input_shape, num_classes=images.num_classes, width=0.25)
+    report = convert(model, tmp_path / "model.tflite", images=images)
+    assert report.verification.images == images.num_test and not report.verification.generated
+    content = json.loads((tmp_path / "model.json").read_text())
+    assert content["labels"] == list(images.labels) and content["mean"] == list(images.mean)
+    with pytest.raises(InputError, match="images must be the data"):
+        convert(model, images=np.zeros((1, 8, 8, 1)))
 
 
 def test_float_layers_become_integers_where_a_tolerance_allows_it(command, run, tmp_path):

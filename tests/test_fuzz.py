@@ -18,8 +18,7 @@ SETTINGS = training.Settings(epochs=1, batch_size=32, train_images=64, model_opt
 def make_run(folder):
     """A run with everything that commands leave in its folder."""
     run = training.train(SETTINGS, folder, verbose=0)
-    report = export.convert(run.load_model(), strict=False)
-    export.save(report, folder / "model.tflite", None, "model.keras")
+    report = export.convert(run.load_model(), folder / "model.tflite", strict=False, source="model.keras")
     images = np.zeros((1, *run.load_model().input_shape[1:]), "float32")
     device.run(report.tflite, "local", images, device.Settings(repeats=1, rounds=1)).save(folder / "device")
     _report.write(folder)

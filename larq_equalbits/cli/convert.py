@@ -105,7 +105,6 @@ def command(
     opened = open_source(source, best=best, trust=trust)
     images = opened.images(dataset, data_dir)
     target = out or opened.folder / "model.tflite"
-    model_json.check_target(target)
     if float_layers == "int8" and images is None:
         raise InputError(
             "--dataset must name a data set to measure int8's ranges on, where SOURCE is no run folder."
@@ -114,14 +113,20 @@ def command(
     calibration = (
         images.train.unbatch().take(calibration_images).batch(64) if float_layers == "int8" else None
     )
-    allowed = {"tolerance": tolerance, "bound": bound, "decisions": decisions(rules)}
-    with waiting("Converting"):
+    compared = images is not None and not no_verify
+    with waiting(
+        f"Converting and comparing {images.num_test} images with Keras" if compared else "Converting"
+    ):
         report = export.convert(
             opened.model,
+            target,
             strict=not no_strict,
-            # The test split is compared below; without one random inputs are.
-            verify_on=False if no_verify or images is not None else None,
-            **allowed,
+            verify_on=False if no_verify else None,
+            images=images,
+            source=opened.file,
+            tolerance=tolerance,
+            bound=bound,
+            decisions=decisions(rules),
             rewrites=[name for name in export.REWRITES if name not in without],
             float_layers=float_layers,
             binary_weights=binary_weights,
@@ -131,10 +136,6 @@ def command(
             input_type=io_type,
             output_type=io_type,
         )
-    if images is not None and not no_verify:
-        with waiting(f"Comparing {images.num_test} images with Keras"):
-            report = export.verified(opened.model, report, images.test, **allowed)
-    export.save(report, target, images, opened.file)
     if as_json:
         described = model_json.describe(report, images, opened.file)
         click.echo(json.dumps({"tflite": str(target), **described}))

@@ -2,9 +2,8 @@
 
 from larq_equalbits._errors import ConversionError
 from larq_equalbits.export.auditing import Audit, audit
-from larq_equalbits.export.conversion import convert, float_size, save
+from larq_equalbits.export.conversion import convert, float_size
 from larq_equalbits.export.freezing import freeze
-from larq_equalbits.export.gate import verified
 from larq_equalbits.export.layer_outputs import LayerDifference, compare_layers
 from larq_equalbits.export.results import ConversionReport, LayerReport, Verification
 from larq_equalbits.export.rewrites import REWRITES
@@ -23,8 +22,6 @@ __all__ = [
     "convert",
     "float_size",
     "freeze",
-    "save",
-    "verified",
     "verify",
 ]
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from larq_equalbits import _files
 from larq_equalbits._errors import ConversionError, InputError, invalid
+from larq_equalbits.data import Data
 from larq_equalbits.export import (
     checks,
     gate,
@@ -79,6 +80,8 @@ def convert(
     strict: bool = True,
     *,
     verify_on: Any = None,
+    images: Any = None,
+    source: str | None = None,
     tolerance: float = 0.0,
     bound: float | None = None,
     decisions: Any = None,
@@ -104,7 +107,11 @@ def convert(
             writes none. No other kind of file is replaced.
         strict: raise where a layer with binary kernel and input became float.
         verify_on: inputs to compare Keras and the file on, as `fit` and `evaluate` take them, with labels or without;
-            see `verify`. None takes a few dozen random inputs, in seconds; False leaves the comparison out.
+            see `verify`. None takes the test split of `images`, or without them a few dozen random inputs, in seconds;
+            False leaves the comparison out.
+        images: the `data.Data` that the model was trained on; its normalisation and the names of its classes go into
+            `model.json`.
+        source: the name of the Keras model's file, for `model.json`.
         tolerance: the share of decisions, 0 to 1, that may differ from Keras', of each output.
         bound: how far each output may be from Keras': the rms of the differences, in deviations of Keras' values over
             the inputs (0 for the same network, 1 and more for another one). Default: 0.1, and 0.5 for "int8" layers.
@@ -115,8 +122,7 @@ def convert(
         calibrate_on: for "int8", inputs as for `verify_on`, on which ranges are measured: some hundred training
             images.
         input_type: "int8" for integer inputs, with "int8" layers alone. An application then gives
-            ``round(x / scale) + zero_point``; `audit(path).inputs` has both numbers, and so has the `model.json` that
-            `save` writes.
+            ``round(x / scale) + zero_point``; `audit(path).inputs` has both numbers, and so has `model.json`.
         output_type: the same of the outputs.
         binary_weights: how binary kernels are stored whose input is float, for which LCE has no operator: "int8", one
             byte a weight, with the same answers at the same speed on every runtime; "bits", one bit a weight (two
@@ -139,6 +145,8 @@ def convert(
     gate.check(tolerance, bound)
     packing.check(binary_weights, float_layers)
     last.check(classifier)
+    if images is not None and not isinstance(images, Data):
+        raise invalid("images", images, "the data.Data that the model was trained on")
     if path is not None:
         model_json.check_target(path)
     chosen = select(rewrites)
@@ -172,12 +180,16 @@ def convert(
             f"these layers should be binary and are not: {reasons}. strict=False converts anyway."
         )
     allowed = {"tolerance": tolerance, "bound": bound, "decisions": decisions}
+    if verify_on is None and images is not None:
+        verify_on = images.test
     if verify_on is None:
         report = gate.sampled(model, report, inputs=calibration[:1] or None, **allowed)
     elif verify_on is not False:
         report = gate.verified(model, report, verify_on, **allowed)
     if path is not None:
-        save(report, path)
+        with _files.replacing(path) as temporary:
+            temporary.write_bytes(report.tflite)
+        model_json.write(Path(path).with_suffix(".json"), report, images, source)
     return report
 
 
@@ -192,26 +204,6 @@ def _check_inputs(report: ConversionReport, leaves: list[Leaf]) -> None:
                 f"{type(quantizer).__name__}, gives {quantizer.precision} bits: the file would be another network. "
                 "Use ste_sign; or Larq's ste_tern with the rewrite not_binary and without ternary_weight_networks."
             )
-
-
-def save(
-    report: ConversionReport, path: str | os.PathLike[str], images: Any = None, source: str | None = None
-) -> None:
-    """Writes the file to `path`, and what describes it beside it, with the suffix .json and the file's hash.
-
-    Args:
-        report: the conversion.
-        path: a new file, or a .tflite that is replaced.
-        images: the `data.Data` that the model was trained on, which tells how images are normalised.
-        source: the name of the Keras model's file.
-
-    Raises:
-        InputError: another kind of file is there under either name, or the suffix is .json.
-    """
-    model_json.check_target(path)
-    with _files.replacing(path) as temporary:
-        temporary.write_bytes(report.tflite)
-    model_json.write(Path(path).with_suffix(".json"), report, images, source)
 
 
 def float_size(model: tf.keras.Model) -> int:

@@ -189,7 +189,7 @@ def test_what_convert_writes_is_read(small, tmp_path):
     pytest.importorskip("sklearn")
     pytest.importorskip("tensorflow_datasets")
     digits = data.load("digits")
-    export.save(export.convert(small.keras), tmp_path / "model.tflite", digits)
+    export.convert(small.keras, tmp_path / "model.tflite", images=digits, verify_on=False)
     found = Description.beside(tmp_path / "model.tflite", (tmp_path / "model.tflite").read_bytes())
     assert found.mean == tuple(digits.mean) and found.labels == tuple(digits.labels)
     assert found.dataset == "digits"

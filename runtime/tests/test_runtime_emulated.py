@@ -60,7 +60,7 @@ def digits(tmp_path_factory):
     model = zoo.conv2(input_shape=images.input_shape, num_classes=images.num_classes, width=0.25)
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(images.train, epochs=2, verbose=0)
-    export.save(export.convert(model), folder / "model.tflite", images)
+    export.convert(model, folder / "model.tflite", images=images)
     some = next(iter(images.test))[0].numpy()[:10]
     pixels = np.clip(np.round((some * images.std + images.mean) * 255), 0, 255).astype(np.uint8)
     for number, image in enumerate(pixels):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from larq_equalbits import export
 from larq_equalbits._errors import InputError
+from larq_equalbits.export import gate
 from larq_equalbits.export.judging import Judge
 from larq_equalbits.export.results import describe
 
@@ -70,11 +71,11 @@ def test_the_file_of_another_network_does_not_pass(images, head, rule, decisions
     assert (found.rule, found.decisions, found.differing) == (rule, decisions, 0)
     assert found.distance < 1e-3
     with pytest.raises(export.ConversionError, match=f"the output '{head.__name__}' of the file"):
-        export.verified(other, report, images)
+        gate.verified(other, report, images)
     # Decisions alone would pass where all are on one side.
     with pytest.raises(export.ConversionError, match="deviations of Keras' values"):
-        export.verified(other, report, images, tolerance=1)
-    assert export.verified(other, report, images, tolerance=1, bound=100)
+        gate.verified(other, report, images, tolerance=1)
+    assert gate.verified(other, report, images, tolerance=1, bound=100)
 
 
 def test_a_second_head_that_is_negated_does_not_pass(images):
@@ -83,7 +84,7 @@ def test_a_second_head_that_is_negated_does_not_pass(images):
     second = model.get_layer("second")
     second.set_weights([-value for value in second.get_weights()])
     with pytest.raises(export.ConversionError, match="'second'") as caught:
-        export.verified(model, report, images)
+        gate.verified(model, report, images)
     assert "'classes'" not in str(caught.value)
 
 

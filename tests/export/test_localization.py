@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import export
-from larq_equalbits.export import layer_outputs
+from larq_equalbits.export import gate, layer_outputs
 from larq_equalbits.export.interpreter import load
 
 layers = tf.keras.layers
@@ -114,8 +114,8 @@ def test_the_layer_where_outputs_part_is_named(convolution, images):
     with pytest.raises(
         export.ConversionError, match=r"another class .* they part at layer 'snapped'"
     ) as caught:
-        export.verified(snapped, report, images)
+        gate.verified(snapped, report, images)
     # What the message names is enough.
     enough = float(str(caught.value).rsplit("--tolerance ", 1)[1].rstrip(")."))
     assert 0 <= enough - verification.differing / 6 < 1e-4
-    assert export.verified(snapped, report, images, enough).verification == verification
+    assert gate.verified(snapped, report, images, enough).verification == verification

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from larq_equalbits import export
 from larq_equalbits._errors import ConversionError, InputError
+from larq_equalbits.export import gate
 from larq_equalbits.export.interpreter import load
 
 layers = tf.keras.layers
@@ -76,7 +77,7 @@ def test_a_tolerance_is_a_share(tolerance):
         export.convert(network(), tolerance=tolerance)
     report = export.convert(network(), verify_on=False)
     with pytest.raises(InputError, match="tolerance must be between 0 and 1"):
-        export.verified(network(), report, np.ones((5, 4)), tolerance)
+        gate.verified(network(), report, np.ones((5, 4)), tolerance)
 
 
 @pytest.mark.parametrize("differing", [1, 3, 4, 17, 9_999])
