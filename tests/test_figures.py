@@ -27,6 +27,12 @@ def test_simans_theory_holds(run_script, tmp_path):
     assert [verdict["holds"] for verdict in verdicts] == [True] * 5
 
 
+def test_the_forms_of_a_network_are_drawn_from_what_was_measured(run_script, tmp_path):
+    done = run_script(FIGURES / "tradeoff.py", "--out", tmp_path / "tradeoff.png")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("program", ["equal_bits_fig1.py", "equal_bits_fig2.py", "equal_bits_fig4.py"])
 def test_a_program_that_trains_says_what_it_found(run_script, tmp_path, program):
