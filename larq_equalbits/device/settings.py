@@ -9,10 +9,10 @@ from larq_equalbits._errors import invalid, is_number, is_whole
 from larq_equalbits.export.interpreter import check_runtime
 
 
-def _counts(name: str, values: Any) -> tuple[int, ...]:
+def _counts(name: str, values: Any, most: int) -> tuple[int, ...]:
     numbers = tuple(values) if isinstance(values, Sequence) else ()
-    if not numbers or not all(is_whole(value, 1) and value < 2**31 for value in numbers):
-        raise invalid(name, values, "one or more whole numbers from 1 to below 2**31")
+    if not numbers or not all(is_whole(value, 1) and value <= most for value in numbers):
+        raise invalid(name, values, f"one or more whole numbers from 1 to {most}")
     return tuple(dict.fromkeys(int(value) for value in numbers))
 
 
@@ -25,7 +25,7 @@ class Settings:
     3
 
     Attributes:
-        threads: the numbers of threads, each at least 1; equal ones count once.
+        threads: the numbers of threads, each from 1 to 1024; equal ones count once.
         repeats: inferences in a round, at least 1.
         warmup: inferences before each round, at least 0.
         rounds: starts of the program, or rounds in one start of our runtime; at least 1.
@@ -65,9 +65,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Checks the numbers and names."""
-        object.__setattr__(self, "threads", _counts("threads", self.threads))
+        object.__setattr__(self, "threads", _counts("threads", self.threads, 1024))
         if self.images is not None:
-            _counts("images", (self.images,))
+            _counts("images", (self.images,), 2**31 - 1)
         for name, least in (("repeats", 1), ("rounds", 1), ("warmup", 0)):
             value = getattr(self, name)
             if not (is_whole(value, least) and value <= 10**6):

@@ -19,6 +19,9 @@ Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
 #: Images that run at once: enough to share the work of a call, few enough for a small memory.
 _BATCH = 16
 
+#: Where the system gives no more threads, LiteRT ends the process.
+MOST_THREADS = 1024
+
 
 def _content(model: Model) -> bytes:
     if isinstance(model, (bytes, bytearray, memoryview)):
@@ -57,7 +60,7 @@ class Interpreter(litert.Interpreter):
 
     Args:
         model: path or bytes of a .tflite file.
-        num_threads: at least 1, for LiteRT's kernels and for the binary ones.
+        num_threads: from 1 to 1024, for LiteRT's kernels and for the binary ones.
         ternary: whether the two binary kernels of a pruned convolution run as one. Answers then differ from those of
             Larq Compute Engine in the last bits, for one rounding takes the place of three; False gives its bits.
         kernel: the bit kernels, "auto" for the fastest that the processor has; see `load_delegate`.
@@ -67,8 +70,8 @@ class Interpreter(litert.Interpreter):
     """
 
     def __init__(self, model: Model, num_threads: int = 1, ternary: bool = True, *, kernel: str = "auto"):
-        if not is_whole(num_threads, 1):
-            raise invalid("num_threads", num_threads, "a whole number of at least 1")
+        if not (is_whole(num_threads, 1) and num_threads <= MOST_THREADS):
+            raise invalid("num_threads", num_threads, f"a whole number from 1 to {MOST_THREADS}")
         content = _content(model)
         if content[4:8] != b"TFL3":
             raise InputError(

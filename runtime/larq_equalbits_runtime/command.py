@@ -13,7 +13,7 @@ import numpy as np
 from larq_equalbits_runtime import _images
 from larq_equalbits_runtime._description import Description
 from larq_equalbits_runtime._errors import InputError, first_line
-from larq_equalbits_runtime._interpreter import Interpreter
+from larq_equalbits_runtime._interpreter import MOST_THREADS, Interpreter
 from larq_equalbits_runtime._library import kernels, version
 
 _EXAMPLES = """
@@ -104,6 +104,8 @@ def _run(options: argparse.Namespace) -> int:
     for name in ("repeats", "top", "threads"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be at least 1, but got {getattr(options, name)}.")
+    if options.threads > MOST_THREADS:
+        raise InputError(f"--threads must be at most {MOST_THREADS}, but got {options.threads}.")
     path = options.model / "model.tflite" if options.model.is_dir() else options.model
     interpreter = Interpreter(path, options.threads, ternary=not options.no_ternary)
     report: dict[str, Any] = {

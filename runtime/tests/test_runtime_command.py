@@ -116,6 +116,7 @@ def test_the_description_must_be_the_models(deployed, spoil, words):
         (["none.tflite", "0.png"], "No such file"),
         (["text.tflite", "0.png"], "identifier"),
         (["model.tflite", "0.png", "--threads", "0"], "--threads must be at least 1"),
+        (["model.tflite", "0.png", "--threads", "100000"], "--threads must be at most 1024"),
         (["model.tflite", "0.png", "--repeats", "x"], "--repeats"),
         (["model.tflite", "0.png", "--no-such-option"], "no-such-option"),
     ],

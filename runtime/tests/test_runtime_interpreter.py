@@ -210,6 +210,7 @@ def test_two_inputs_need_two_arrays_of_one_length(pair):
     [
         ({"num_threads": 0}, "num_threads must be a whole number"),
         ({"num_threads": 1.5}, "num_threads"),
+        ({"num_threads": 1_000_000}, "num_threads must be a whole number from 1 to 1024"),
         ({"ternary": "yes"}, "ternary must be True or False"),
         ({"kernel": "fast"}, "kernel must be one of"),
         ({"kernel": "neon" if "popcnt" in runtime.kernels() else "avx2"}, "neon|avx2"),

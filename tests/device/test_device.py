@@ -290,6 +290,7 @@ def test_chart_shows_every_result(converted, images, tmp_path):
         ({"program": "/no/such/program"}, "lce_benchmark_model"),
         ({"target": "ssh:host", "program": "env program"}, "program"),
         ({"threads": (0,)}, "from 1"),
+        ({"threads": (1, 1_000_000)}, "from 1 to 1024"),
         ({"threads": ()}, "from 1"),
         ({"threads": (1.5,)}, "whole numbers"),
         ({"threads": 2}, "one or more whole numbers"),
