@@ -11,7 +11,7 @@ Decisions between which rounding chooses, because the reference's values lie wit
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,18 +84,20 @@ class OutputVerification:
         return f"{wrong} (largest difference {self.max_abs_diff:.3g})"
 
 
-def rules(model: Model, decisions: Any = None) -> dict[str, Rule]:
+def rules(model: Model, decisions: Any = None, logits: Container[str] = ()) -> dict[str, Rule]:
     """The rule of each output of a file, by the output's name.
 
     Args:
         model: the file. An output that a sigmoid yields is held against 0.5, another one of one unit has values, and
             any other classes along the last axis.
         decisions: "argmax", "values" or a threshold for all outputs, or a mapping from names of outputs to those.
+        logits: the names of the outputs trained as logits of yes and no: held against 0 where they would have values.
 
     Raises:
         InputError: names that are no outputs, or other rules.
     """
     found = {tensor.key: _rule(model, tensor.name, tensor.shape) for tensor in model.outputs}
+    found |= {name: 0.0 for name, rule in found.items() if rule == "values" and name in logits}
     given = decisions if isinstance(decisions, Mapping) else dict.fromkeys(found, decisions)
     if unknown := set(given) - set(found):
         raise invalid("decisions", sorted(unknown), f"for outputs among {list(found)}")

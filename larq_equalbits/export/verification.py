@@ -92,6 +92,19 @@ def _check_sizes(names: list[str], expected: list[np.ndarray], answers: list[np.
             )
 
 
+def _logits(model: tf.keras.Model) -> set[str]:
+    """The names of the outputs for which `model` is compiled with a binary cross-entropy of logits."""
+    names = list(getattr(model, "output_names", None) or [])
+    loss = getattr(model, "loss", None)
+    by_name = (
+        loss
+        if isinstance(loss, Mapping)
+        else dict(zip(names, loss if isinstance(loss, list | tuple) else [loss] * len(names), strict=False))
+    )
+    kinds = (tf.keras.losses.BinaryCrossentropy, tf.keras.losses.BinaryFocalCrossentropy)
+    return {name for name, each in by_name.items() if isinstance(each, kinds) and each.from_logits}
+
+
 @of_exact_signs
 def verify(
     model: tf.keras.Model,
@@ -119,7 +132,8 @@ def verify(
         runtime: "lce" for LCE's interpreter, "litert" for larq-equalbits-runtime, as a Raspberry Pi runs it.
         decisions: what outputs decide: "argmax" of the last axis, a threshold, or "values" where nothing is decided
             (regression); for all of them, or a mapping from their names. By default the threshold 0.5 after a sigmoid,
-            "values" for another single unit, and "argmax" elsewhere.
+            0 for one unit compiled with a binary cross-entropy of logits, "values" for another single unit, and
+            "argmax" elsewhere.
 
     Returns:
         For each output the decisions that differ, the largest difference and both accuracies; see `Verification`. Where
@@ -131,10 +145,11 @@ def verify(
         ConversionError: outputs of Keras or of the file that are not finite.
         ImportError: without larq-compute-engine, or without larq-equalbits-runtime for "litert".
     """
+    logits = _logits(model)
     model = in_float32(model)
     content = read_bytes(tflite)
     runner = load(content, runtime=runtime)
-    rules = judging.rules(read_model(content), decisions)
+    rules = judging.rules(read_model(content), decisions, logits)
     shapes = {tensor.key: tensor.shape for tensor in runner.inputs}
     ordered = [tuple(spec.shape) for spec in input_specs(model).values()]
     keys = [tensor.key for tensor in runner.outputs]

@@ -133,6 +133,16 @@ def test_what_an_output_decides_can_be_said(images):
             export.verify(model, tflite, images, decisions=wrong)
 
 
+def test_a_unit_compiled_with_logits_is_held_against_0(images):
+    model = network(0, size, yes)
+    tflite = export.convert(model, verify_on=False).tflite
+    loss = tf.keras.losses.BinaryCrossentropy(from_logits=True)
+    for losses in ({"size": loss, "yes": "mse"}, [loss, "mse"]):
+        model.compile("adam", losses)
+        found = export.verify(model, tflite, images).outputs
+        assert [output.rule for output in found] == [0.0, 0.5]
+
+
 def test_a_report_keeps_what_was_found_for_each_output(images):
     report = export.convert(network(0, classes, spot), verify_on=images)
     assert export.ConversionReport.from_json(report.to_json(), report.tflite) == report
