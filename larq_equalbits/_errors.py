@@ -4,8 +4,8 @@ import importlib
 import math
 import sys
 from numbers import Integral, Real
-from types import ModuleType
-from typing import Any
+from types import ModuleType, UnionType
+from typing import Any, get_args, get_origin
 
 
 class InputError(ValueError):
@@ -45,6 +45,18 @@ def is_number(value: Any) -> bool:
 def is_whole(value: Any, least: int) -> bool:
     """Whether `value` is a whole number of at least `least`, of the type int or one of numpy's."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether `value` is of the type that a field is annotated with; a list may stand for a tuple."""
+    if isinstance(kind, UnionType):
+        return any(fits(value, each) for each in get_args(kind))
+    origin = get_origin(kind) or kind
+    if origin in (tuple, list):
+        return isinstance(value, tuple | list) and all(fits(each, get_args(kind)[0]) for each in value)
+    if origin is float:
+        origin = Real
+    return isinstance(value, origin) and (origin is bool or not isinstance(value, bool))
 
 
 def advice(extra: str) -> str:

@@ -796,6 +796,25 @@ def test_milestones_are_some():
     assert isinstance(done.exception, InputError) and "--milestones" in str(done.exception)
 
 
+@pytest.mark.parametrize("part", ["latency", "operators", "agreements", "result"])
+def test_a_figure_of_a_device_is_a_number(part):
+    result = device.Result(
+        "net", "local", 1, 10, device.Latency(1, 1, 0, 1, 2, 3, rounds_ms=(1, 2)), accuracy=0.5
+    )
+    result.operators = [device.Operator("CONV_2D", "a", 1.0, 100.0)]
+    result.agreements = [device.Agreement("keras", 1, 1.0, 0.0, True)]
+    content = json.loads(device.Report([result]).to_json())
+    assert device.Report.from_json(json.dumps(content)).to_json()
+    entry = content["results"][0]
+    changed = {"latency": "min_ms", "operators": "ms", "agreements": "argmax", "result": "accuracy_images"}[
+        part
+    ]
+    inner = entry if part == "result" else entry[part]
+    (inner[0] if isinstance(inner, list) else inner)[changed] = None
+    with pytest.raises(InputError, match=changed):
+        device.Report.from_json(json.dumps(content))
+
+
 @pytest.mark.parametrize("words", [{"program": "'"}, {"program": "true", "prefix": "a '"}])
 def test_a_program_is_words(tflite, words):
     with pytest.raises(InputError, match="No closing quotation"):

@@ -3,15 +3,13 @@
 import dataclasses
 import json
 import os
-import types
-from numbers import Real
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import numpy as np
 
 from larq_equalbits import _files, data
-from larq_equalbits._errors import InputError, invalid, is_number, is_whole
+from larq_equalbits._errors import InputError, fits, invalid, is_number, is_whole
 from larq_equalbits.training import recipes
 
 POLICIES = ("float32", "mixed_bfloat16")
@@ -127,7 +125,7 @@ class Settings:
     def _check_types(self) -> None:
         for field in dataclasses.fields(self):
             value, kind = getattr(self, field.name), field.type
-            if not _fits(value, kind):
+            if not fits(value, kind):
                 raise invalid(field.name, value, f"of the type {getattr(kind, '__name__', kind)}")
 
     def _check(self, plan: recipes.Recipe) -> None:
@@ -250,15 +248,3 @@ def _is_folder(name: str | os.PathLike[str]) -> bool:
     except (OSError, ValueError):
         # Too long for a path, or with a character that none may have.
         return False
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether `value` is of the type that a field is annotated with; a list may stand for a tuple."""
-    if isinstance(kind, types.UnionType):
-        return any(_fits(value, each) for each in get_args(kind))
-    origin = get_origin(kind) or kind
-    if origin is tuple:
-        return isinstance(value, tuple | list) and all(_fits(each, get_args(kind)[0]) for each in value)
-    if origin is float:
-        origin = Real
-    return isinstance(value, origin) and (origin is bool or not isinstance(value, bool))
