@@ -1,6 +1,7 @@
 """Text from files, as it may safely be shown: names in a file are whatever whoever wrote it put there."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -14,6 +15,12 @@ def cells(*texts: Any) -> list[Any]:
     from rich.text import Text
 
     return [Text(visible(text)) for text in texts]
+
+
+def names_column(table: Any, header: str, names: Sequence[str], most: int) -> None:
+    """Adds a column to the rich `table` that breaks no name of up to `most` characters, whatever the width."""
+    width = min(most, max(map(len, [header, *names])))
+    table.add_column(header, overflow="fold", min_width=width, max_width=most)
 
 
 class Shown:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from larq_equalbits._text import cells, visible
+from larq_equalbits._text import cells, names_column, visible
 from larq_equalbits.device.measured import Agreement, Result
 
 #: A share of fewer images says more than they tell.
@@ -15,8 +15,13 @@ def _agreement(agreement: Agreement | None) -> str:
     return "same" if agreement.identical else f"{agreement.argmax:.0%} {agreement.max_difference:.0e}"
 
 
-def _number(value: float | None, pattern: str) -> str:
-    return "-" if value is None else format(value, pattern)
+def _digits(value: float | None) -> str:
+    """`value` with four digits, and those above 9999 in full."""
+    if value is None:
+        return "-"
+    return format(
+        value, ",.0f" if value >= 1000 else ".1f" if value >= 100 else ".3f" if value < 10 else ".2f"
+    )
 
 
 def _accuracy(result: Result) -> str:
@@ -31,13 +36,12 @@ def _accuracy(result: Result) -> str:
 def _cells(result: Result) -> list[str]:
     latency = result.latency
     return [
-        result.device,
         result.model,
         str(result.threads),
-        f"{result.size_bytes / 1024:,.1f}",
-        _number(latency.median_ms if latency else None, ".3f"),
-        _number(latency.spread_ms if latency else None, ".3f"),
-        _number(result.memory_kib, ",.0f"),
+        _digits(result.size_bytes / 1024),
+        _digits(latency.median_ms if latency else None),
+        _digits(latency.spread_ms if latency else None),
+        "-" if result.memory_kib is None else f"{result.memory_kib:,.0f}",
         _agreement(result.agreement("keras")),
         _agreement(result.agreement("host")),
         _accuracy(result),
@@ -45,23 +49,30 @@ def _cells(result: Result) -> list[str]:
 
 
 def results(measured: list[Result]) -> Any:
-    """The results side by side as a rich table.
+    """The results side by side, a rich table for each device.
 
     Under "Keras" and "host" stand "same" where every output is identical, and otherwise the share of images
     with the same decision and the largest difference. Under "acc." stands of how many images it is.
     """
+    from rich.console import Group
+
+    devices = dict.fromkeys(result.device for result in measured)
+    return Group(*(_of_device(name, measured) for name in devices))
+
+
+def _of_device(device: str, measured: list[Result]) -> Any:
     from rich import box
     from rich.table import Table
 
-    table = Table(title="On the device", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("device", "model"):
-        table.add_column(name, overflow="fold", max_width=24)
+    table = Table(title=cells(f"On {device}")[0], box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    names_column(table, "model", [result.model for result in measured], 24)
     for name in ("thr", "KiB", "ms", "spread", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("Keras", "host", "acc."):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name)
     for result in measured:
-        table.add_row(*cells(*_cells(result)), style="red" if result.failure else None)
+        if result.device == device:
+            table.add_row(*cells(*_cells(result)), style="red" if result.failure else None)
     table.caption = "KiB: the file; ms: median of an inference; memory in KiB"
     return table
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from larq_equalbits._errors import InputError
 from larq_equalbits._files import parse_json
-from larq_equalbits._text import Shown, cells
+from larq_equalbits._text import Shown, cells, names_column
 from larq_equalbits.export import accounting, judging, runtimes
 from larq_equalbits.export.flatbuffer import Model, read_model
 from larq_equalbits.export.judging import OutputVerification
@@ -206,15 +206,19 @@ class ConversionReport(Shown):
 
 def table(layers: list[LayerReport]) -> Any:
     """The rows as a rich table."""
+    from rich import box
     from rich.table import Table
 
-    result = Table("layer", "operator", "binary", "weights", "bytes", "rewrite", "why not binary")
+    result = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    names_column(result, "layer", [layer.name for layer in layers], 20)
+    for name in ("operator", "binary", "weights"):
+        result.add_column(name, no_wrap=True)
+    result.add_column("bytes", justify="right", no_wrap=True)
+    result.add_column("why not binary, or rewritten")
     for layer in layers:
         mark = "yes" if layer.binary else ("NO" if layer.expected else "no")
-        size = f"{layer.bytes:,}"
-        result.add_row(
-            *cells(layer.name, layer.operator, mark, layer.weights, size, layer.rewrite, layer.reason)
-        )
+        note = layer.reason + (f" ({layer.rewrite})" if layer.reason and layer.rewrite else layer.rewrite)
+        result.add_row(*cells(layer.name, layer.operator, mark, layer.weights, f"{layer.bytes:,}", note))
     return result
 
 
