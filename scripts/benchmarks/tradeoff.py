@@ -1,10 +1,11 @@
 """Accuracy, size and instructions of one network in float, in 8-bit integers, at 1/32 and at 1/1.
 
 Conv4 of the zoo, half as wide, is trained three times alike on a part of CIFAR-10: as its float twin, with binary
-weights alone, and with binary activations too. A training of minutes on one core tells the order, not what the network
-can reach. The 8-bit twin is the float network after LiteRT's full-integer quantization. Every file's accuracy is its
-own: of our runtime's answers on test images. Instructions are those of an inference by LiteRT's own wheel with our
-runtime on an emulated processor, as `runtime/benchmarks/networks.py` counts them, and need the same programs.
+weights alone, and with binary activations too. A training of minutes on one core, of one seed, says little of what
+the network can reach. The 8-bit twin is the float network after LiteRT's full-integer quantization. Every file's
+accuracy is its own: of our runtime's answers on test images. Instructions are those of an inference by LiteRT's own
+wheel with our runtime on an emulated processor, as `runtime/benchmarks/networks.py` counts them, and need the same
+programs.
 
 `scripts/figures/tradeoff.py` draws what this writes.
 """
