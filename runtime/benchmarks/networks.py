@@ -30,7 +30,7 @@ LINKED = ("-pthread", "-s", "-static-libstdc++", "-static-libgcc")
 # name, the zoo's builder, its form, the most instructions of the binary network
 NETWORKS = (
     ("vgg_small, fused", "vgg_small", "fused", 20_000_000),
-    ("vgg_small", "vgg_small", None, None),
+    ("vgg_small", "vgg_small", None, 20_000_000),
     ("resnet18", "resnet18", None, None),
     ("resnet20", "resnet20", None, None),
     ("conv2", "conv2", None, None),

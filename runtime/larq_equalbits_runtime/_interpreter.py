@@ -47,7 +47,7 @@ def _explain(error: Exception) -> InputError:
     if "larq-equalbits: the interface of" in str(error):
         return InputError(
             f"ai-edge-litert must be a version whose interface larq-equalbits-runtime {version()} knows "
-            f"(1.0.1 to 2.3), but got {metadata.version('ai-edge-litert')}: pip install ai-edge-litert==2.3.0."
+            f"(1.0.0 to 2.3), but got {metadata.version('ai-edge-litert')}: pip install ai-edge-litert==2.3.0."
         )
     return InputError(f"model must be a .tflite file that LiteRT can run, but it says: {first_line(error)}")
 

@@ -27,11 +27,8 @@ void set_values(const BinaryLayer& layer, const TfLiteTensor& tensor, Output* ou
 
 }  // namespace
 
-std::unique_ptr<Operator> make_convolution(TfLiteContext* context, const TfLiteNode* node, const Options& options) {
-  BinaryLayer layer;
-  if (!read_layer(context, node, &layer)) return nullptr;
-  auto made = std::make_unique<ConvolutionOperator>(layer, layer.output);
-  made->convolution.set_filters(options.kernel, layer.rows, nullptr, layer.filters, layer.groups, layer.row_words());
+void set_layer(const BinaryLayer& layer, const TfLiteTensor& output, const Kernel* kernel, ConvolutionOperator* made) {
+  made->convolution.set_filters(kernel, layer.rows, nullptr, layer.filters, layer.groups, layer.row_words());
   if (layer.zero_padding())
     made->padding.set({layer.rows}, layer.filters, layer.height, layer.width, layer.words, layer.group_channels());
   made->out.channels = layer.filters;
@@ -39,8 +36,15 @@ std::unique_ptr<Operator> make_convolution(TfLiteContext* context, const TfLiteN
     made->out.type = OutputType::kBits;
     made->out.thresholds = layer.thresholds;
   } else {
-    set_values(layer, context->tensors[layer.output], &made->out);
+    set_values(layer, output, &made->out);
   }
+}
+
+std::unique_ptr<Operator> make_convolution(TfLiteContext* context, const TfLiteNode* node, const Options& options) {
+  BinaryLayer layer;
+  if (!read_layer(context, node, &layer)) return nullptr;
+  auto made = std::make_unique<ConvolutionOperator>(layer, layer.output);
+  set_layer(layer, context->tensors[layer.output], options.kernel, made.get());
   return made;
 }
 

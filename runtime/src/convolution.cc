@@ -58,7 +58,7 @@ void Convolution::run(const Image& image, int batch, const PaddingSums& zero_pad
   for (Scratch& scratch : scratch_) {
     scratch.rows.resize(words_ * size_t(kernel_->pixels));
     scratch.packed.resize(tile_bytes * size_t(part_tiles));
-    scratch.outside.resize(size_t(part_tiles) * size_t(kernel_->pixels));
+    scratch.places.resize(size_t(part_tiles) * size_t(kernel_->pixels));
   }
   const int64_t step = part_tiles * kernel_->pixels;
   threads->run(thread_count, int(ceil_div(positions, step)), [&](int part, int worker) {
@@ -67,14 +67,18 @@ void Convolution::run(const Image& image, int batch, const PaddingSums& zero_pad
   });
 }
 
-void Convolution::pack_part(const Image& image, int group, int64_t begin, int64_t end, Scratch* scratch) const {
+void Convolution::pack_part(const Image& image, int group, int64_t begin, int64_t end, const PaddingSums& zero_padding,
+                            Scratch* scratch) const {
   const int tap_words = image.words / groups_;
-  uint8_t *packed = scratch->packed.data(), *outside = scratch->outside.data();
+  uint8_t* packed = scratch->packed.data();
+  int* place = scratch->places.data();
   Position at = position_of(image, begin);
   for (int64_t tile = begin; tile < end; tile += kernel_->pixels) {
     const int pixels = int(std::min<int64_t>(kernel_->pixels, end - tile));
-    for (int p = 0; p < pixels; ++p, at.next(image))
-      *outside++ = gather(image, at, group * tap_words, tap_words, scratch->rows.data() + size_t(p) * words_);
+    for (int p = 0; p < pixels; ++p, at.next(image)) {
+      gather(image, at, group * tap_words, tap_words, scratch->rows.data() + size_t(p) * words_);
+      *place++ = zero_padding.empty() ? 0 : zero_padding.place(at.row, at.column);
+    }
     kernel_->pack_pixels(scratch->rows.data(), words_, packed);
     packed += words_ * kernel_->pixel_bytes * size_t(kernel_->pixels);
   }
@@ -86,9 +90,8 @@ void Convolution::run_part(const Image& image, int64_t begin, int64_t end, const
   const size_t pixel_tile = words_ * kernel_->pixel_bytes * size_t(pixels);
   const auto count = masked_ ? kernel_->count_masked : kernel_->count;
   alignas(64) int32_t sums[kMaxPixels * kBlock];
-  int32_t padding[kBlock];
   for (int group = 0; group < groups_; ++group) {
-    pack_part(image, group, begin, end, scratch);
+    pack_part(image, group, begin, end, zero_padding, scratch);
     for (int first_tile = 0; first_tile < group_tiles_; first_tile += block_tiles) {
       const int tiles = std::min(block_tiles, group_tiles_ - first_tile);
       const int in_group = first_tile * kernel_->filters, first = group * group_filters + in_group;
@@ -98,16 +101,7 @@ void Convolution::run_part(const Image& image, int64_t begin, int64_t end, const
       for (int64_t tile = begin; tile < end; tile += pixels, packed += pixel_tile) {
         count(packed, block, words_, tiles, sums);
         const int in_tile = int(std::min<int64_t>(pixels, end - tile));
-        const uint8_t* outside = scratch->outside.data() + (tile - begin);
-        if (zero_padding.empty() || std::count(outside, outside + in_tile, 0) == in_tile) {
-          output.write(*kernel_, tile, in_tile, first, filters, sums, nullptr);
-          continue;
-        }
-        for (int p = 0; p < in_tile; ++p) {
-          const Position at = position_of(image, tile + p);
-          zero_padding.outside(image.rows.place(at.row), image.columns.place(at.column), first, filters, padding);
-          output.write(*kernel_, tile + p, 1, first, filters, sums + p * kBlock, outside[p] ? padding : nullptr);
-        }
+        output.write(*kernel_, tile, in_tile, first, filters, sums, scratch->places.data() + (tile - begin));
       }
     }
   }

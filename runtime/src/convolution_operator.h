@@ -1,4 +1,5 @@
-// A node that is one convolution: an LceBconv2d, or the two of a pruned layer and their sum.
+// A node that is one convolution: an LceBconv2d, one and the LceQuantize after it, or the two of a pruned layer and their
+// sum.
 #pragma once
 
 #include "binary_layer.h"
@@ -8,7 +9,7 @@ namespace lqe {
 
 class ConvolutionOperator : public Operator {
  public:
-  // `output` is the tensor to write: for a sum not that of the layer.
+  // `output` is the tensor to write: where nodes are fused not that of the layer.
   ConvolutionOperator(const BinaryLayer& layer, int output) : Operator(layer.what), layer_(layer), output_(output) {}
 
   Convolution convolution;
@@ -20,7 +21,10 @@ class ConvolutionOperator : public Operator {
   int output() const override { return output_; }
 
   TfLiteStatus lay_out(TfLiteContext* context, const Shape& input, Shape* shape) override {
-    return lqe::lay_out(context, layer_, input, &rows_, &columns_, shape);
+    if (lqe::lay_out(context, layer_, input, &rows_, &columns_, shape) != kTfLiteOk) return kTfLiteError;
+    if (!padding.empty()) padding.lay_out(rows_, columns_);
+    out.lay_out(padding, layer_.weights());
+    return kTfLiteOk;
   }
 
   TfLiteStatus compute(TfLiteContext* context, Threads* threads) override {
@@ -36,5 +40,8 @@ class ConvolutionOperator : public Operator {
   int output_;
   Axis rows_, columns_;
 };
+
+// Gives the operator the filters of a layer, and its outputs as the file has them; `output` is the layer's tensor.
+void set_layer(const BinaryLayer& layer, const TfLiteTensor& output, const Kernel* kernel, ConvolutionOperator* made);
 
 }  // namespace lqe

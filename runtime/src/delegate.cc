@@ -12,6 +12,7 @@
 
 #include "operators.h"
 #include "pruned.h"
+#include "signs.h"
 #include "version.h"
 #include "weights.h"
 
@@ -142,6 +143,21 @@ TfLiteStatus claim_pruned(TfLiteContext* context, TfLiteDelegate* base, const st
   return kTfLiteOk;
 }
 
+// Claims the convolutions of which signs alone are read, two nodes each, and names those nodes in `fused`.
+TfLiteStatus claim_signs(TfLiteContext* context, TfLiteDelegate* base, const std::vector<int>& plan,
+                         std::set<int>* fused) {
+  std::vector<SignNodes> found;
+  if (find_signs(context, plan, &found) != kTfLiteOk) return kTfLiteError;
+  for (const SignNodes& nodes : found) {
+    std::unique_ptr<Operator> work = make_signs(context, nodes, static_cast<Delegate*>(base->data_)->options);
+    if (work == nullptr) return kTfLiteError;
+    if (claim(context, base, std::move(work), "LceBconv2d signs", {nodes.convolution, nodes.quantize}) != kTfLiteOk)
+      return kTfLiteError;
+    fused->insert({nodes.convolution, nodes.quantize});
+  }
+  return kTfLiteOk;
+}
+
 // Claims the constant kernels that several nodes make, and names those nodes in `fused`.
 TfLiteStatus claim_weights(TfLiteContext* context, TfLiteDelegate* base, const std::vector<int>& plan,
                            std::set<int>* fused) {
@@ -161,7 +177,7 @@ TfLiteStatus claim_all(TfLiteContext* context, TfLiteDelegate* base) {
   if (!interface_is_known(context)) {
     const std::string text = "larq-equalbits: the interface of " + name_of_host(context) +
                              " is not the one that larq-equalbits-runtime " LQE_RUNTIME_VERSION
-                             " knows, which is that of ai-edge-litert 1.0.1 to 2.3, tflite-runtime 2.14 and TensorFlow "
+                             " knows, which is that of ai-edge-litert 1.0.0 to 2.3, tflite-runtime 2.14 and TensorFlow "
                              "2.16 to 2.21";
     if (context->ReportError != nullptr) context->ReportError(context, "%s", text.c_str());
     return kTfLiteError;
@@ -171,6 +187,7 @@ TfLiteStatus claim_all(TfLiteContext* context, TfLiteDelegate* base) {
   const std::vector<int> nodes(plan->data, plan->data + plan->size);
   std::set<int> fused;
   if (delegate->options.ternary && claim_pruned(context, base, nodes, &fused) != kTfLiteOk) return kTfLiteError;
+  if (claim_signs(context, base, nodes, &fused) != kTfLiteOk) return kTfLiteError;
   if (claim_weights(context, base, nodes, &fused) != kTfLiteOk) return kTfLiteError;
   for (int index : nodes) {
     if (fused.count(index)) continue;

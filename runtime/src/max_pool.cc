@@ -1,4 +1,6 @@
 // LceBMaxPool2d: the maximum of +1 and -1 over a window is the AND of its bits; taps outside the image are skipped.
+#include <cstring>
+
 #include "geometry.h"
 #include "operators.h"
 
@@ -8,6 +10,14 @@ namespace {
 struct PoolAttributes {
   int filter_height, filter_width, stride_height, stride_width, padding;
 };
+
+// Four words at once; both compilers make the processor's own instructions of it.
+typedef uint32_t Words __attribute__((vector_size(16)));
+
+template <class Vector>
+void put(Vector vector, uint32_t* to) {
+  std::memcpy(to, &vector, sizeof vector);
+}
 
 class MaxPool : public Operator {
  public:
@@ -45,13 +55,10 @@ class MaxPool : public Operator {
         const Place y = rows_.place(row);
         for (int column = 0; column < columns_.output; ++column, out += words) {
           const Place x = columns_.place(column);
-          for (int64_t w = 0; w < words; ++w) out[w] = ~0u;
-          for (int ky = y.first; ky < y.last; ++ky) {
-            for (int kx = x.first; kx < x.last; ++kx) {
-              const uint32_t* pixel = image + (int64_t{y.start + ky} * columns_.input + x.start + kx) * words;
-              for (int64_t w = 0; w < words; ++w) out[w] &= pixel[w];
-            }
-          }
+          const uint32_t* first = image + (int64_t{y.start + y.first} * columns_.input + x.start + x.first) * words;
+          int64_t w = 0;
+          for (; w + 4 <= words; w += 4) put(window<Words>(first + w, y, x, words), out + w);
+          for (; w < words; ++w) put(window<uint32_t>(first + w, y, x, words), out + w);
         }
       }
     }
@@ -59,6 +66,21 @@ class MaxPool : public Operator {
   }
 
  private:
+  // The AND over the window of as many words as a vector has; `first` is of the first tap inside.
+  template <class Vector>
+  Vector window(const uint32_t* first, const Place& y, const Place& x, int64_t words) const {
+    Vector all = ~Vector{};
+    for (int ky = y.first; ky < y.last; ++ky, first += columns_.input * words) {
+      const uint32_t* pixel = first;
+      for (int kx = x.first; kx < x.last; ++kx, pixel += words) {
+        Vector vector;
+        std::memcpy(&vector, pixel, sizeof vector);
+        all &= vector;
+      }
+    }
+    return all;
+  }
+
   int input_, output_;
   PoolAttributes attributes_;
   Axis rows_, columns_;

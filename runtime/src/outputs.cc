@@ -63,53 +63,106 @@ void put_bits(uint32_t bits, int first, int count, uint32_t* words) {
 
 }  // namespace
 
-void Output::write_floats(int pixels, int first, int count, const int32_t* counted, const int32_t* padding, float* y,
+// y rises or falls with a, so its sign is another on the two sides of one a.
+void Output::find_turns(const PaddingSums& padding, int place, int weights) {
+  for (int o = 0; o < channels; ++o) {
+    const float m = multiplier[size_t(o)];
+    const int sum = place == 0 ? 0 : padding.sums(place)[o];
+    auto negative = [&](int a) {
+      const int v = 2 * a + (padding_multiplier.empty() ? sum : 0);
+      const float y = float(std::min(std::max(v, low), high)) * m + bias[size_t(o)];
+      return (place == 0 || padding_multiplier.empty() ? y : y + padding_multiplier[size_t(o)] * float(sum)) < 0.0f;
+    };
+    int begin = -1, end = weights;  // the largest a before the turn is one of these
+    while (begin < end) {
+      const int a = end - (end - begin) / 2;
+      if (negative(a) == (m > 0.0f))
+        begin = a;
+      else
+        end = a - 1;
+    }
+    turns_.push_back(begin);
+  }
+}
+
+void Output::lay_out(const PaddingSums& padding, int weights) {
+  const int places = padding.empty() ? 1 : padding.places();
+  sums_.clear();
+  added_.clear();
+  turns_.clear();
+  rising_.assign(size_t(channels), 0);
+  if (type == OutputType::kSigns) {
+    for (int place = 0; place < places; ++place) find_turns(padding, place, weights);
+    for (int o = 0; o < channels; ++o)
+      for (int i = std::max(0, o - kWordBits + 1); multiplier[size_t(o)] > 0.0f && i <= o; ++i)
+        rising_[size_t(i)] |= 1u << (o - i);
+  } else if (!padding.empty()) {
+    sums_.assign(padding.sums(0), padding.sums(places));
+    for (size_t i = 0; !padding_multiplier.empty() && i < sums_.size(); ++i)
+      added_.push_back(padding_multiplier[i % size_t(channels)] * float(sums_[i]));
+  }
+}
+
+void Output::write_floats(int pixels, int first, int count, const int32_t* counted, const int* places, float* y,
                           int64_t row) const {
   const bool clamped = low != std::numeric_limits<int32_t>::min();
-  if (padding != nullptr && padding_multiplier.empty()) {
-    for (int i = 0; i < count; ++i) {
-      const int32_t v = std::min(std::max(2 * counted[i] + padding[i], low), high);
-      y[i] = float(v) * multiplier[size_t(first + i)] + bias[size_t(first + i)];
+  const auto one = clamped ? transform_all<1, true> : transform_all<1, false>;
+  const auto four = clamped ? transform_all<4, true> : transform_all<4, false>;
+  int p = 0;
+  for (; p + 4 <= pixels; p += 4) four(*this, first, count, counted + p * kBlock, y + p * row, row);
+  for (; p < pixels; ++p) one(*this, first, count, counted + p * kBlock, y + p * row, row);
+  for (p = 0; p < pixels; ++p) {
+    if (places[p] == 0) continue;
+    const int64_t at = int64_t{places[p]} * channels + first;
+    float* to = y + p * row;
+    if (!added_.empty()) {
+      for (int i = 0; i < count; ++i) to[i] += added_[size_t(at + i)];
+      continue;
     }
-  } else {
-    int p = 0;
-    for (; p + 4 <= pixels; p += 4)
-      (clamped ? transform_all<4, true> : transform_all<4, false>)(*this, first, count, counted + p * kBlock, y + p * row, row);
-    for (; p < pixels; ++p)
-      (clamped ? transform_all<1, true> : transform_all<1, false>)(*this, first, count, counted + p * kBlock, y + p * row, row);
-    for (int i = 0; padding != nullptr && i < count; ++i) y[i] += padding_multiplier[size_t(first + i)] * float(padding[i]);
+    for (int i = 0; i < count; ++i) {
+      const int32_t v = std::min(std::max(2 * counted[p * kBlock + i] + sums_[size_t(at + i)], low), high);
+      to[i] = float(v) * multiplier[size_t(first + i)] + bias[size_t(first + i)];
+    }
   }
   if (least == -std::numeric_limits<float>::infinity() && most == std::numeric_limits<float>::infinity()) return;
   for (int p = 0; p < pixels; ++p)
     for (int i = 0; i < count; ++i) y[p * row + i] = std::min(std::max(y[p * row + i], least), most);
 }
 
-void Output::write_bits(const Kernel& kernel, int first, int count, int32_t* counted, uint32_t* words) const {
-  for (int i = 0; i < count; i += kWordBits) {
-    const int part = std::min(kWordBits, count - i);
-    put_bits(kernel.greater(counted + i, thresholds + first + i, part), first + i, part, words);
+void Output::write_bits(const Kernel& kernel, int64_t pixel, int pixels, int first, int count, int32_t* counted,
+                        const int* places) const {
+  const bool signs = type == OutputType::kSigns;
+  const int64_t row = packed_words(channels);
+  uint32_t* words = static_cast<uint32_t*>(data) + pixel * row;
+  for (int p = 0; p < pixels; ++p, counted += kBlock, words += row) {
+    const int64_t at = int64_t{places[p]} * channels + first;
+    const int32_t* limits = signs ? turns_.data() + at : thresholds + first;
+    // 2a + S > 2 threshold is a + ceil(S / 2) > threshold.
+    for (int i = 0; !signs && places[p] != 0 && i < count; ++i) counted[i] += (sums_[size_t(at + i)] + 1) >> 1;
+    for (int i = 0; i < count; i += kWordBits) {
+      const int part = std::min(kWordBits, count - i);
+      uint32_t bits = kernel.greater(counted + i, limits + i, part);
+      if (signs) bits ^= rising_[size_t(first + i)] & ~0u >> (kWordBits - part);
+      put_bits(bits, first + i, part, words);
+    }
   }
 }
 
 void Output::write(const Kernel& kernel, int64_t pixel, int pixels, int first, int count, int32_t* counted,
-                   const int32_t* padding) const {
+                   const int* places) const {
   if (type == OutputType::kFloat) {
     float* y = static_cast<float*>(data) + pixel * channels + first;
-    return write_floats(pixels, first, count, counted, padding, y, channels);
+    return write_floats(pixels, first, count, counted, places, y, channels);
   }
   if (type == OutputType::kInt8) {
     float y[kMaxPixels * kBlock];
-    write_floats(pixels, first, count, counted, padding, y, kBlock);
+    write_floats(pixels, first, count, counted, places, y, kBlock);
     int8_t* q = static_cast<int8_t*>(data) + pixel * channels + first;
     for (int p = 0; p < pixels; ++p)
       for (int i = 0; i < count; ++i) q[int64_t{p} * channels + i] = to_int8(y[p * kBlock + i]);
     return;
   }
-  // 2a + S > 2 threshold is a + ceil(S / 2) > threshold.
-  for (int i = 0; padding != nullptr && i < count; ++i) counted[i] += (padding[i] + 1) >> 1;
-  const int64_t row = packed_words(channels);
-  for (int p = 0; p < pixels; ++p)
-    write_bits(kernel, first, count, counted + p * kBlock, static_cast<uint32_t*>(data) + (pixel + p) * row);
+  write_bits(kernel, pixel, pixels, first, count, counted, places);
 }
 
 }  // namespace lqe

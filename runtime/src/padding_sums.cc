@@ -1,8 +1,29 @@
 #include "padding_sums.h"
 
-#include <cstddef>
+#include <map>
+#include <utility>
 
 namespace lqe {
+namespace {
+
+// The taps inside the image, from the first to before the last.
+using Taps = std::pair<int, int>;
+
+// Numbers the sets of taps that windows along an axis have inside; 0 is all of them.
+std::vector<int> number(const Axis& axis, std::vector<Taps>* taps) {
+  std::map<Taps, int> numbers = {{{0, axis.filter}, 0}};
+  *taps = {{0, axis.filter}};
+  std::vector<int> found;
+  for (int position = 0; position < axis.output; ++position) {
+    const Place place = axis.place(position);
+    const auto [entry, added] = numbers.insert({{place.first, place.last}, int(taps->size())});
+    if (added) taps->push_back(entry->first);
+    found.push_back(entry->second);
+  }
+  return found;
+}
+
+}  // namespace
 
 void PaddingSums::set(std::initializer_list<const uint32_t*> kernels, int filters, int height, int width, int words,
                       int channels) {
@@ -26,11 +47,19 @@ void PaddingSums::set(std::initializer_list<const uint32_t*> kernels, int filter
   }
 }
 
-void PaddingSums::outside(const Place& y, const Place& x, int first, int count, int32_t* sums) const {
-  const int32_t* all = at(height_, width_) + first;
-  const int32_t *a = at(y.last, x.last) + first, *b = at(y.first, x.last) + first;
-  const int32_t *c = at(y.last, x.first) + first, *d = at(y.first, x.first) + first;
-  for (int i = 0; i < count; ++i) sums[i] = all[i] - (a[i] - b[i] - c[i] + d[i]);
+void PaddingSums::lay_out(const Axis& rows, const Axis& columns) {
+  std::vector<Taps> heights, widths;
+  rows_ = number(rows, &heights);
+  columns_ = number(columns, &widths);
+  width_places_ = int(widths.size());
+  sums_.clear();
+  for (const auto& [top, bottom] : heights) {
+    for (const auto& [left, right] : widths) {
+      const int32_t *all = at(height_, width_), *a = at(bottom, right), *b = at(top, right), *c = at(bottom, left);
+      const int32_t* d = at(top, left);
+      for (int i = 0; i < filters_; ++i) sums_.push_back(all[i] - (a[i] - b[i] - c[i] + d[i]));
+    }
+  }
 }
 
 }  // namespace lqe

@@ -26,7 +26,7 @@ inline uint32_t* clear(size_t words, uint32_t* to) {
 
 }  // namespace
 
-bool gather(const Image& image, const Position& at, int first_word, int tap_words, uint32_t* row) {
+void gather(const Image& image, const Position& at, int first_word, int tap_words, uint32_t* row) {
   const Axis &rows = image.rows, &columns = image.columns;
   const Place y = rows.place(at.row), x = columns.place(at.column);
   const size_t tap = size_t(tap_words), taps_of_row = size_t(columns.filter) * tap;
@@ -37,7 +37,7 @@ bool gather(const Image& image, const Position& at, int first_word, int tap_word
     const uint32_t* from = image.data + ((top + y.start) * columns.input + x.start) * image.words;
     const int64_t line = int64_t{rows.dilation} * columns.input * image.words;
     for (int ky = 0; ky < rows.filter; ++ky, from += line) row = copy(from, taps_of_row, row);
-    return false;
+    return;
   }
 
   if (y.first) row = clear(size_t(y.first) * taps_of_row, row);
@@ -53,7 +53,6 @@ bool gather(const Image& image, const Position& at, int first_word, int tap_word
     if (x.last < columns.filter) row = clear(size_t(columns.filter - x.last) * tap, row);
   }
   if (y.last < rows.filter) clear(size_t(rows.filter - y.last) * taps_of_row, row);
-  return outside;
 }
 
 }  // namespace lqe

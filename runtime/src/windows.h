@@ -35,7 +35,6 @@ inline Position position_of(const Image& image, int64_t index) {
 
 // Writes the window of an output position to `row`: for every tap
 // `tap_words` words, beginning with word `first_word` of the pixel; words of 0 (+1) for taps outside the image.
-// Answers whether a tap lies outside.
-bool gather(const Image& image, const Position& at, int first_word, int tap_words, uint32_t* row);
+void gather(const Image& image, const Position& at, int first_word, int tap_words, uint32_t* row);
 
 }  // namespace lqe

@@ -156,6 +156,7 @@ bool check_convolution(const Kernel& kernel, Threads* threads) {
   PaddingSums sums;
   if (p.zero_padding)
     sums.set({p.rows.data()}, p.filters, p.window_height, p.window_width, tap_words, p.channels / p.groups);
+  if (p.zero_padding) sums.lay_out(p.image.rows, p.image.columns);
   const int weights = taps * p.channels / p.groups;
   Output out;
   out.channels = p.filters;
@@ -164,6 +165,7 @@ bool check_convolution(const Kernel& kernel, Threads* threads) {
   const int64_t positions = int64_t{p.batch} * p.image.rows.output * p.image.columns.output;
   std::vector<float> y(size_t(positions * p.filters), NAN);
   out.data = y.data();
+  out.lay_out(sums, weights);
   convolution.run(p.image, p.batch, sums, out, threads, between(1, 3));
 
   std::vector<int32_t> thresholds(size_t(p.filters), 0);

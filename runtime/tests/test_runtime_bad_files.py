@@ -191,7 +191,7 @@ def test_another_interface_is_refused_with_the_host_and_the_versions():
     ((pattern, text),) = said
     assert pattern == b"%s"
     assert b"libc.so" in text and b"is not the one that larq-equalbits-runtime 0.1.0 knows" in text
-    assert b"ai-edge-litert 1.0.1 to 2.3" in text and b"\n" not in text
+    assert b"ai-edge-litert 1.0.0 to 2.3" in text and b"\n" not in text
 
 
 def test_the_package_names_the_version_of_another_interface(monkeypatch):
@@ -205,5 +205,5 @@ def test_the_package_names_the_version_of_another_interface(monkeypatch):
 
     monkeypatch.setattr(metadata, "version", lambda name: "9.9.9")
     monkeypatch.setattr(litert.Interpreter, "__init__", refuse)
-    with pytest.raises(InputError, match=r"ai-edge-litert must be .*\(1.0.1 to 2.3\), but got 9\.9\.9"):
+    with pytest.raises(InputError, match=r"ai-edge-litert must be .*\(1.0.0 to 2.3\), but got 9\.9\.9"):
         Interpreter(layer())

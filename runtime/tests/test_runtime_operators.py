@@ -193,6 +193,34 @@ def test_lce_answers_the_same_bits(kernel, layer):
     equal(run(content, reference.pack(image), kernel=kernel), oracle)
 
 
+@settings(SETTINGS, max_examples=100)
+@given(layer=layers(), also_an_output=st.booleans(), seed=SEEDS)
+def test_signs_of_a_convolution_are_those_of_its_floats(kernel, layer, also_an_output, seed):
+    image, filters, attributes, _ = layer
+    random = np.random.default_rng(seed)
+    m, b = random.normal(size=(2, len(filters))).astype(np.float32)
+    # A sum of 0, and one next to it by a rounding, in both directions.
+    sums = 2 * random.integers(0, filters[0].size + 1, len(filters)) - filters[0].size
+    b = np.where(random.random(len(filters)) < 0.7, -m * sums.astype(np.float32), b)
+    m = np.where(
+        random.random(len(filters)) < 0.1, random.choice(SPECIAL[np.abs(SPECIAL) < 2], len(filters)), m
+    )
+    b = np.where(random.random(len(filters)) < 0.1, random.choice(SPECIAL, len(filters)), b)
+    floats = reference.bconv2d(image, filters, attributes, multiplier=m, bias=b)
+    file = File()
+    source, between = (
+        file.tensor(reference.pack(image).shape, np.int32),
+        file.tensor(floats.shape, np.float32),
+    )
+    expected = reference.quantize(floats)
+    signs = file.tensor(expected.shape, np.int32)
+    convolution(file, source, reference.pack(filters), between, attributes, multiplier=m, bias=b)
+    file.custom("LceQuantize", [between], [signs])
+    content = file.finish([source], [signs, between] if also_an_output else [signs])
+    answer = run(content, reference.pack(image), kernel=kernel)
+    equal(answer[0] if also_an_output else answer, expected)
+
+
 @settings(SETTINGS, max_examples=60)
 @given(
     layer=layers(),

@@ -179,6 +179,27 @@ def test_what_cannot_change_a_sign_goes_away(convolution, exact, images):
     assert kept == {"RELU_N1_TO_1": 1, "MUL": 1, "LceQuantize": 1, "LceBconv2d": 1}
 
 
+def _prelu(*slopes):
+    return tf.keras.layers.PReLU(tf.keras.initializers.Constant(np.resize(slopes, 32)), shared_axes=[1, 2])
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [_prelu(0.25, 1e-3, 2.0)],
+        [tf.keras.layers.LeakyReLU(0.1)],
+        [_prelu(0.25), tf.keras.layers.MaxPooling2D(), tf.keras.layers.Dropout(0.5)],
+    ],
+)
+def test_positive_slopes_go_away_before_a_sign(convolution, exact, images, before):
+    layers = [tf.keras.Input((8, 8, 32)), convolution(32), tf.keras.layers.BatchNormalization(), *before]
+    report, operators = exact(tf.keras.Sequential([*layers, convolution(name="c")]), images)
+    assert operators == {"LceQuantize": 1, "LceBconv2d": 2} | (
+        {"LceBMaxPool2d": 1} if len(before) > 1 else {}
+    )
+    assert "taken away before its sign" in _rows(report)["c"].rewrite
+
+
 @pytest.mark.parametrize("loaded", [False, True])
 @pytest.mark.parametrize(
     "change",
@@ -208,6 +229,8 @@ def test_a_positive_constant_goes_away_before_a_sign(convolution, exact, images,
         lambda x: x * 1e-30,
         lambda x: x / np.linspace(-1, 2, 32, dtype="float32"),
         lambda x: 2.0 / x,
+        lambda x: _prelu(0.25, 0.0)(x),
+        lambda x: _prelu(0.25, -0.25)(x),
         lambda x: x * x,
         lambda x: x + 2.0,
         lambda x: x[..., :1] * np.ones(32, "float32"),

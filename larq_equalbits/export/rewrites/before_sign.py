@@ -1,4 +1,4 @@
-"""What cannot change a sign disappears before one: a hard tanh, and positive factors and divisors."""
+"""What cannot change a sign disappears before one: positive factors, divisors and slopes, and a hard tanh."""
 
 from typing import Any
 
@@ -21,6 +21,8 @@ _WITH_ACTIVATION = (
     _KERAS.SeparableConv2D,
     _KERAS.Dense,
 )
+# Of a maximum, too, the sign depends on the signs of its terms alone.
+_PASSES_SIGNS = (_KERAS.Dropout, _KERAS.Flatten, _KERAS.MaxPooling2D, _KERAS.Reshape)
 # A factor that is not small cannot round a number to zero, which has the other sign.
 _SMALLEST_FACTOR = 1e-3
 
@@ -40,7 +42,8 @@ def _readers(lowering: Lowering, leaf: Leaf) -> list[Leaf]:
         if reads_sign(layer):
             found.append(consumer)
             continue
-        further = [] if _without(lowering, consumer) is None else _readers(lowering, consumer)
+        passes = type(layer) in _PASSES_SIGNS or _without(lowering, consumer) is not None
+        further = _readers(lowering, consumer) if passes else []
         if not further:
             return []
         found += further
@@ -85,6 +88,8 @@ def _without(lowering: Lowering, leaf: Leaf) -> Call | None:
     layer = leaf.layer
     if type(layer) is _KERAS.Activation and layer.activation is larq.activations.hard_tanh:
         return identity
+    if type(layer) in (_KERAS.PReLU, _KERAS.LeakyReLU):
+        return identity if np.all(np.asarray(layer.alpha) >= _SMALLEST_FACTOR) else None
     if type(layer) is _KERAS.Rescaling:
         exact = np.all(np.asarray(layer.scale) >= _SMALLEST_FACTOR) and np.all(np.asarray(layer.offset) == 0)
         return identity if exact else None
