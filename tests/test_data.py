@@ -61,6 +61,12 @@ def test_an_epoch_depends_on_seed_and_number_alone(folder):
     assert not np.array_equal(other[1], resumed[1])
 
 
+def test_no_pass_waits_at_its_end_for_the_thread_of_an_autotuner(folder):
+    loaded = data.load("digits", data_dir=folder)
+    parts = (loaded.train, loaded.epochs(0), loaded.validation, loaded.test)
+    assert [part.options().autotune.enabled for part in parts] == [False] * 4
+
+
 def test_every_pass_over_train_is_shuffled_made_again(folder):
     train = data.load("digits", data_dir=folder).train
     first, second = gather(train), gather(train)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits.data import augmentation
-from larq_equalbits.data.pipeline import Data, check_batch, held_out, limited, sharded_by_element
+from larq_equalbits.data.pipeline import Data, check_batch, held_out, limited, with_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,7 @@ def from_splits(
     def fixed(examples: Examples) -> tf.data.Dataset:
         batches = tf.data.Dataset.from_tensor_slices((examples.images, examples.labels)).batch(batch_size)
         normalized = batches.map(lambda x, y: (augmentation.normalize(x, mean, std), y))
-        return sharded_by_element(normalized.prefetch(2))
+        return with_options(normalized.prefetch(2))
 
     return Data(
         name=name,

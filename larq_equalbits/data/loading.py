@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from larq_equalbits._errors import InputError, invalid, require
 from larq_equalbits.data import augmentation, folders, in_memory, tfds_any, tfds_folder
-from larq_equalbits.data.pipeline import Data, check_batch, check_common, limited, sharded_by_element
+from larq_equalbits.data.pipeline import Data, check_batch, check_common, limited, with_options
 
 _SHUFFLE_BUFFER = 8_192
 
@@ -174,7 +174,7 @@ def _streamed(
         )
         batches = images.batch(batch_size)
         normalized = batches.map(lambda x, y: (augmentation.normalize(x, spec.mean, spec.std), y))
-        return sharded_by_element(normalized.prefetch(2))
+        return with_options(normalized.prefetch(2))
 
     examples = read(f"train[:{count}]")
 

@@ -70,13 +70,15 @@ class Data:
     def _finish(self, numbers: tf.data.Dataset, epochs: int) -> tf.data.Dataset:
         batches = numbers.flat_map(self._epoch)
         size = epochs * self.steps_per_epoch if epochs > 0 else epochs
-        return sharded_by_element(batches.apply(tf.data.experimental.assert_cardinality(size)).prefetch(4))
+        return with_options(batches.apply(tf.data.experimental.assert_cardinality(size)).prefetch(4))
 
 
-def sharded_by_element(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """`dataset`, of which several machines each take some batches instead of some files."""
+def with_options(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """`dataset`, of which several machines each take some batches instead of some files, and without autotuning."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    # Its thread sleeps up to a minute at a time, and an iterator that ends waits for it.
+    options.autotune.enabled = False
     return dataset.with_options(options)
 
 
