@@ -147,6 +147,20 @@ def is_report(path: Path) -> bool:
     return path.is_file() and REPORT_MARK.encode() in path.read_bytes()
 
 
+def check_no_links(*inner: Path) -> None:
+    """Checks that the folders `inner` of a run or a sweep, where they are there, are its own.
+
+    Raises:
+        InputError: one is a link.
+    """
+    for path in inner:
+        if path.is_symlink():
+            raise InputError(
+                f"out must hold its own folders, but {path} is a link, and what it leads to may be another's: remove "
+                "the link."
+            )
+
+
 def plain_name(argument: str, name: str) -> str:
     """`name`, which must be that of a single, ordinary file or folder.
 

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,10 @@ def read_nothing():
         pass
 
 
+def write_into_a_file():
+    os.makedirs("/dev/null/run")
+
+
 def lose_the_device():
     raise ConnectionResetError("the device went away")
 
@@ -82,7 +87,8 @@ def lose_the_device():
     [
         (fill_the_disk, 1, "No space left on device"),
         (lose_the_device, 1, "the device went away"),
-        (read_nothing, 2, "No such file or directory: '/no/such/file'"),
+        (read_nothing, 2, "/no/such/file: No such file or directory"),
+        (write_into_a_file, 2, "/dev/null/run: Not a directory: all before the last name must be folders"),
     ],
 )
 def test_a_full_disk_is_no_bad_input(command, work, status, words):

@@ -115,7 +115,7 @@ def test_the_recorded_source_counts_for_its_own_file_alone(tmp_path):
     (tmp_path / "model.json").write_text("[]")
     with pytest.raises(InputError, match="JSON object"):
         model_json.source_of(path)
-    with pytest.raises(InputError, match=r"another suffix than \.json"):
+    with pytest.raises(InputError, match=r"not with the suffix \.json"):
         convert(model, tmp_path / "x.json")
     assert not (tmp_path / "x.json").exists()
 

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from larq_equalbits import _files, _report, device, export, pruning, theory, training
 from larq_equalbits._errors import InputError, WorkError
-from larq_equalbits._keras.loading import load_model
+from larq_equalbits._keras.loading import load_model, load_weights
 from larq_equalbits._text import csv_cell, visible
 from larq_equalbits.binarization.changes import BinarizationReport
 from larq_equalbits.cli import main, program
@@ -80,15 +80,38 @@ def test_a_new_run_replaces_what_a_run_wrote_and_nothing_else(run, tmp_path):
     for name, text in others.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "events.out.tfevents.1").write_text("mine")
-    (folder / "logs" / "linked").symlink_to(elsewhere)
     run_folder.clear(folder, everything=True)
-    assert (elsewhere / "events.out.tfevents.1").exists()
-    (folder / "logs" / "linked").unlink()
     left = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
     assert left == others
+
+
+@pytest.mark.parametrize("name", ["logs", "logs/train", "checkpoint"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_writes_through_no_link_in_its_folder(run, tmp_path, name, resume):
+    import shutil
+
+    folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    shutil.copytree(run, folder)
+    (folder / name).rename(elsewhere)
+    (folder / name).symlink_to(elsewhere)
+    before = {path: path.stat().st_mtime_ns for path in elsewhere.rglob("*")}
+    with pytest.raises(InputError, match=f"{name} is a link"):
+        training.train(SETTINGS, folder, resume=resume, verbose=0)
+    with pytest.raises(InputError, match=f"{name} is a link"):
+        run_folder.clear(folder, everything=True)
+    assert before and {path: path.stat().st_mtime_ns for path in elsewhere.rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", ["trial_0", "workers"])
+def test_a_sweep_follows_no_link_in_its_folder(tmp_path, name):
+    from larq_equalbits.tuning import folder
+
+    described = {"kind": "x", "version": "1", "objective": {"name": "loss"}}
+    folder.claim(tmp_path / "sweep", described, overwrite=False)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "sweep" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"{name} is a link"):
+        folder.claim(tmp_path / "sweep", described, overwrite=True)
 
 
 def test_a_new_run_removes_the_file_and_the_page_of_the_former_one(run, tmp_path):
@@ -117,6 +140,8 @@ def test_a_name_is_that_of_a_folder(command, name):
         ("settings.tflite", "settings.json", '{"model": "conv2"}'),
         ("model.tflite", "model.json", '{"class_name": "Functional"}'),
         ("model.tflite", "model.json", "not JSON"),
+        ("MODEL.KERAS", "model.keras", "mine"),
+        ("MODEL.H5", "model.h5", "mine"),
     ],
 )
 def test_a_conversion_replaces_no_other_file(tmp_path, name, beside, content):
@@ -334,8 +359,10 @@ def test_weights_are_not_read_from_other_files(tmp_path, suffix):
         with zipfile.ZipFile(net, "w") as archive:
             for name, content in {**files, path.name: path.read_bytes()}.items():
                 archive.writestr(name, content)
-    with pytest.raises(InputError, match="stolen in it is read from another file"):
-        load_model(net)
+    loads = [load_model] if suffix == ".h5" else [load_model, lambda path: load_weights(small(), path)]
+    for load in loads:
+        with pytest.raises(InputError, match="stolen in it is read from another file"):
+            load(net)
 
 
 def test_an_operator_that_writes_a_file_needs_trust(tmp_path):

@@ -71,10 +71,14 @@ def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
     """Gives `model` the weights of the .keras file `path`; nothing else of the file is looked at.
 
     Raises:
-        InputError: not there, damaged, or the weights of another model; names the file.
+        InputError: not there, damaged, the weights of another model, or read from other files; names the file.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            _check_weights(archive, Path(path))
         model.load_weights(path)
+    except InputError:
+        raise
     except Exception as error:
         # As above; Keras looks for weights by their place in the model.
         raise InputError(
@@ -133,13 +137,17 @@ def _configurations(place: Path) -> Iterator[Any]:
     elif zipfile.is_zipfile(place):
         with zipfile.ZipFile(place) as archive:
             yield json.loads(archive.read("config.json"))
-            if "model.weights.h5" in archive.namelist():
-                import h5py
-
-                with archive.open("model.weights.h5") as weights, h5py.File(weights, "r") as file:
-                    _check_links(file, place)
+            _check_weights(archive, place)
     else:
         raise InputError(f"{place} must be a Keras 2 model: .keras, HDF5 or a SavedModel's folder.")
+
+
+def _check_weights(archive: zipfile.ZipFile, place: Path) -> None:
+    if "model.weights.h5" in archive.namelist():
+        import h5py
+
+        with archive.open("model.weights.h5") as weights, h5py.File(weights, "r") as file:
+            _check_links(file, place)
 
 
 def _check_links(group: Any, place: Path) -> None:

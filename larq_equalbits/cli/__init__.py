@@ -101,6 +101,22 @@ def program(verbose: bool) -> None:
         be_verbose()
 
 
+def _said(error: Exception) -> str:
+    """What is said of `error`: of one of the system's about a path, the path first and what would be right."""
+    if not (isinstance(error, OSError) and error.strerror):
+        return str(error)
+    if error.filename is None:
+        return error.strerror
+    remedy = {
+        errno.EEXIST: ": a folder is needed there",
+        errno.ENOTDIR: ": all before the last name must be folders",
+        errno.EISDIR: ": a file is needed there",
+        errno.ENAMETOOLONG: ": choose a shorter one",
+        errno.ELOOP: ": a link that leads somewhere is needed",
+    }
+    return f"{error.filename}: {error.strerror}{remedy.get(error.errno or 0, '')}"
+
+
 def run_command(command: click.Command) -> None:
     """Runs `command` on the program's arguments.
 
@@ -123,7 +139,7 @@ def run_command(command: click.Command) -> None:
         )
         sys.exit(130)
     except (InputError, WorkError, OSError, ImportError) as error:
-        click.echo(f"{Path(sys.argv[0]).name}: {visible(error)}", err=True)
+        click.echo(f"{Path(sys.argv[0]).name}: {visible(_said(error))}", err=True)
         failed = isinstance(error, WorkError | ConnectionError | TimeoutError)
         sys.exit(1 if failed or getattr(error, "errno", None) in _NO_INPUT else 2)
     sys.exit(status if isinstance(status, int) else 0)

@@ -100,8 +100,6 @@ def command(
     for name in without:
         if name not in export.REWRITES:
             raise invalid("--without", name, f"one of {', '.join(export.REWRITES)}")
-    if out is not None and out.suffix == ".json":
-        raise invalid("--out", str(out), "a .tflite file, beside which a .json is written")
     opened = open_source(source, best=best, trust=trust)
     images = opened.images(dataset, data_dir)
     target = out or opened.folder / "model.tflite"

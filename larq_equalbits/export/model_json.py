@@ -13,6 +13,7 @@ from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.results import ConversionReport
 
 _PACKAGES = ("larq-equalbits", "larq-compute-engine", "larq", "tensorflow", "tf-keras")
+_OTHERS = (".json", ".keras", ".h5", ".hdf5")
 
 
 def _versions() -> dict[str, str]:
@@ -71,14 +72,17 @@ def check_target(path: str | os.PathLike[str]) -> None:
     """Checks that a .tflite may be written to `path`, and its `model.json` beside it.
 
     Raises:
-        InputError: another kind of file is there, which is never replaced, or the suffix is .json.
+        InputError: another kind of file is there, which is never replaced, or the suffix is that of one.
     """
     target = Path(path)
     if target.is_dir():
         raise invalid("path", str(path), "the name of a file, but it is a folder")
     beside = target.with_suffix(".json")
-    if target == beside:
-        raise invalid("path", str(path), "of another suffix than .json, which is that of the file beside it")
+    # A disk that takes capitals for small letters has one file for both.
+    if target.suffix.lower() in _OTHERS:
+        raise invalid(
+            "path", str(path), f"a .tflite, not with the suffix {target.suffix} of another kind of file"
+        )
     if target.exists():
         with target.open("rb") as file:
             if file.read(8)[4:] != b"TFL3":

@@ -103,6 +103,16 @@ def check_free(folder: Path) -> None:
         raise InputError(f"out must be a new folder or that of a run, but {folder} holds other things.")
 
 
+def check_links(folder: Path) -> None:
+    """Checks that what a run writes into `folder` stays there.
+
+    Raises:
+        InputError: a folder inside is a link.
+    """
+    logs = folder / LOGS
+    _files.check_no_links(folder / STATE.parent, logs, *(logs.iterdir() if logs.is_dir() else ()))
+
+
 def is_run(folder: Path) -> bool:
     """Whether `folder` has the settings of a run, intact or damaged as a kill or a disk leaves them."""
     try:
@@ -132,7 +142,12 @@ def _derived(folder: Path) -> list[Path]:
 
 def clear(folder: Path, everything: bool) -> None:
     """Removes what a killed process left half-written, and with `everything` the former run's files too, its .tflite
-    among them. Files of other names stay, and so does whatever else lies in `logs/`."""
+    among them. Files of other names stay, and so does whatever else lies in `logs/`.
+
+    Raises:
+        InputError: as `check_links`; nothing is removed then.
+    """
+    check_links(folder)
     for name in _FILES:
         for scratch in (folder / name.parent).glob(f".{name.name}.*"):
             shutil.rmtree(scratch, ignore_errors=True)
@@ -142,9 +157,7 @@ def clear(folder: Path, everything: bool) -> None:
         for derived in _derived(folder):
             derived.unlink()
         for events in (folder / LOGS).glob("*/events.out.tfevents.*"):
-            # A link may lead to the logs of others.
-            if events.resolve().is_relative_to(folder.resolve()):
-                events.unlink()
+            events.unlink()
 
 
 def copy(source: Path, folder: Path) -> None:

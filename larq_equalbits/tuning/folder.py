@@ -36,6 +36,7 @@ def claim(folder: Path, description: dict[str, Any], overwrite: bool) -> None:
     """
     if (folder / DESCRIPTION).is_file():
         known = read(folder)
+        _files.check_no_links(folder / "workers", *folder.glob("trial_*"))
         best = folder / BEST
         if best.exists() and not best.is_symlink() and not run_folder.is_run(best):
             raise InputError(
