@@ -39,10 +39,11 @@ def _content(model: Model) -> bytes:
 
 def _explain(error: Exception) -> InputError:
     """What LiteRT says of a model that it cannot run, in one line."""
-    unknown = re.search(r"unresolved custom op: ([^\s.]+)", str(error))
+    # Operators of TensorFlow itself have names that begin with Flex.
+    unknown = re.search(r"(?<=unresolved custom op: )[^\s.]+|(?<=\()Flex\w+(?=\) failed)", str(error))
     if unknown:
         return InputError(
-            f"model has the operator {unknown.group(1)}, which neither LiteRT nor this runtime knows."
+            f"model has the operator {unknown[0]}, which neither LiteRT nor this runtime knows."
         )
     if "larq-equalbits: the interface of" in str(error):
         return InputError(

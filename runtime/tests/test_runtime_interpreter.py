@@ -161,7 +161,11 @@ BAD_MODELS = {
     "number": (lambda tflite, folder: 7, "path or the bytes"),
     "unknown operator": (
         lambda tflite, folder: tflite.replace(b"LceQuantize", b"LceQuantum1"),
-        "LceQuantum1",
+        "operator LceQuantum1, which neither",
+    ),
+    "operator of TensorFlow": (
+        lambda tflite, folder: tflite.replace(b"LceQuantize", b"FlexQuantum"),
+        "operator FlexQuantum, which neither",
     ),
 }
 
