@@ -21,6 +21,10 @@ class Latency:
         statistic: "median", or "mean" where the program on the device prints no median: `median_ms` is then
             the median over the rounds of the mean within each.
         rounds_ms: what each round gave for `median_ms`.
+
+    >>> latency = Latency.of(np.array([1.0, 2.0, 6.0]))
+    >>> latency.median_ms, latency.mean_ms, latency.count
+    (2.0, 3.0, 3)
     """
 
     median_ms: float
@@ -67,7 +71,11 @@ class Latency:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator in the order of the run: its type, its output, its mean time and share of the whole."""
+    """One operator in the order of the run: its type, its output, its mean time and share of the whole.
+
+    >>> Operator("LceBconv2d", "conv", ms=0.2, percent=40.0).percent
+    40.0
+    """
 
     type: str
     name: str
@@ -86,6 +94,9 @@ class Agreement:
             output where it is smallest.
         max_difference: the largest absolute difference of an output.
         identical: whether every output is the same bit by bit.
+
+    >>> Agreement("keras", images=100, argmax=0.99, max_difference=0.5, identical=False).argmax
+    0.99
     """
 
     reference: str
@@ -132,6 +143,9 @@ class Result:
         accuracy_images: how many images `accuracy` is of.
         notes: what a reader of the figures should know.
         failure: what went wrong, or "".
+
+    >>> Result("model.tflite", "local", threads=1, size_bytes=1024, failure="out of memory").latency is None
+    True
     """
 
     model: str

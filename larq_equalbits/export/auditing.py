@@ -45,6 +45,10 @@ class Audit(Shown):
         outputs: the same of each output.
         tensors: name, shape, type and bytes of each tensor, 0 bytes for what is computed; a constant that several
             tensors share counts for each.
+
+    >>> audited = audit(tflite)
+    >>> audited.bytes == len(tflite) == audited.structure + sum(layer.bytes for layer in audited.layers)
+    True
     """
 
     bytes: int
@@ -207,6 +211,9 @@ def audit(tflite: Source) -> Audit:
 
     Raises:
         InputError: a file that is no .tflite, or a damaged one.
+
+    >>> print(*(layer.operator for layer in audit(tflite).layers))
+    LceBconv2d FULLY_CONNECTED
     """
     content = read_bytes(tflite)
     model = read_model(content).whole
