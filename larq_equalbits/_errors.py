@@ -39,7 +39,11 @@ def invalid(argument: str, received: Any, expected: str) -> InputError:
 
 def is_number(value: Any) -> bool:
     """Whether `value` is a finite real number, numpy's among them; a truth value is none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        # A whole number beyond what a float can be.
+        return False
 
 
 def is_whole(value: Any, least: int) -> bool:

@@ -283,6 +283,25 @@ def test_a_model_with_a_lambda_layer_needs_trust(tmp_path, name):
         {"module": "subprocess", "class_name": "Popen", "config": {"args": "true"}, "registered_name": None},
         {"class_name": "__lambda__", "config": {"value": "eA=="}},
         {"module": "tf_keras.layers", "class_name": "TFOpLambda", "config": {"function": "io.write_file"}},
+        {
+            "module": "tf_keras.layers",
+            "class_name": "TFOpLambda",
+            "config": {"function": "compat.v1.write_file"},
+        },
+        # What a module of Keras' imported for itself, and a file of the user's that a layer would read.
+        {"module": "tf_keras.src.backend", "class_name": "function", "config": "os.system"},
+        {
+            "module": "tf_keras.src.backend",
+            "class_name": "__typespec__",
+            "spec_name": "os.system",
+            "config": ["x"],
+        },
+        {"module": "keras.layers", "class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},
+        {
+            "module": "keras.layers",
+            "class_name": "TextVectorization",
+            "config": {"vocabulary": "/etc/passwd"},
+        },
         # Names that are registered, lent to a module that Keras would import.
         {"module": "antigravity", "class_name": "function", "config": "f", "registered_name": "bi_half"},
         {"module": "antigravity", "class_name": "bi_half", "config": {}, "registered_name": None},
@@ -398,6 +417,20 @@ def test_a_function_inside_a_recurrent_cell_needs_trust(tmp_path):
     assert not made.exists()
 
 
+def test_a_saved_model_that_takes_assets_from_elsewhere_needs_trust(tmp_path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    (tmp_path / "words").write_text("a\nb\n")
+    lookup = tf.keras.layers.StringLookup(vocabulary=str(tmp_path / "words"))
+    tf.keras.Sequential([tf.keras.Input((1,), dtype="string"), lookup]).save(tmp_path / "net")
+    path, model = tmp_path / "net" / "saved_model.pb", saved_model_pb2.SavedModel()
+    model.ParseFromString(path.read_bytes())
+    model.meta_graphs[0].asset_file_def[0].filename = "../../words"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=r"the file \.\./\.\./words, which could .* read your files"):
+        load_model(tmp_path / "net")
+
+
 def test_layers_inside_saved_model_pb_need_trust(tmp_path):
     from tensorflow.core.protobuf import saved_model_pb2
     from tf_keras.protobuf import saved_metadata_pb2
@@ -436,6 +469,38 @@ def test_models_of_layers_that_the_user_registered_load(tmp_path, suffix):
     np.testing.assert_allclose(
         load_model(tmp_path / f"net{suffix}").predict(x, verbose=0), model.predict(x, verbose=0)
     )
+
+
+class OwnRegularizer(tf.keras.regularizers.Regularizer):
+    def __call__(self, x):
+        return tf.reduce_sum(x)
+
+    def get_config(self):
+        return {}
+
+
+def own(x):
+    return 3 * x
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ""])
+def test_whatever_only_computes_needs_no_trust(tmp_path, suffix):
+    inputs = tf.keras.Input((4, 4, 2))
+    x = tf.pad(tf.transpose(inputs, (0, 2, 1, 3)), [[0, 0], [1, 0], [0, 0], [0, 0]])
+    x = tf.gather(tf.squeeze(x[:, :1], 1) // 2, [0, 1], axis=1) + tf.random.uniform((2, 2)) * 0
+    x = tf.reshape(tf.quantization.fake_quant_with_min_max_args(x), (tf.shape(x)[0], 4))
+    x = tf.debugging.check_numerics(tf.dtypes.saturate_cast(tf.linalg.norm(x, axis=1), "float32"), "x")
+    initializer = tf.random_normal_initializer(seed=1)
+    dense = tf.keras.layers.Dense(
+        2, "relu", kernel_initializer=initializer, kernel_regularizer=OwnRegularizer()
+    )
+    x = dense(tf.expand_dims(x, 1))
+    model = tf.keras.Model(inputs, tf.keras.layers.Activation(own)(x))
+    model.save(tmp_path / f"net{suffix}")
+    images = np.ones((2, 4, 4, 2), "float32")
+    with tf.keras.utils.custom_object_scope({"own": own, "OwnRegularizer": OwnRegularizer}):
+        loaded = load_model(tmp_path / f"net{suffix}")
+    np.testing.assert_allclose(loaded.predict(images, verbose=0), model.predict(images, verbose=0))
 
 
 @pytest.mark.parametrize("name", ["[/x]", "[link=https://example.org]here[/link]", "\x1b[31mred", "a\u202eb"])

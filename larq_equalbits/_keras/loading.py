@@ -19,9 +19,25 @@ _OF_TENSORS = (
     *("activations", "losses", "metrics", "initializers", "regularizers", "constraints", "quantizers"),
     *("backend", "nn", "math", "activation"),
 )
-# TensorFlow's functions that a layer may be, by the first part of their names: they compute, and touch no file.
-_COMPUTING = ("__operators__", "bitwise", "image", "linalg", "math", "nn", "signal", "sparse", "strings")
-_NOT_COMPUTING = ("function", "load_library", "load_op_library", "numpy_function", "print", "py_function")
+# TensorFlow's functions that a layer may be, by how their names begin: they compute, and touch no file.
+_COMPUTING = (
+    *("__operators__.", "audio.", "bitwise.", "debugging.assert_", "debugging.check_numerics", "dtypes."),
+    *("experimental.numpy.", "image.", "io.decode_", "io.encode_", "io.parse_", "linalg.", "math.", "nn."),
+    *("quantization.", "ragged.", "random.", "sets.", "signal.", "sparse.", "strings."),
+)
+_NOT_COMPUTING = (
+    *(
+        "Print",
+        "disable_",
+        "enable_",
+        "function",
+        "import_graph_def",
+        "load_",
+        "matching_files",
+        "numpy_function",
+    ),
+    *("print", "py_func", "read_file", "reset_default_graph", "wrap_function", "write_file"),
+)
 _GRAPH_OPERATORS = (
     *("PyFunc", "PyFuncStateless", "EagerPyFunc", "WriteFile", "ReadFile", "MatchingFiles", "PrintV2"),
     *("DebugIdentity", "DebugIdentityV2", "DebugIdentityV3", "DebugNanCount", "DebugNumericSummary"),
@@ -31,6 +47,13 @@ _GRAPH_OPERATORS = (
 # Layers that are any function or any operator, and what their configurations hold, whatever name the layer has.
 _ANYTHING = ("Lambda", "__lambda__", "TensorFlowOpLayer", "ClassMethod", "ReloadedLayer")
 _ANYTHING_HOLDS = ("function_type", "dropout_fn_type", "residual_fn_type", "node_def", "cls_symbol")
+# What classes of a user's own are made from.
+_BASES = (
+    *(tf.Module, tf.TypeSpec, tf.keras.constraints.Constraint, tf.keras.initializers.Initializer),
+    *(tf.keras.losses.Loss, tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer),
+    *(tf.keras.optimizers.schedules.LearningRateSchedule, tf.keras.regularizers.Regularizer),
+    tf.random_normal_initializer.__base__,
+)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -118,7 +141,7 @@ def _check(place: Path) -> None:
         for found in _dangers(config):
             raise InputError(
                 f"{place} is not loaded, because it holds {found}, which could run any code of whoever wrote the "
-                "file. If you trust it, load it with trust=True (--trust)."
+                "file, or read your files. If you trust it, load it with trust=True (--trust)."
             )
 
 
@@ -172,6 +195,9 @@ def _of_saved_model(place: Path) -> Iterator[Any]:
         raise InputError(f"{place} must be a run folder or a saved Keras model, but has no saved_model.pb.")
     model.ParseFromString((place / "saved_model.pb").read_bytes())
     for graph in model.meta_graphs:
+        for asset in graph.asset_file_def:
+            if not (place / "assets" / asset.filename).resolve().is_relative_to(place.resolve()):
+                yield {"vocabulary": asset.filename}
         nodes = [*graph.graph_def.node]
         for function in graph.graph_def.library.function:
             nodes += function.node_def
@@ -213,11 +239,13 @@ def _danger(config: dict[str, Any]) -> str:
         return f"a layer with a {held[0]}"
     if kind in ("TFOpLambda", "SlicingOpLambda") and isinstance(inner, dict):
         function = str(inner.get("function"))
-        first, dot, _ = function.partition(".")
-        if (first in _COMPUTING) if dot else (function not in _NOT_COMPUTING):
-            return ""
-        return f"a layer of the function tf.{function}"
-    name = inner if kind == "function" and isinstance(inner, str) else kind
+        # Older names of the same, which Keras saves of tf.pad or tf.transpose.
+        short = function.removeprefix("compat.v1.")
+        computes = short.startswith(_COMPUTING) if "." in short else not short.startswith(_NOT_COMPUTING)
+        return "" if computes else f"a layer of the function tf.{function}"
+    if isinstance(config.get("vocabulary"), str):
+        return f"a vocabulary to be read from the file {config['vocabulary']}"
+    name = {"function": inner, "__typespec__": config.get("spec_name")}.get(str(kind), kind)
     if not isinstance(module, str) or not isinstance(name, str):
         return ""
     # Keras looks for a function by its name, for a class by its registered name, and imports the module for the rest.
@@ -226,12 +254,15 @@ def _danger(config: dict[str, Any]) -> str:
 
 
 def _is_known(module: str, name: str, registered: Any) -> bool:
-    if isinstance(registered, str) and registered in tf.keras.utils.get_custom_objects():
+    if isinstance(registered, str) and tf.keras.utils.get_registered_object(registered) is not None:
         return True
+    # What a module of theirs imported, such as os.system.
+    if "." in name:
+        return False
     if module.partition(".")[0] in _TRUSTED_PACKAGES:
         return name[:1].isupper() or not set(_OF_TENSORS).isdisjoint(module.split("."))
     if module == "builtins":
         return not hasattr(builtins, name) or name in ("function", "dict", "list", "set", "tuple")
     # A class of the user's own, whose module is imported.
     found = getattr(sys.modules.get(module), name, None)
-    return isinstance(found, type) and issubclass(found, tf.Module | tf.keras.constraints.Constraint)
+    return isinstance(found, type) and issubclass(found, _BASES)

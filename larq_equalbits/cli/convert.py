@@ -39,7 +39,7 @@ from larq_equalbits.cli.sources import compared_options
 )
 @click.option(
     "--calibration-images",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 10**6),
     default=256,
     show_default=True,
     help="Training images on which int8 measures its ranges.",
