@@ -24,18 +24,6 @@ def widen(kernel: tf.Tensor) -> tf.Tensor:
     return tf.where(denormal, tf.where(bits < 0, -mantissa, mantissa), tf.cast(single, tf.float64))
 
 
-def computed_once(bounds: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-    """`bounds`, which XLA would otherwise compute again, with another rounding, for every row that meets them."""
-    # What a loop carries is stored, even where it never runs, as here: no row is below its own reverse throughout.
-    nothing = tf.reduce_all(bounds[0] < bounds[0][..., ::-1])
-    once = tf.while_loop(
-        lambda going, _: going,
-        lambda _, carried: (tf.constant(False), tuple(bound[..., ::-1] for bound in carried)),
-        (nothing, bounds),
-    )
-    return once[1]
-
-
 def fold(
     term: Callable[..., tf.Tensor],
     *values: tf.Tensor,

@@ -1,32 +1,62 @@
-"""Tensor functions compiled by XLA, once for every signature, where there is enough to compute."""
+"""Functions of the columns of tensors, compiled by XLA, once for every signature, where there is enough to compute."""
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
+from tf_keras.src.utils.control_flow_util import GraphOrParentsInXlaContext
 
 # What XLA saves with so few weights is less than a training gains by not waiting for it.
 FEW_WEIGHTS = 1 << 12
 
+# Kernels with the same number of rows share the program of so many columns, and what it reads stays in the cache.
+_COLUMNS = 64
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` of tensors, compiled by XLA where one of them has more than `FEW_WEIGHTS` elements.
 
-    With fewer it is a plain `tf.function`. There is one of them for each combination of shapes and types, because
-    TensorFlow warns of retracing where one meets many; a network has kernels of many shapes. No gradient passes
-    through it: for that, TensorFlow would trace and compile it a second time.
+def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
+    """`function` of tensors whose last axis are columns, each answered by itself; of scalars too, after the first.
+
+    It takes blocks of columns where their number allows; on a GPU, and inside a program that is compiled as a whole,
+    it takes all columns at once. It is compiled by XLA where a tensor of a block has more than `FEW_WEIGHTS`
+    elements, and a plain `tf.function` elsewhere.
+    There is one of them for each combination of shapes and types, because TensorFlow warns of retracing where one
+    meets many; a network has kernels of many shapes. No gradient passes through it: for that, TensorFlow would trace
+    and compile it a second time.
+
+    Args:
+        function: answers tensors whose last axis are the columns.
+        xla: whether XLA compiles it ever.
     """
 
     @functools.cache
     def of_signature(*signature: tuple[tf.TensorShape, tf.DType]) -> Callable[..., Any]:
         few = max(math.prod(shape) for shape, _ in signature) <= FEW_WEIGHTS
-        return tf.function(function, jit_compile=not few, autograph=False)
+        return tf.function(function, jit_compile=xla and not few, autograph=False)
+
+    def of_block(block: Sequence[tf.Tensor]) -> Any:
+        return of_signature(*((tuple(each.shape), each.dtype) for each in block))(*block)
 
     @functools.wraps(function)
     def call(*tensors: tf.Tensor) -> Any:
         constants = [tf.stop_gradient(tensor) for tensor in tensors]
-        return of_signature(*((tuple(each.shape), each.dtype) for each in constants))(*constants)
+        blocks = _blocks(constants[0].shape[-1])
+        if blocks == 1:
+            return of_block(constants)
+        split = [
+            tf.split(each, blocks, axis=-1) if each.shape.rank else [each] * blocks for each in constants
+        ]
+        answers = [of_block(block) for block in zip(*split, strict=True)]
+        return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=-1), *answers)
 
     return call
+
+
+def _blocks(columns: int) -> int:
+    whole = (
+        columns % _COLUMNS
+        or tf.config.list_logical_devices("GPU")
+        or GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+    )
+    return 1 if whole else columns // _COLUMNS

@@ -1,9 +1,8 @@
 """Mean and deviation of filters (n, filters), and the gradient through filters that are standardized.
 
 Sums run in float64: the answer depends neither on the order of summation nor on the device. They are taken as
-weights are read: no copy of a kernel in float64 is stored.
-
-The functions are made to be traced into one XLA-compiled function.
+weights are read: no copy of a kernel in float64 is stored. What is one number for each filter is computed between
+two programs: inside one, XLA would compute it again, with another rounding, for every row.
 """
 
 from collections.abc import Callable
@@ -11,7 +10,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from larq_equalbits._ranking.columns import computed_once, fold, widen
+from larq_equalbits._ranking.columns import fold, widen
+from larq_equalbits._ranking.compiled import compiled
 
 
 class Moments(NamedTuple):
@@ -21,62 +21,79 @@ class Moments(NamedTuple):
     deviation: tf.Tensor
 
 
-def mean(filters: tf.Tensor) -> tf.Tensor:
-    """The mean of every filter in float64, also of denormal weights."""
-    return computed_once((fold(widen, filters) / filters.shape[0],))[0]
+@compiled
+def _sums(filters: tf.Tensor) -> tf.Tensor:
+    first = widen(filters[0])
+    # One number of two parts, because XLA would read everything twice for two sums.
+    return fold(lambda rows: tf.complex(widen(rows), (widen(rows) - first) ** 2), filters)
 
 
-def moments(filters: tf.Tensor, epsilon: float, known_mean: tf.Tensor | None = None) -> Moments:
-    """The moments of `filters`."""
-    centre = mean(filters) if known_mean is None else known_mean
-    squares = fold(lambda rows: (widen(rows) - centre) ** 2, filters)
-    return Moments(centre, tf.sqrt(squares / max(filters.shape[0] - 1, 1) + epsilon))
+def moments(filters: tf.Tensor, epsilon: float) -> Moments:
+    """The moments of `filters`; the mean also of denormal weights."""
+    n, sums = filters.shape[0], _sums(filters)
+    mean = tf.math.real(sums) / n
+    # Squares about the first weight: it is never so far from the mean that the difference loses the variance.
+    squares = tf.maximum(tf.math.imag(sums) - n * (mean - widen(filters[0])) ** 2, 0.0)
+    return Moments(mean, tf.sqrt(squares / max(n - 1, 1) + epsilon))
+
+
+@compiled
+def _standardized(filters: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
+    return tf.math.divide_no_nan(widen(filters) - mean, deviation)
 
 
 def standardized(filters: tf.Tensor) -> tf.Tensor:
     """(w - mean) / deviation in float64; 0 for a filter of equal weights."""
-    centre, deviation = moments(filters, 0.0)
-    return tf.math.divide_no_nan(widen(filters) - centre, deviation)
+    return _standardized(filters, *moments(filters, 0.0))
 
 
-def gradient(
-    filters: tf.Tensor,
-    upstream: tf.Tensor,
-    epsilon: float,
-    slope: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
-    known_mean: tf.Tensor | None = None,
-) -> tf.Tensor:
-    """What reaches `filters`, in their type, of `upstream`, the gradient with respect to f(z).
+def gradient(slope: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """The function of weights, of what is received, of the moments and of scalars that gives the weights' gradient.
 
-    With d = w - mean, s the deviation and z = d / s, and g = f'(z) times `upstream`:
-    ``(g - mean(g)) / s - d * sum(g * d) / ((n - 1) s^3)``. A filter of equal weights without `epsilon` gets 0.
+    With d = w - mean, s the deviation and z = d / s, it takes the gradient with respect to f(z), and g is f'(z) times
+    that: ``(g - mean(g)) / s - d * sum(g * d) / ((n - 1) s^3)``, in the type of the weights (n, filters). A filter
+    without deviation gets 0.
 
     Args:
-        filters: weights (n, filters).
-        upstream: of the same shape.
-        epsilon: what is added to the variance.
-        slope: f' of d and s, in float64; None for 1.
-        known_mean: the means of the filters, where they are known.
+        slope: f' of d, s and the scalars, in float64.
     """
-    n = filters.shape[0]
-    centre, deviation = computed_once(moments(filters, epsilon, known_mean))
 
-    def parts(weights: tf.Tensor, received: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        d, g = widen(weights) - centre, widen(received)
-        return d, g if slope is None else g * slope(d, deviation)
+    def parts(
+        weights: tf.Tensor, received: tf.Tensor, known: Moments, scalars: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        d = widen(weights) - known.mean
+        return d, widen(received) * slope(d, known.deviation, *scalars)
 
-    def sums(weights: tf.Tensor, received: tf.Tensor) -> tf.Tensor:
-        d, g = parts(weights, received)
-        # One number of two parts, because XLA would read everything twice for two sums.
-        return tf.complex(g, g * d)
+    @compiled
+    def sums(
+        filters: tf.Tensor, upstream: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor, *scalars: tf.Tensor
+    ) -> tf.Tensor:
+        def both(weights: tf.Tensor, received: tf.Tensor) -> tf.Tensor:
+            d, g = parts(weights, received, Moments(mean, deviation), scalars)
+            return tf.complex(g, g * d)
 
-    both = fold(sums, filters, upstream)
-    factor, shift, pull = computed_once(
-        (
-            tf.math.divide_no_nan(tf.ones_like(deviation), deviation),
-            tf.math.divide_no_nan(tf.math.real(both), n * deviation),
-            tf.math.divide_no_nan(tf.math.imag(both), max(n - 1, 1) * deviation**3),
-        )
-    )
-    d, g = parts(filters, upstream)
-    return tf.cast(factor * g - shift - pull * d, filters.dtype)
+        return fold(both, filters, upstream)
+
+    @compiled
+    def combined(
+        filters: tf.Tensor,
+        upstream: tf.Tensor,
+        mean: tf.Tensor,
+        deviation: tf.Tensor,
+        factor: tf.Tensor,
+        shift: tf.Tensor,
+        pull: tf.Tensor,
+        *scalars: tf.Tensor,
+    ) -> tf.Tensor:
+        d, g = parts(filters, upstream, Moments(mean, deviation), scalars)
+        return tf.cast(factor * g - shift - pull * d, filters.dtype)
+
+    def through(filters: tf.Tensor, upstream: tf.Tensor, known: Moments, *scalars: tf.Tensor) -> tf.Tensor:
+        n, deviation = filters.shape[0], known.deviation
+        both = sums(filters, upstream, *known, *scalars)
+        factor = tf.math.divide_no_nan(tf.ones_like(deviation), deviation)
+        shift = tf.math.divide_no_nan(tf.math.real(both), n * deviation)
+        pull = tf.math.divide_no_nan(tf.math.imag(both), max(n - 1, 1) * deviation**3)
+        return combined(filters, upstream, *known, factor, shift, pull, *scalars)
+
+    return through

@@ -7,32 +7,27 @@ import tensorflow as tf
 
 from larq_equalbits._errors import invalid
 from larq_equalbits._ranking import standardization
-from larq_equalbits._ranking.columns import computed_once, fold, widen
+from larq_equalbits._ranking.columns import fold, widen
 from larq_equalbits._ranking.compiled import compiled
 from larq_equalbits.quantizers.base import EstimatorQuantizer, register
 
 
 @compiled
-def _sign_of_centred(filters: tf.Tensor) -> tf.Tensor:
+def _sign_of_centred(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     one = tf.ones([], filters.dtype)
-    return tf.where(widen(filters) - standardization.mean(filters) >= 0, one, -one)
+    return tf.where(widen(filters) - mean >= 0, one, -one)
 
 
 @compiled
-def _power_of_two(filters: tf.Tensor) -> tf.Tensor:
-    mean, deviation = computed_once(standardization.moments(filters, 0.0))
-    size = fold(lambda rows: tf.abs(widen(rows) - mean), filters) / filters.shape[0]
-    share = tf.math.divide_no_nan(size, deviation)
-    exponent = tf.where(share > 0, tf.round(tf.math.log(share) / math.log(2.0)), tf.zeros_like(share))
-    return tf.cast(tf.pow(tf.constant(2.0, tf.float64), exponent), filters.dtype)
+def _sum_of_centred_magnitudes(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+    return fold(lambda rows: tf.abs(widen(rows) - mean), filters)
 
 
-@compiled
-def _estimate(filters: tf.Tensor, upstream: tf.Tensor, t: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
-    def slope(centred: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
-        return k * t * (1 - tf.tanh(t * tf.math.divide_no_nan(centred, deviation)) ** 2)
+def _slope(centred: tf.Tensor, deviation: tf.Tensor, t: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
+    return k * t * (1 - tf.tanh(t * tf.math.divide_no_nan(centred, deviation)) ** 2)
 
-    return standardization.gradient(filters, upstream, 0.0, slope)
+
+_estimate = standardization.gradient(_slope)
 
 
 @register("ir_net")
@@ -89,7 +84,9 @@ class IRNet(EstimatorQuantizer):
 
         @tf.custom_gradient
         def encode(filters: tf.Tensor) -> Any:
-            return _sign_of_centred(filters), lambda upstream: _estimate(filters, upstream, t, k)
+            moments = standardization.moments(filters, 0.0)
+            codes = _sign_of_centred(filters, moments.mean)
+            return codes, lambda upstream: _estimate(filters, upstream, moments, t, k)
 
         return tf.reshape(encode(tf.reshape(kernel, [-1, kernel.shape[-1]])), kernel.shape)
 
@@ -97,4 +94,9 @@ class IRNet(EstimatorQuantizer):
         """The power of two nearest to the mean standardized magnitude of every filter."""
         if self.scale != "power_of_two":
             return super().kernel_scale(kernel)
-        return tf.stop_gradient(_power_of_two(tf.reshape(kernel, [-1, kernel.shape[-1]])))
+        filters = tf.reshape(kernel, [-1, kernel.shape[-1]])
+        mean, deviation = standardization.moments(filters, 0.0)
+        size = _sum_of_centred_magnitudes(filters, mean) / filters.shape[0]
+        share = tf.math.divide_no_nan(size, deviation)
+        exponent = tf.where(share > 0, tf.round(tf.math.log(share) / math.log(2.0)), tf.zeros_like(share))
+        return tf.cast(tf.pow(tf.constant(2.0, tf.float64), exponent), filters.dtype)

@@ -13,12 +13,7 @@ from larq_equalbits.quantizers.base import EstimatorQuantizer, Scale, register
 
 _UPDATES = 3
 
-_standardize = compiled(standardization.standardized)
-
-
-@compiled
-def _through_standardization(filters: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    return standardization.gradient(filters, upstream, 0.0)
+_through_standardization = standardization.gradient(lambda centred, _: tf.ones_like(centred))
 
 
 def factors(size: int) -> tuple[int, int]:
@@ -67,9 +62,9 @@ def _sign(rotated: tf.Tensor, t: tf.Tensor, k: tf.Tensor) -> Any:
 @tf.custom_gradient
 def _standardized(filters: tf.Tensor) -> Any:
     def through(upstream: tf.Tensor) -> tf.Tensor:
-        return _through_standardization(filters, upstream)
+        return _through_standardization(filters, upstream, standardization.moments(filters, 0.0))
 
-    return _standardize(filters), through
+    return standardization.standardized(filters), through
 
 
 @register("rbnn")

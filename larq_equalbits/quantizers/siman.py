@@ -7,8 +7,8 @@ import tensorflow as tf
 from larq_equalbits._errors import invalid
 from larq_equalbits._ranking import ranking, standardization
 from larq_equalbits._ranking.columns import widen
-from larq_equalbits._ranking.compiled import compiled
 from larq_equalbits._ranking.keys import magnitude
+from larq_equalbits._ranking.standardization import Moments
 from larq_equalbits.quantizers.base import BinaryQuantizer, Scale, register, straight_through
 
 ENCODINGS = ("half", "optimal")
@@ -17,18 +17,7 @@ GRADIENTS = ("magnitude", "identity")
 _EPSILON = 1e-5
 
 
-_mean = compiled(standardization.mean)
-
-
-@compiled
-def _half_codes_and_mean(filters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    mean = standardization.mean(filters)
-    return ranking.top_magnitude_codes(filters, mean, filters.shape[0] // 2), mean
-
-
-@compiled
-def _gradient(filters: tf.Tensor, upstream: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
-    return standardization.gradient(filters, upstream, _EPSILON, lambda centred, _: tf.sign(centred), mean)
+_gradient = standardization.gradient(lambda centred, _: tf.sign(centred))
 
 
 def optimal_counts(magnitudes: tf.Tensor) -> tf.Tensor:
@@ -109,10 +98,10 @@ class SiMaN(BinaryQuantizer):
 
         @tf.custom_gradient
         def encode(filters: tf.Tensor) -> Any:
-            codes, mean = self._codes_and_mean(filters)
+            codes, moments = self._codes_and_moments(filters)
 
             def through_magnitude(upstream: tf.Tensor) -> tf.Tensor:
-                return upstream * tf.sign(filters) if mean is None else _gradient(filters, upstream, mean)
+                return _gradient(filters, upstream, moments) if moments else upstream * tf.sign(filters)
 
             return tf.cast(codes, filters.dtype), through_magnitude
 
@@ -120,21 +109,19 @@ class SiMaN(BinaryQuantizer):
 
     def signs(self, kernel: tf.Tensor) -> tf.Tensor:
         """The codes as int8, without a gradient."""
-        codes, _ = self._codes_and_mean(tf.reshape(kernel, [-1, kernel.shape[-1]]))
+        codes, _ = self._codes_and_moments(tf.reshape(kernel, [-1, kernel.shape[-1]]))
         return tf.reshape(codes, kernel.shape)
 
-    def _codes_and_mean(self, filters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """The codes of filters (n, filters), and the means by which they are centred, None where they are not."""
-        half = self.encoding == "half"
+    def _codes_and_moments(self, filters: tf.Tensor) -> tuple[tf.Tensor, Moments | None]:
+        """The codes of filters (n, filters), and the moments that standardize them, None where nothing does."""
+        half, n = self.encoding == "half", filters.shape[0]
         if not self.standardize:
             sizes = magnitude(filters)
-            count = filters.shape[0] // 2 if half else optimal_counts(sizes)
+            count = n // 2 if half else optimal_counts(sizes)
             return ranking.top_codes(sizes, count), None
-        if half:
-            return _half_codes_and_mean(filters)
-        mean = _mean(filters)
-        count = optimal_counts(ranking.centred_magnitudes(filters, mean))
-        return ranking.top_magnitude_codes(filters, mean, count), mean
+        moments = standardization.moments(filters, _EPSILON)
+        count = n // 2 if half else optimal_counts(ranking.centred_magnitudes(filters, moments.mean))
+        return ranking.top_magnitude_codes(filters, moments.mean, count), moments
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal quantizer."""
