@@ -1,11 +1,13 @@
 """What the package raises: answers to bad input, and a missing optional package; and what it takes for a number."""
 
 import importlib
-import math
 import sys
 from numbers import Integral, Real
 from types import ModuleType, UnionType
 from typing import Any, get_args, get_origin
+
+# Of float32's normal numbers.
+LARGEST, _SMALLEST = 2.0**128 - 2.0**104, 2.0**-126
 
 
 class InputError(ValueError):
@@ -38,12 +40,16 @@ def invalid(argument: str, received: Any, expected: str) -> InputError:
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a finite real number, numpy's among them; a truth value is none."""
+    """Whether `value` is a real number, numpy's among them, that float32 can hold; a truth value is none."""
     try:
-        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) <= LARGEST
     except OverflowError:
-        # A whole number beyond what a float can be.
         return False
+
+
+def is_positive(value: Any) -> bool:
+    """Whether `value` is a number, as `is_number`, which float32 does not take for 0."""
+    return is_number(value) and float(value) >= _SMALLEST
 
 
 def is_whole(value: Any, least: int) -> bool:

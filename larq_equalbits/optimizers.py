@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from larq_equalbits._bits.kernels import quantized_kernels
-from larq_equalbits._errors import InputError, invalid, is_number
+from larq_equalbits._errors import InputError, invalid, is_number, is_positive
 
 __all__ = ["SGD", "Adam", "ConstantRate", "CosineDecay", "StepDecay", "spared"]
 
@@ -195,9 +195,9 @@ class StepDecay(_WarmUp):
         self, peak: float, milestones: Sequence[int], factor: float = 0.1, warmup_steps: int = 0
     ) -> None:
         super().__init__(peak, warmup_steps)
-        if any(later < earlier for earlier, later in zip(milestones, list(milestones)[1:], strict=False)):
-            raise invalid("milestones", list(milestones), "in ascending order")
-        if not (is_number(factor) and factor > 0):
+        if not all(map(is_number, milestones)) or list(milestones) != sorted(milestones):
+            raise invalid("milestones", list(milestones), "numbers of steps in ascending order")
+        if not is_positive(factor):
             raise invalid("factor", factor, "a number above 0")
         self.milestones = [int(milestone) for milestone in milestones]
         self.factor = float(factor)
@@ -240,7 +240,7 @@ class CosineDecay(_WarmUp):
 
     def __init__(self, peak: float, total_steps: int, warmup_steps: int = 0) -> None:
         super().__init__(peak, warmup_steps)
-        if not total_steps > self.warmup_steps:
+        if not (is_number(total_steps) and total_steps > self.warmup_steps):
             raise invalid("total_steps", total_steps, f"more than the {self.warmup_steps} steps of warm-up")
         self.total_steps = int(total_steps)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from larq_equalbits._bits.entropy import entropy as entropy_of_counts
-from larq_equalbits._errors import InputError, invalid, is_number
+from larq_equalbits._errors import InputError, invalid, is_number, is_positive
 
 __all__ = [
     "GAUSS_SHARE",
@@ -83,7 +83,7 @@ def angle_bounds(k: float, r: float) -> tuple[float, float]:
     >>> [round(angle, 1) for angle in angle_bounds(0.5, 0.25)]
     [35.3, 45.0]
     """
-    if not (is_number(k) and k > 0):
+    if not is_positive(k):
         raise invalid("k", k, "a positive number")
     if not (is_number(r) and 0 <= r <= k):
         raise invalid("r", r, f"a number from 0 to k = {k}")

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -18,13 +19,28 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from larq_equalbits import _files, _report, device, export, pruning, theory, training
+from larq_equalbits import (
+    _files,
+    _report,
+    callbacks,
+    constraints,
+    device,
+    export,
+    optimizers,
+    pruning,
+    quantizers,
+    theory,
+    training,
+    tuning,
+)
 from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits._keras.loading import load_model, load_weights
 from larq_equalbits._text import csv_cell, visible
 from larq_equalbits.binarization.changes import BinarizationReport
 from larq_equalbits.cli import main, program
+from larq_equalbits.export import gate
 from larq_equalbits.training import run_folder
+from larq_equalbits.tuning import ratios
 
 SETTINGS = training.Settings(epochs=1, batch_size=64, train_images=128, model_options={"width": 0.1})
 
@@ -746,6 +762,9 @@ def test_control_c_ends_a_training_with_130_and_says_how_to_go_on(tmp_path):
         ("estimator", (1.0, 1e308)),
         ("factor", 1e308),
         ("factor", 0),
+        ("factor", 1e-320),
+        ("factor", 10**400),
+        ("estimator", (1e-320, 1.0)),
         ("epochs", 10**20),
     ],
 )
@@ -754,9 +773,51 @@ def test_a_number_out_of_its_range_is_named(argument, value):
         SETTINGS.replace(**{argument: value}).plan()
 
 
-def test_a_billion_ratios_are_refused():
-    from larq_equalbits.tuning import ratios
+NUMBERS = [1e308, 1e-320, 10**400, math.nan, math.inf, -1, "a", None, True]
 
+
+@pytest.mark.parametrize(
+    ("make", "fine"),
+    [
+        (lambda value: quantizers.BiHalf(positive_ratio=value), [1e-320]),
+        (lambda value: quantizers.BiHalf(scale=value), [None]),
+        (lambda value: quantizers.IRNet(t=value), []),
+        (lambda value: quantizers.IRNet(t=1.0, k=value), [None]),
+        (lambda value: callbacks.ErrorDecay(value, 10.0), []),
+        (lambda value: callbacks.PercentileDecay(value), [1e-320]),
+        (lambda value: pruning.Polynomial(0, 10, power=value), []),
+        (lambda value: pruning.Polynomial(0, value), []),
+        (lambda value: pruning.prune(small(), value), [1e-320]),
+        (lambda value: optimizers.SGD(0.1, l2=value), [1e-320]),
+        (lambda value: optimizers.StepDecay(value, [1]), [1e-320]),
+        (lambda value: optimizers.StepDecay(0.1, [5, value]), []),
+        (lambda value: optimizers.StepDecay(0.1, [1], value), []),
+        (lambda value: optimizers.CosineDecay(0.1, value), [1e-320]),
+        (lambda value: tuning.objective({"a": value, "loss": 1.0}, "min"), []),
+        (lambda value: ratios.check([value]), [1e-320, True]),
+        (lambda value: theory.angle_bounds(value, 0), []),
+        (lambda value: constraints.EqualBits(value), [1e-320]),
+        (lambda value: device.Settings(repeats=value), []),
+        (lambda value: device.Settings(timeout=value), [1e-320]),
+        (lambda value: gate.check(value, None), [1e-320]),
+    ],
+)
+def test_a_number_that_none_can_use_is_refused_by_whatever_takes_it(make, fine):
+    taken = []
+    for value in NUMBERS:
+        with contextlib.suppress(InputError):
+            make(value)
+            taken.append(value)
+    assert taken == fine
+
+
+@pytest.mark.parametrize("option", ["--tolerance", "--bound"])
+def test_a_comparison_allows_a_number(run, option):
+    done = CliRunner().invoke(program, ["verify", str(run), option, "nan"])
+    assert isinstance(done.exception, InputError) and option[2:] in str(done.exception)
+
+
+def test_a_billion_ratios_are_refused():
     with pytest.raises(InputError, match="10,000"):
         ratios.parse("0:1:1e-9")
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits._bits.kernels import quantized_kernels
-from larq_equalbits._errors import InputError, invalid, is_number, is_whole
+from larq_equalbits._errors import InputError, invalid, is_number, is_positive, is_whole
 from larq_equalbits.constraints import MagnitudeClip
 from larq_equalbits.pruning import Pruned
 from larq_equalbits.quantizers import RBNN
@@ -123,7 +123,7 @@ class ErrorDecay(_Schedule):
         self, t_min: float = 1e-3, t_max: float = 10.0, epochs: int | None = None, rotate_every: int = 1
     ) -> None:
         for name, value in (("t_min", t_min), ("t_max", t_max)):
-            if not (is_number(value) and value > 0):
+            if not is_positive(value):
                 raise invalid(name, value, "a positive number")
         if not is_whole(rotate_every, 1):
             raise invalid("rotate_every", rotate_every, "a whole number of 1 or more")

@@ -49,10 +49,11 @@ def command(
     from larq_equalbits._errors import InputError
     from larq_equalbits._quiet import waiting
     from larq_equalbits.cli.sources import decisions, open_source
-    from larq_equalbits.export import model_json
+    from larq_equalbits.export import gate, model_json
     from larq_equalbits.export.results import describe
     from larq_equalbits.training import run_folder
 
+    gate.check(tolerance, bound)
     path = tflite or (source if source.is_dir() else source.parent) / "model.tflite"
     if not path.is_file():
         raise InputError(

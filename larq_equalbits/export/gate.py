@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits._errors import ConversionError, invalid
+from larq_equalbits._errors import ConversionError, invalid, is_number
 from larq_equalbits.export.judging import Judge, OutputVerification
 from larq_equalbits.export.results import ConversionReport, Verification
 from larq_equalbits.export.verification import NotFiniteError, input_specs, keras_outputs, verify
@@ -36,7 +36,7 @@ def check(tolerance: float, bound: float | None) -> None:
     Raises:
         InputError: a tolerance that is not between 0 and 1, or a bound that is negative.
     """
-    if not 0 <= tolerance <= 1:
+    if not (is_number(tolerance) and 0 <= tolerance <= 1):
         raise invalid(
             "tolerance", tolerance, "between 0 and 1: the share of decisions that may differ from Keras'"
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits._errors import InputError, invalid, is_number
+from larq_equalbits._errors import InputError, invalid, is_number, is_positive
 
 
 def check_sparsity(argument: str, value: Any) -> float:
@@ -51,7 +51,7 @@ class Polynomial:
                 raise invalid(argument, step, "an integer from 0")
         if end_step <= begin_step:
             raise InputError(f"end_step must be beyond begin_step {begin_step}, but got {end_step}.")
-        if not is_number(power) or power <= 0:
+        if not is_positive(power):
             raise invalid("power", power, "a positive number")
         self.begin_step = int(begin_step)
         self.end_step = int(end_step)

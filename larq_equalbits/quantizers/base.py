@@ -9,7 +9,7 @@ import tensorflow as tf
 from larq import utils
 from larq.quantizers import NoOp
 
-from larq_equalbits._errors import invalid, is_number
+from larq_equalbits._errors import invalid, is_positive
 from larq_equalbits._ranking.ranking import filter_size
 
 Scale = float | str | None
@@ -52,7 +52,7 @@ class BinaryQuantizer(NoOp):
     """
 
     def __init__(self, scale: Scale = None, **kwargs: Any) -> None:
-        if isinstance(scale, Real) and is_number(scale) and scale > 0:
+        if isinstance(scale, Real) and is_positive(scale):
             scale = float(scale)
         elif not (scale is None or (isinstance(scale, str) and scale in SCALES)):
             raise invalid("scale", scale, f"None, a positive number, or one of {SCALES}")
@@ -119,7 +119,7 @@ class EstimatorQuantizer(BinaryQuantizer):
 
     def __init__(self, t: float, k: float | None = None, **kwargs: Any) -> None:
         for name, value in (("t", t), ("k", 1.0 if k is None else k)):
-            if not (is_number(value) and value > 0):
+            if not is_positive(value):
                 raise invalid(name, value, "a positive number")
         super().__init__(**kwargs)
         self.t = tf.Variable(float(t), trainable=False, dtype=tf.float64, name="t")

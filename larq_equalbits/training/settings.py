@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from larq_equalbits import _files, data
-from larq_equalbits._errors import InputError, fits, invalid, is_number, is_whole
+from larq_equalbits._errors import LARGEST, InputError, fits, invalid, is_number, is_positive, is_whole
 from larq_equalbits.training import recipes
 
 POLICIES = ("float32", "mixed_bfloat16")
@@ -19,7 +19,6 @@ SCHEDULES = ("constant", "step", "cosine")
 KEYS = ("model", "dataset", "recipe")
 # Where the data lies does not change what is learned from it.
 _LOCAL = ("data_dir",)
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,23 +155,21 @@ class Settings:
             raise invalid("seed", self.seed, "below 2**32")
         for name in ("learning_rate", "weight_decay", "warmup_epochs"):
             value = getattr(plan, name)
-            if not (is_number(value) and 0 <= value <= _LARGEST):
-                raise invalid(name, value, f"a number from 0 to {_LARGEST:.2g}, float32's largest")
+            if not (is_number(value) and value >= 0):
+                raise invalid(name, value, f"a number from 0 to {LARGEST:.2g}, float32's largest")
         if not (is_number(plan.momentum) and 0 <= plan.momentum < 1):
             raise invalid("momentum", plan.momentum, "a number from 0 to below 1")
         if not all(is_number(milestone) and 0 <= milestone <= 10**6 for milestone in plan.milestones):
             raise invalid("milestones", plan.milestones, "numbers of epochs, from 0 to a million")
         if plan.schedule == "step" and not plan.milestones:
             raise invalid("milestones", plan.milestones, "one or more epochs, for the schedule step")
-        if not (is_number(plan.factor) and 0 < plan.factor <= 1):
+        if not (is_positive(plan.factor) and plan.factor <= 1):
             raise invalid("factor", plan.factor, "a number above 0, at most 1")
         if plan.warmup_epochs >= plan.epochs:
             raise invalid("warmup_epochs", plan.warmup_epochs, f"fewer than the {plan.epochs} epochs")
         ends = plan.estimator
         if ends is not None and not (
-            isinstance(ends, tuple | list)
-            and len(ends) == 2
-            and all(is_number(t) and 0 < t <= _LARGEST for t in ends)
+            isinstance(ends, tuple | list) and len(ends) == 2 and all(map(is_positive, ends))
         ):
             raise invalid("estimator", ends, 'two positive numbers, t at the start and at the end, or "none"')
         for name, limit in (("percentile", 50), ("score_sparsity", 1)):

@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from larq_equalbits._errors import invalid, is_number
+from larq_equalbits._errors import invalid, is_positive
 from larq_equalbits.tuning.keras_2 import keras_tuner
 
 _MultiObjective: Any = importlib.import_module("keras_tuner.src.engine.objective").MultiObjective
@@ -87,7 +87,7 @@ def objective(name: Any, direction: str | None = None) -> Any:
     """
     if isinstance(name, dict):
         for key, weight in name.items():
-            if not (is_number(weight) and weight > 0):
+            if not is_positive(weight):
                 raise invalid(f"the weight of {key}", weight, "a number above 0")
         if len(name) < 2:
             raise invalid("objective", name, "weights for at least two names")

@@ -52,7 +52,7 @@ def check(ratios: Sequence[float]) -> tuple[float, ...]:
     """
     try:
         values = tuple(float(ratio) for ratio in ratios)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise invalid("ratios", ratios, "numbers from 0 to 1") from error
     if not values:
         raise invalid("ratios", ratios, "at least one number from 0 to 1")
