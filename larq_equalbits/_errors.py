@@ -13,6 +13,9 @@ LARGEST, _SMALLEST = 2.0**128 - 2.0**104, 2.0**-126
 class InputError(ValueError):
     """Bad input: the message names the argument, what was received and what would be right."""
 
+    # AutoGraph keeps the class of such errors alone where a layer's call raises one.
+    __init__ = Exception.__init__
+
 
 class WorkError(RuntimeError):
     """Work that failed although its input was fine: the message says what failed, and what can be done."""

@@ -465,6 +465,15 @@ def test_what_has_no_twin_is_reported():
     assert_same_weights(model, twin)
 
 
+def test_a_kernel_without_filters_stays_float():
+    image = tf.keras.Input((4, 4, 8))
+    x = L.LocallyConnected2D(4, 3, implementation=3, name="local")(L.Conv2D(8, 1, name="first")(image))
+    twin = lqe.binarize(tf.keras.Model(image, L.Dense(2, name="body")(x)), skip=["first"])
+    assert rows(twin)["local"].reason.startswith("its kernel is a flat list (implementation=3)")
+    with pytest.raises(InputError, match="kernel must have rank 2 or more"):
+        lq.layers.QuantLocallyConnected2D(4, 3, implementation=3, kernel_quantizer="bi_half")(image)
+
+
 def test_frozen_layers_stay_frozen_and_precision_is_kept():
     model = convolutional()
     model.get_layer("middle").trainable = False

@@ -171,6 +171,8 @@ def _decide(
         end = [word for word, group in (("first", ends.first), ("last", ends.last)) if id(layer) in group]
         if not layers.has_twin(layer):
             decision.reasons.append(f"Larq has no layer for {type(layer).__name__}")
+        elif getattr(layer, "implementation", None) == 3:
+            decision.reasons.append("its kernel is a flat list (implementation=3), so no filter is known")
         elif not layer.built:
             decision.reasons.append("never called, so it has no weights")
         elif chosen is None and not layer.trainable:

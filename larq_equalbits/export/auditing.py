@@ -39,7 +39,8 @@ class Audit(Shown):
     Attributes:
         bytes: the file's size.
         structure: what of it is no constant: tables, names and metadata. With the bytes of all rows it is the whole.
-        layers: a row for each operator with weights, those inside loops and conditions after the others.
+        layers: a row for each operator with weights, those inside loops and conditions after the others; last, by
+            `model.json`, the layers that another one computes for.
         operators: how often each operator stands in the file.
         inputs: name, shape and type of each input, and of integers scale and zero point.
         outputs: the same of each output.
@@ -223,16 +224,17 @@ def audit(tflite: Source) -> Audit:
     shares = accounting.shares(model)
     report = None if isinstance(tflite, bytes) else model_json.recorded(tflite, content)
     layers = [row(model, model.operators[position], size) for position, size in shares.items()]
+    layers = [
+        found if found.name else dataclasses.replace(found, name=f"{found.operator} {position}")
+        for found, position in zip(layers, shares, strict=True)
+    ]
     if report is not None and len(report.owners) == len(layers):
         known = {layer.name: layer for layer in report.layers}
         layers = [
             _as_recorded(found, name, known.get(name))
             for found, name in zip(layers, report.owners, strict=True)
         ]
-    layers = [
-        found if found.name else dataclasses.replace(found, name=f"{found.operator} {position}")
-        for found, position in zip(layers, shares, strict=True)
-    ]
+        layers += [layer for layer in report.layers if layer.name not in report.owners]
     return Audit(
         len(content),
         accounting.structure(model, len(content)),

@@ -91,13 +91,13 @@ def rules(model: Model, decisions: Any = None, logits: Container[str] = ()) -> d
         model: the file. An output that a sigmoid yields is held against 0.5, another one of one unit has values, and
             any other classes along the last axis.
         decisions: "argmax", "values" or a threshold for all outputs, or a mapping from names of outputs to those.
-        logits: the names of the outputs trained as logits of yes and no: held against 0 where they would have values.
+        logits: the names of the outputs trained as logits of yes and no: held against 0.
 
     Raises:
         InputError: names that are no outputs, or other rules.
     """
     found = {tensor.key: _rule(model, tensor.name, tensor.shape) for tensor in model.outputs}
-    found |= {name: 0.0 for name, rule in found.items() if rule == "values" and name in logits}
+    found |= {name: 0.0 for name in found if name in logits}
     given = decisions if isinstance(decisions, Mapping) else dict.fromkeys(found, decisions)
     if unknown := set(given) - set(found):
         raise invalid("decisions", sorted(unknown), f"for outputs among {list(found)}")

@@ -132,7 +132,7 @@ def verify(
         runtime: "lce" for LCE's interpreter, "litert" for larq-equalbits-runtime, as a Raspberry Pi runs it.
         decisions: what outputs decide: "argmax" of the last axis, a threshold, or "values" where nothing is decided
             (regression); for all of them, or a mapping from their names. By default the threshold 0.5 after a sigmoid,
-            0 for one unit compiled with a binary cross-entropy of logits, "values" for another single unit, and
+            0 where the model is compiled with a binary cross-entropy of logits, "values" for another single unit, and
             "argmax" elsewhere.
 
     Returns:

@@ -133,14 +133,27 @@ def test_what_an_output_decides_can_be_said(images):
             export.verify(model, tflite, images, decisions=wrong)
 
 
-def test_a_unit_compiled_with_logits_is_held_against_0(images):
-    model = network(0, size, yes)
+@pytest.mark.parametrize("loss", ["BinaryCrossentropy", "BinaryFocalCrossentropy"])
+def test_what_is_compiled_with_logits_of_yes_and_no_is_held_against_0(images, loss):
+    model = network(0, size, yes, classes)
     tflite = export.convert(model, verify_on=False).tflite
-    loss = tf.keras.losses.BinaryCrossentropy(from_logits=True)
-    for losses in ({"size": loss, "yes": "mse"}, [loss, "mse"]):
+    loss = getattr(tf.keras.losses, loss)(from_logits=True)
+    for losses in ({"size": loss, "yes": "mse", "classes": loss}, [loss, "mse", loss]):
         model.compile("adam", losses)
         found = export.verify(model, tflite, images).outputs
-        assert [output.rule for output in found] == [0.0, 0.5]
+        assert [output.rule for output in found] == [0.0, 0.5, 0.0]
+    with pytest.raises(export.ConversionError, match=r"the other side of 0\.0 than Keras on"):
+        other = network(1, size, yes, classes)
+        other.compile("adam", losses)
+        gate.verified(other, export.convert(model, verify_on=False), images)
+
+
+def test_logits_of_classes_are_classes(images):
+    model = network(0, classes)
+    model.compile("adam", tf.keras.losses.CategoricalFocalCrossentropy(from_logits=True))
+    assert [output.rule for output in export.convert(model, verify_on=images).verification.outputs] == [
+        "argmax"
+    ]
 
 
 def test_a_report_keeps_what_was_found_for_each_output(images):

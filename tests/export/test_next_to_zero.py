@@ -125,15 +125,24 @@ def test_what_no_sign_reads_stays_as_it_is(convolution, inputs):
     assert {row.rewrite for row in report.layers} == {""}
 
 
-def test_a_transposed_convolution_is_let_alone(convolution, inputs):
-    transposed = larq.layers.QuantConv2DTranspose(
-        32, 3, input_quantizer="ste_sign", kernel_quantizer="ste_sign", kernel_constraint="weight_clip"
-    )
-    model = tf.keras.Sequential(
-        [tf.keras.Input((10, 8, 48)), transposed, layers.BatchNormalization(), convolution(8, name="second")]
-    )
-    report = export.convert(model, strict=False, verify_on=False)
-    assert not any("next to zero" in row.rewrite for row in report.layers)
+@pytest.mark.parametrize(
+    ("kind", "arguments", "kernel"),
+    [
+        (larq.layers.QuantConv2DTranspose, (32, 3), "kernel"),
+        (larq.layers.QuantDepthwiseConv2D, (4,), "depthwise"),
+    ],
+)
+def test_signs_after_a_float_operator_on_binary_kernels(convolution, kind, arguments, kernel):
+    options = {"padding": "same", "use_bias": False, "input_quantizer": "ste_sign"}
+    image = tf.keras.Input((10, 8, 48))
+    first = kind(*arguments, name="first", **options, **{f"{kernel}_quantizer": "ste_sign"})
+    # The factor 0.999995 is folded into the kernel, and no sum of multiples of it is exact.
+    x = layers.BatchNormalization(epsilon=1e-5)(first(image))
+    model = tf.keras.Model(image, convolution(8, name="second")(x))
+    report = export.convert(model, verify_on=inputs)
+    assert report.verification.max_abs_diff == 0
+    unmoved = export.convert(model, rewrites=WITHOUT, verify_on=False).tflite
+    assert export.verify(model, unmoved, inputs).max_abs_diff > 0
 
 
 def test_branches_side_by_side(convolution, inputs):

@@ -171,8 +171,9 @@ def test_a_network_converts_and_answers_as_keras_does(name):
     assert {name: row.operator.count("LceBconv2d") for name, row in rows.items()} == expected
 
 
-def test_what_the_converter_merged_is_counted_once():
-    report = export.convert(equal_kernels_on_one_input())
+def test_what_the_converter_merged_is_counted_once(tmp_path):
+    report = export.convert(equal_kernels_on_one_input(), tmp_path / "model.tflite")
+    assert export.audit(tmp_path / "model.tflite").layers == report.layers
     first, second = report.layers
     assert first.bytes > 0 and second.bytes == 0
     assert second.rewrite == "computed by first, which is the same"

@@ -1,8 +1,9 @@
 """A normalization keeps the sign of what lies next to 0 through LCE's rounding.
 
-A binary convolution yields s * x with an integer x, so after a normalization few values are possible, and one of
-them, or the mean of several, may lie so close to 0 that rounding decides its sign: in every image, wherever that x
-occurs. LCE computes (n * factor * s + offset) - 2 * factor * s * popcount, whose terms are large where the sum is not.
+A convolution of signs by a binary kernel yields s * x with an integer x, so after a normalization few values are
+possible, and one of them, or the mean of several, may lie so close to 0 that rounding decides its sign: in every image,
+wherever that x occurs. LCE computes (n * factor * s + offset) - 2 * factor * s * popcount, whose terms are large where the sum is not,
+and where it has no binary operator (transposed, depthwise) it adds floats, into which the factor was folded.
 So the offset moves, by no more than this rounding, until the value has the sign that Keras gives it, and the mean that
 of exact arithmetic, whichever way LCE rounds.
 """
@@ -10,12 +11,13 @@ of exact arithmetic, whichever way LCE rounds.
 from collections.abc import Iterator
 from typing import Any
 
+import larq
 import numpy as np
 import tensorflow as tf
 
 from larq_equalbits.export.graph import as_written
 from larq_equalbits.export.kernels import split
-from larq_equalbits.export.lowering import Leaf, Lowering
+from larq_equalbits.export.lowering import BINARY_KINDS, Leaf, Lowering
 from larq_equalbits.export.rewrites.batch_norm import affine, groups, over_channels
 from larq_equalbits.export.rewrites.before_sign import reads_sign
 from larq_equalbits.export.rewrites.convolution import whole_kernel
@@ -32,6 +34,7 @@ _KEEPS_SIGN = (
     _KERAS.PReLU,
     _KERAS.Reshape,
 )
+_CONVOLUTIONS = (*BINARY_KINDS, larq.layers.QuantConv2DTranspose, larq.layers.QuantDepthwiseConv2D)
 _AVERAGES = (_KERAS.AveragePooling2D, _KERAS.GlobalAveragePooling2D)
 # Of the largest term, which is rounded four times, once more where zeros are padded, after a folded normalization.
 _ROUNDING = 2.0**-21
@@ -71,14 +74,32 @@ def _convolutions_before(lowering: Lowering, norm: Leaf) -> list[Leaf]:
         while leaf is not None and type(leaf.layer) is _KERAS.MaxPooling2D:
             leaf = lowering.producer(leaf)
         found = [] if leaf is None else [leaf]
-    linear = (None, tf.keras.activations.linear)
-    binary = (leaf.expected and as_written(leaf.layer) and leaf.layer.activation in linear for leaf in found)
-    return found if all(binary) else []
+    return found if all(map(_adds_signs, found)) else []
+
+
+def _adds_signs(leaf: Leaf) -> bool:
+    layer = leaf.layer
+    if not (
+        leaf.kernels and leaf.has_binary_input and isinstance(layer, _CONVOLUTIONS) and as_written(layer)
+    ):
+        return False
+    linear = layer.activation in (None, tf.keras.activations.linear)
+    return linear and getattr(layer, "data_format", "channels_last") == "channels_last"
+
+
+def _kernel(leaf: Leaf) -> np.ndarray | None:
+    """The constant kernel with its filters last; None where the layer has none."""
+    if isinstance(leaf.layer, larq.layers.QuantConv2DTranspose):
+        return np.swapaxes(leaf.kernels["kernel"], -1, -2)
+    if isinstance(leaf.layer, larq.layers.QuantDepthwiseConv2D):
+        kernel = leaf.kernels["depthwise_kernel"]
+        return kernel.reshape(*kernel.shape[:2], -1)
+    return whole_kernel(leaf)
 
 
 def _sums(leaf: Leaf) -> np.ndarray | None:
     """By filter how many terms a sum has, their scale, and the bias; None where sums are no multiples of a scale."""
-    kernel = whole_kernel(leaf)
+    kernel = _kernel(leaf)
     if kernel is None or split(kernel) is None:
         return None
     columns = np.abs(kernel).reshape(-1, kernel.shape[-1]).astype(np.float64)
