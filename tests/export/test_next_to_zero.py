@@ -132,7 +132,7 @@ def test_what_no_sign_reads_stays_as_it_is(convolution, inputs):
         (larq.layers.QuantDepthwiseConv2D, (4,), "depthwise"),
     ],
 )
-def test_signs_after_a_float_operator_on_binary_kernels(convolution, kind, arguments, kernel):
+def test_signs_after_a_float_operator_on_binary_kernels(convolution, inputs, kind, arguments, kernel):
     options = {"padding": "same", "use_bias": False, "input_quantizer": "ste_sign"}
     image = tf.keras.Input((10, 8, 48))
     first = kind(*arguments, name="first", **options, **{f"{kernel}_quantizer": "ste_sign"})

@@ -2,10 +2,10 @@
 
 A convolution of signs by a binary kernel yields s * x with an integer x, so after a normalization few values are
 possible, and one of them, or the mean of several, may lie so close to 0 that rounding decides its sign: in every image,
-wherever that x occurs. LCE computes (n * factor * s + offset) - 2 * factor * s * popcount, whose terms are large where the sum is not,
-and where it has no binary operator (transposed, depthwise) it adds floats, into which the factor was folded.
-So the offset moves, by no more than this rounding, until the value has the sign that Keras gives it, and the mean that
-of exact arithmetic, whichever way LCE rounds.
+wherever that x occurs. LCE computes (n * factor * s + offset) - 2 * factor * s * popcount, whose terms are large where
+the sum is not, and where it has no binary operator (transposed, depthwise) it adds floats that hold the factor. So the
+offset moves, by no more than this rounding, until the value has the sign that Keras gives it, and the mean that of
+exact arithmetic, whichever way LCE rounds.
 """
 
 from collections.abc import Iterator
