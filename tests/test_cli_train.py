@@ -7,11 +7,12 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
-from larq_equalbits import data, zoo
+from larq_equalbits import data, optimizers, zoo
 from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import InputError
 from larq_equalbits.cli import names, program
-from larq_equalbits.training import Run, Settings, recipes
+from larq_equalbits.data import loading
+from larq_equalbits.training import Run, Settings, distribution, recipes, settings
 
 QUICK = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--epochs", "1", "--quiet"]
 
@@ -59,7 +60,7 @@ def test_every_part_of_a_recipe_is_an_option(tmp_path, monkeypatch):
         (["--dataset", "mnist"], "dataset must be one of"),
         (["--quantizer", "bihalf"], "quantizer must be"),
         (["--recipe", "best"], "recipe must be one of"),
-        (["--epochs", "0"], "epochs must be"),
+        (["--optimizer", "addam"], "optimizer must be one of sgd, adam, but got 'addam'. Did you mean adam?"),
         (["--strategy", "many"], "strategy must be one of"),
         (["--milestones", "a,b"], "--milestones must be numbers"),
         (["--quantizer-option", "0.3"], "--quantizer-option must be NAME=VALUE"),
@@ -87,7 +88,7 @@ def test_data_that_is_not_there_is_one_line_and_exit_status_2(command, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_are_those_of_the_package_and_are_checked_before_tensorflow_loads():
+def test_names_are_those_of_the_package():
     assert set(names.MODELS) == set(zoo.list_models())
     assert names.RECIPES == recipes.NAMES
     assert names.DATASETS == data.NAMES
@@ -95,12 +96,32 @@ def test_names_are_those_of_the_package_and_are_checked_before_tensorflow_loads(
         assert callable(lq.quantizers.get_kernel_quantizer(name))
     with pytest.raises(InputError, match="Did you mean bi_half"):
         names.Name(names.QUANTIZERS).convert("bi_haf", None, None)
-    code = "import sys; from larq_equalbits_program import main; sys.argv[1:] = ['train', '--model', 'resnet-18']; "
+    assert (names.OPTIMIZERS, names.SCHEDULES) == (settings.OPTIMIZERS, settings.SCHEDULES)
+    assert (names.DECAYS, names.PRECISIONS) == (optimizers.POLICIES, settings.POLICIES)
+    assert (names.AUGMENTATIONS, names.STRATEGIES) == (loading.AUGMENTATIONS, distribution.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("train --model resnet-18", "but got 'resnet-18'. Did you mean resnet18?"),
+        ("train --epochs 0", "Invalid value for '--epochs': 0 is not in the range 1<=x<=1000000."),
+        ("convert none", "SOURCE must be a run folder or a saved Keras model, but there is no none."),
+        (
+            "verify .",
+            "--tflite must be a .tflite file, but there is none at model.tflite: convert SOURCE first.",
+        ),
+        ("inspect none", "FILE must be a .tflite file, but there is no none."),
+        ("report none", "RUN must be a run folder or that of a sweep, but got 'none'."),
+        ("device none", "MODEL must be a run folder with a model.tflite, or a .tflite file, but got none."),
+    ],
+)
+def test_bad_input_is_answered_before_tensorflow_loads(tmp_path, arguments, words):
+    code = f"import sys; from larq_equalbits_program import main; sys.argv[1:] = {arguments.split()}; "
     check = "import atexit; atexit.register(lambda: print('tensorflow' in sys.modules)); main()"
-    done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.strip().endswith("but got 'resnet-18'. Did you mean resnet18?")
-    assert done.stdout == "False\n"
+    done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "False\n")
+    assert done.stderr.strip().endswith(words)
 
 
 def test_the_shell_completes_names():

@@ -100,6 +100,8 @@ def command(
     for name in without:
         if name not in export.REWRITES:
             raise invalid("--without", name, f"one of {', '.join(export.REWRITES)}")
+    if out is not None:
+        model_json.check_target(out, "--out")
     opened = open_source(source, best=best, trust=trust)
     images = opened.images(dataset, data_dir)
     target = out or opened.folder / "model.tflite"

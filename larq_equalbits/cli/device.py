@@ -34,6 +34,12 @@ def _tflite(path: Path) -> Path:
     return file
 
 
+def _converted(_: click.Context, __: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    for path in paths:
+        _tflite(path)
+    return paths
+
+
 def _array(option: str, path: Path) -> Any:
     try:
         return _files.read_arrays(path)
@@ -103,7 +109,14 @@ def _names(paths: list[Path]) -> list[str]:
 @click.command(
     epilog="Exit status: 0 done, 1 a device or a program failed (what was measured is kept), 2 bad input."
 )
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "models",
+    metavar="MODEL...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    callback=_converted,
+)
 @click.option(
     "--on",
     "targets",
@@ -140,14 +153,26 @@ def _names(paths: list[Path]) -> list[str]:
 @click.option(
     "--threads", default="1", show_default=True, callback=_numbers, metavar="N,N", help="Numbers of threads."
 )
-@click.option("--repeats", default=50, show_default=True, help="Inferences in a round.")
-@click.option("--warmup", default=5, show_default=True, help="Inferences before each round.")
 @click.option(
-    "--rounds", default=3, show_default=True, help="How often the program is started for the latency."
+    "--repeats", type=click.IntRange(1, 10**6), default=50, show_default=True, help="Inferences in a round."
+)
+@click.option(
+    "--warmup",
+    type=click.IntRange(0, 10**6),
+    default=5,
+    show_default=True,
+    help="Inferences before each round.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 10**6),
+    default=3,
+    show_default=True,
+    help="How often the program is started for the latency.",
 )
 @click.option(
     "--images",
-    type=int,
+    type=click.IntRange(1),
     help="Images whose outputs are brought back and compared. Default: the whole test set, but 8 from "
     "lce_benchmark_model.",
 )
@@ -163,7 +188,13 @@ def _names(paths: list[Path]) -> list[str]:
 @click.option(
     "--ssh-config", type=click.Path(), help="A configuration file for ssh instead of ~/.ssh/config."
 )
-@click.option("--timeout", default=600.0, show_default=True, help="Seconds for one start of the program.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 10**6, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds for one start of the program.",
+)
 @click.option(
     "--profile/--no-profile", default=True, show_default=True, help="Measure memory and operators too."
 )

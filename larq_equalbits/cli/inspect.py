@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from larq_equalbits.cli.sources import there
+
 
 @click.command("inspect")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), callback=there)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(file: Path, as_json: bool) -> None:
     """Show the layers of FILE, any .tflite that LCE made: which are binary, and why the others are not.

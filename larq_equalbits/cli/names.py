@@ -20,6 +20,12 @@ QUANTIZERS = (
     "ste_heaviside", "dorefa_quantizer",
 )  # fmt: skip
 DATASETS = ("digits", "cifar10", "cifar100", "imagenet2012")
+OPTIMIZERS = ("sgd", "adam")
+DECAYS = ("equal_bits", "siman", "none")
+SCHEDULES = ("constant", "step", "cosine")
+AUGMENTATIONS = ("none", "crop", "crop_flip", "resized_crop")
+PRECISIONS = ("float32", "mixed_bfloat16")
+STRATEGIES = ("mirrored", "multiworker")
 
 
 class Name(click.ParamType):

@@ -5,12 +5,22 @@ from pathlib import Path
 
 import click
 
+from larq_equalbits._errors import invalid
 from larq_equalbits._text import visible
 from larq_equalbits.cli.sources import trust_option
 
 
+def _folders(_: click.Context, __: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    for path in paths:
+        if not path.is_dir():
+            raise invalid("RUN", str(path), "a run folder or that of a sweep")
+    return paths
+
+
 @click.command("report")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path), callback=_folders
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

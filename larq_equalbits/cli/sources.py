@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from larq_equalbits._errors import InputError
+from larq_equalbits.cli import names
 
 trust_option = click.option(
     "--trust",
@@ -17,15 +18,28 @@ trust_option = click.option(
 )
 
 
+def there(_: click.Context, parameter: click.Parameter, path: Path) -> Path:
+    """`path` where something is.
+
+    Raises:
+        InputError: nothing is.
+    """
+    if not path.exists():
+        what = "a .tflite file" if parameter.name == "file" else "a run folder or a saved Keras model"
+        raise InputError(f"{parameter.human_readable_name} must be {what}, but there is no {path}.")
+    return path
+
+
 def compared_options(command: Callable[..., None]) -> Callable[..., None]:
     """The argument SOURCE and the options of whatever compares a file with a Keras model on a data set."""
     options = (
-        click.argument("source", type=click.Path(path_type=Path)),
+        click.argument("source", type=click.Path(path_type=Path), callback=there, is_eager=True),
         trust_option,
         click.option("--best", is_flag=True, help="Take the run's best model, not its last."),
         click.option(
             "--dataset",
-            metavar="NAME",
+            type=names.Name(names.DATASETS, images=True),
+            metavar="NAME|FOLDER",
             help="Compare on the test split of this data set.  [default: the run's]",
         ),
         click.option(
@@ -110,7 +124,7 @@ def open_source(path: Path, *, best: bool = False, trust: bool = False) -> Sourc
     """Loads the model of a run folder (the last one, or the best), or one that Keras saved.
 
     Raises:
-        InputError: nothing there, nothing that Keras can load, or a model that needs `trust`.
+        InputError: nothing that Keras can load, or a model that needs `trust`.
     """
     from larq_equalbits._keras.loading import load_model
     from larq_equalbits.training import run_folder
@@ -120,6 +134,4 @@ def open_source(path: Path, *, best: bool = False, trust: bool = False) -> Sourc
         settings = Settings.load(path / run_folder.SETTINGS)
         model = run_folder.load_saved(path, "best" if best else "last", trust)
         return Source(model, run_folder.BEST if best else run_folder.LAST, path, settings)
-    if not path.exists():
-        raise InputError(f"SOURCE must be a run folder or a saved Keras model, but there is no {path}.")
     return Source(load_model(path, trust=trust), path.name, path.parent)

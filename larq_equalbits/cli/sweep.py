@@ -66,7 +66,11 @@ _NOT_TRAINING = (
     help="What the best trial is best in: a key of history.csv or results.json, tflite_bytes or instructions. "
     "Several with weights are added up.",
 )
-@click.option("--direction", metavar="WAY", help="min or max, where the objective's name does not tell.")
+@click.option(
+    "--direction",
+    type=click.Choice(["min", "max"]),
+    help="min or max, where the objective's name does not tell.",
+)
 @click.option("--download", is_flag=True, help="Download and prepare the data set if it is missing.")
 @click.option("--name", help="Of the sweep: its folder is runs/NAME.  [default: sweep-MODEL-DATASET]")
 @click.option("--out", type=click.Path(path_type=Path), help="The sweep's folder, in place of runs/NAME.")

@@ -70,7 +70,7 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
 )
 @click.option(
     "--image-size",
-    type=int,
+    type=click.IntRange(8, 1024),
     help="Height and width of a folder's or tfds:NAME's images.  [default: their own, or else 96]",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of tensorflow-datasets' data.")
@@ -104,19 +104,35 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
     help="An argument of the zoo's builder, e.g. width=0.5.",
 )
 @click.option("--float-activations", is_flag=True, help="Binary weights alone (1/32).")
-@click.option("--epochs", type=int, help="Passes over the training images; milestones move along.")
-@click.option("--batch-size", type=int, help="Images per step, of all machines together.")
-@click.option("--optimizer", metavar="NAME", help="sgd or adam.")
-@click.option("--learning-rate", type=float, help="The highest learning rate.")
-@click.option("--momentum", type=float, help="Of sgd.")
-@click.option("--weight-decay", type=float, help="L2 factor, as in PyTorch.")
 @click.option(
-    "--decay", metavar="POLICY", help="What decays: equal_bits (all), siman (nothing binary), none."
+    "--epochs", type=click.IntRange(1, 10**6), help="Passes over the training images; milestones move along."
 )
-@click.option("--schedule", metavar="NAME", help="Of the learning rate: constant, step or cosine.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Images per step, of all machines together.  [default: the recipe's, fewer for few images]",
+)
+@click.option("--optimizer", type=names.Name(names.OPTIMIZERS), metavar="NAME", help="sgd or adam.")
+@click.option("--learning-rate", type=click.FloatRange(0), help="The highest learning rate.")
+@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), help="Of sgd.")
+@click.option("--weight-decay", type=click.FloatRange(0), help="L2 factor, as in PyTorch.")
+@click.option(
+    "--decay",
+    type=names.Name(names.DECAYS),
+    metavar="POLICY",
+    help="What decays: equal_bits (all), siman (nothing binary), none.",
+)
+@click.option(
+    "--schedule",
+    type=names.Name(names.SCHEDULES),
+    metavar="NAME",
+    help="Of the learning rate: constant, step or cosine.",
+)
 @click.option("--milestones", callback=_numbers, help="Epochs of the step schedule, e.g. 15,25,32.")
-@click.option("--factor", type=float, help="What the step schedule multiplies by.")
-@click.option("--warmup-epochs", type=float, help="Epochs in which the rate rises linearly.")
+@click.option(
+    "--factor", type=click.FloatRange(0, 1, min_open=True), help="What the step schedule multiplies by."
+)
+@click.option("--warmup-epochs", type=click.FloatRange(0), help="Epochs in which the rate rises linearly.")
 @click.option("--constraint", metavar="ALIAS|none", help="On the latent kernels, e.g. magnitude_clip.")
 @click.option(
     "--estimator",
@@ -136,15 +152,36 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
     callback=_part,
     help="Share of zeros where scores are learned for frozen weights (mpt).",
 )
-@click.option("--augment", metavar="NAME", help="none, crop, crop_flip or resized_crop.")
 @click.option(
-    "--validation-fraction", type=float, help="Share of the training images held out.  [default: 0.1]"
+    "--augment",
+    type=names.Name(names.AUGMENTATIONS),
+    metavar="NAME",
+    help="none, crop, crop_flip or resized_crop.",
 )
-@click.option("--train-images", type=int, help="Train on the first so many images only, for a quick run.")
-@click.option("--seed", type=int, help="Of weights, order and augmentation.  [default: 0]")
-@click.option("--precision", metavar="POLICY", help="float32 or mixed_bfloat16.  [default: float32]")
+@click.option(
+    "--validation-fraction",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of the training images held out.  [default: 0.1]",
+)
+@click.option(
+    "--train-images", type=click.IntRange(1), help="Train on the first so many images only, for a quick run."
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), help="Of weights, order and augmentation.  [default: 0]"
+)
+@click.option(
+    "--precision",
+    type=names.Name(names.PRECISIONS),
+    metavar="POLICY",
+    help="float32 or mixed_bfloat16.  [default: float32]",
+)
 @click.option("--nondeterministic", is_flag=True, help="Give up repeating bit for bit.")
-@click.option("--strategy", metavar="NAME", help="mirrored, or multiworker with TF_CONFIG.")
+@click.option(
+    "--strategy",
+    type=names.Name(names.STRATEGIES),
+    metavar="NAME",
+    help="mirrored, or multiworker with TF_CONFIG.",
+)
 @click.option("--name", help="Of the run: its folder is runs/NAME.  [default: MODEL-DATASET-QUANTIZER-SEED]")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder, in place of runs/NAME.")
 @click.option("--resume", is_flag=True, help="Go on after the last epoch saved in the run's folder.")
@@ -172,7 +209,7 @@ def command(
     Three epochs of Equal Bits on CIFAR-10, data in ~/tensorflow_datasets:
       larq-equalbits train --model conv2 --dataset cifar10 --recipe equal-bits --epochs 3
     Your own images, in a subfolder for each class:
-      larq-equalbits train --model resnet18 --dataset photos --image-size 96 --batch-size 32
+      larq-equalbits train --model resnet18 --dataset photos --image-size 96
     After a kill, at most one epoch is lost, and the result is the same:
       larq-equalbits train --name first --resume
 

@@ -6,13 +6,28 @@ from pathlib import Path
 
 import click
 
+from larq_equalbits._errors import InputError
 from larq_equalbits.cli.sources import compared_options
+
+
+def _tflite(context: click.Context, _: click.Parameter, path: Path | None) -> Path:
+    """The file given, or else the one in the run or beside the model."""
+    source = context.params["source"]
+    file = path or (source if source.is_dir() else source.parent) / "model.tflite"
+    if not file.is_file():
+        raise InputError(
+            f"--tflite must be a .tflite file, but there is none at {file}: convert SOURCE first."
+        )
+    return file
 
 
 @click.command("verify")
 @compared_options
 @click.option(
-    "--tflite", type=click.Path(path_type=Path), help="The file.  [default: model.tflite in the run]"
+    "--tflite",
+    type=click.Path(path_type=Path),
+    callback=_tflite,
+    help="The file.  [default: model.tflite in the run]",
 )
 @click.option(
     "--runtime",
@@ -24,7 +39,7 @@ from larq_equalbits.cli.sources import compared_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     source: Path,
-    tflite: Path | None,
+    tflite: Path,
     best: bool,
     trust: bool,
     dataset: str | None,
@@ -46,7 +61,6 @@ def command(
       larq-equalbits verify runs/first
     """
     from larq_equalbits import export
-    from larq_equalbits._errors import InputError
     from larq_equalbits._quiet import waiting
     from larq_equalbits.cli.sources import decisions, open_source
     from larq_equalbits.export import gate, model_json
@@ -54,19 +68,14 @@ def command(
     from larq_equalbits.training import run_folder
 
     gate.check(tolerance, bound)
-    path = tflite or (source if source.is_dir() else source.parent) / "model.tflite"
-    if not path.is_file():
-        raise InputError(
-            f"--tflite must be a .tflite file, but there is none at {path}: convert SOURCE first."
-        )
-    recorded = model_json.source_of(path)
+    recorded = model_json.source_of(tflite)
     opened = open_source(source, best=best or recorded == run_folder.BEST, trust=trust)
     images = opened.images(dataset, data_dir)
     if images is None:
         raise InputError("--dataset must name a data set to compare on, where SOURCE is no run folder.")
     with waiting(f"Comparing {images.num_test} images with Keras"):
         verification = export.verify(
-            opened.model, path, images.test, runtime=runtime, decisions=decisions(rules)
+            opened.model, tflite, images.test, runtime=runtime, decisions=decisions(rules)
         )
     click.echo(json.dumps(verification.to_dict()) if as_json else describe(verification))
     if not verification.within(tolerance, bound):

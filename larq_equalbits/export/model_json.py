@@ -68,28 +68,35 @@ def write(
     _files.write_text(path, json.dumps(describe(report, images, source), indent=2) + "\n")
 
 
-def check_target(path: str | os.PathLike[str]) -> None:
+def check_target(path: str | os.PathLike[str], argument: str = "path") -> None:
     """Checks that a .tflite may be written to `path`, and its `model.json` beside it.
+
+    Args:
+        path: of the .tflite.
+        argument: by which errors name it.
 
     Raises:
         InputError: another kind of file is there, which is never replaced, or the suffix is that of one.
     """
     target = Path(path)
     if target.is_dir():
-        raise invalid("path", str(path), "the name of a file, but it is a folder")
+        raise invalid(argument, str(path), "the name of a file, but it is a folder")
     beside = target.with_suffix(".json")
     # A disk that takes capitals for small letters has one file for both.
     if target.suffix.lower() in _OTHERS:
         raise invalid(
-            "path", str(path), f"a .tflite, not with the suffix {target.suffix} of another kind of file"
+            argument, str(path), f"a .tflite, not with the suffix {target.suffix} of another kind of file"
         )
     if target.exists():
         with target.open("rb") as file:
             if file.read(8)[4:] != b"TFL3":
-                raise InputError(f"path must be new or that of a .tflite, but {target} is another file.")
+                raise InputError(
+                    f"{argument} must be new or that of a .tflite, but {target} is another file."
+                )
     if beside.exists() and not _files.holds(beside, "sha256", "report"):
         raise InputError(
-            f"path must leave {beside} as it is, which `convert` did not write: choose another name for the .tflite."
+            f"{argument} must leave {beside} as it is, which `convert` did not write: choose another name for the "
+            ".tflite."
         )
 
 

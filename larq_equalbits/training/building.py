@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from larq_equalbits.training import recipes
 from larq_equalbits.training.settings import Settings
 
 Builder = Callable[..., tf.keras.Model]
+# Where the batch of one's own images is ours to choose: the least steps of an epoch, and the least images of a step.
+_STEPS = 8
+_LEAST = 4
 
 
 def given(source: data.Data | Sequence[tf.data.Dataset]) -> data.Data:
@@ -34,15 +38,44 @@ def given(source: data.Data | Sequence[tf.data.Dataset]) -> data.Data:
     )
 
 
+def fitted(settings: Settings, *, download: bool = False) -> Settings:
+    """`settings` with a smaller batch than the recipe's where one's own images are few and no batch was asked for.
+
+    An epoch then has `_STEPS` steps or more, of a power of 2 of images, `_LEAST` or more where there are so many.
+
+    Raises:
+        InputError: as `data.load`.
+
+    Warns:
+        UserWarning: the batch is smaller: how many images it has, and why.
+    """
+    if settings.batch_size is not None or settings.dataset in data.NAMES:
+        return settings
+    usual, count = settings.plan().batch_size, _load(settings, 1, download).num_train
+    if count >= _STEPS * usual:
+        return settings
+    size = 2 ** (min(count, max(_LEAST, count // _STEPS)).bit_length() - 1)
+    warnings.warn(
+        f"batch_size is {size} in place of the recipe's {usual}, as there are {count} training images.",
+        stacklevel=3,
+    )
+    return settings.replace(batch_size=size)
+
+
 def images(settings: Settings, *, download: bool = False) -> data.Data:
     """The data of a run.
 
     Raises:
         InputError: as `data.load`.
     """
+    settings = fitted(settings, download=download)
+    return _load(settings, settings.plan().batch_size, download)
+
+
+def _load(settings: Settings, batch_size: int, download: bool) -> data.Data:
     return data.load(
         settings.dataset,
-        batch_size=settings.plan().batch_size,
+        batch_size=batch_size,
         seed=settings.seed,
         data_dir=settings.data_dir,
         augment=settings.augment,

@@ -78,6 +78,8 @@ def train(
     if given is not None:
         size = given.input_shape[0] if Path(given.name).is_dir() or given.name.startswith("tfds:") else None
         settings = settings.replace(dataset=given.name, batch_size=given.batch_size, image_size=size)
+    else:
+        settings = building.fitted(settings, download=download)
     plan = settings.plan()
     folder = Path(out)
     if resume:

@@ -39,6 +39,7 @@ class Settings:
         recipe: one of `recipes.NAMES`.
         seed: of the initial weights, the order of the images and their augmentation; an integer from 0.
         binarize_activations: False for binary weights alone (1/32).
+        batch_size: images per step; None for the recipe's, or for one's own images fewer where they are few.
         quantizer_options: arguments of the quantizer, e.g. ``{"positive_ratio": 0.3}``.
         model_options: further arguments of the zoo's builder.
         augment: as for `data.load`.
