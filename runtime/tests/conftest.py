@@ -83,6 +83,26 @@ def random_images(count, *shape, seed=0):
 
 
 @pytest.fixture(scope="session")
+def build():
+    """Makes a network of the zoo that is normalized as trained ones are: no numbers cancel before its signs."""
+    import tensorflow as tf
+
+    from larq_equalbits import zoo
+
+    def make(name):
+        tf.keras.utils.set_random_seed(2)
+        model = zoo.get(name)(input_shape=(32, 32, 3), num_classes=10)
+        random = np.random.default_rng(0)
+        for layer in model.layers:
+            if isinstance(layer, tf.keras.layers.BatchNormalization):
+                layer.gamma.assign(random.uniform(0.5, 1.5, layer.gamma.shape))
+                layer.beta.assign(random.normal(scale=0.3, size=layer.beta.shape))
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def small():
     """One binary convolution between float layers."""
     import tensorflow as tf
