@@ -10,6 +10,11 @@ def visible(text: Any) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in str(text))
 
 
+def plotted(text: Any) -> str:
+    """`text` for a figure of matplotlib's, visible as it is: no dollar sign begins a formula."""
+    return visible(text).replace("$", r"\$")
+
+
 def cells(*texts: Any) -> list[Any]:
     """Cells of a rich table that show `texts` as they are: no markup is obeyed, nothing is hidden."""
     from rich.text import Text

@@ -1,4 +1,5 @@
 import base64
+import html.parser
 import json
 import math
 import re
@@ -152,6 +153,68 @@ def test_the_page_needs_nothing_from_outside(run):
     assert "@import" not in page
     assert "<script" not in page
     assert '<meta name="viewport"' in page
+
+
+EVIL = "<script>alert(1)<\\script>\"'><img src=x onerror=alert(1)>$a_$\x1b[31m\u202e{{ 7 * 7 }}"
+
+
+class Tags(html.parser.HTMLParser):
+    """The tags of a page with their attributes."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+def check_harmless(page, said):
+    for picture in re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page):
+        page += base64.b64decode(picture).decode()
+    tags = Tags(page).found
+    assert not {"script", "iframe", "object", "link", "foreignobject"} & {tag for tag, _ in tags}
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
+    assert all(each["src"].startswith("data:image/") for tag, each in tags if tag == "img")
+    assert "\x1b" not in page and "\u202e" not in page and "{{ 7 * 7 }}" in page
+    assert page.count("&lt;script&gt;alert(1)") >= said
+
+
+def test_every_text_of_a_file_is_shown_and_not_obeyed(run, tmp_path):
+    folder = run.rename(tmp_path / EVIL)
+    header, *rows = (folder / "history.csv").read_text().splitlines()
+    names = ",".join(
+        '"{}"'.format(name.replace("conv/", f"{EVIL}/").replace('"', '""')) for name in header.split(",")
+    )
+    (folder / "history.csv").write_text("\n".join([names, *rows]) + "\n")
+    settings = {"model": EVIL, "dataset": EVIL, "quantizer": EVIL, EVIL: {EVIL: EVIL}}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    layers = [
+        {"name": EVIL + str(place), "operator": EVIL, "bytes": EVIL, "reason": EVIL} for place in range(2)
+    ]
+    (folder / "model.json").write_text(json.dumps({"report": {**REPORT, "layers": layers}}))
+    latency = device.Latency(1.25, 1.3, 0.1, 1.2, 1.5, 10)
+    report = device.Report(
+        [device.Result(EVIL, EVIL, 1, 9, latency), device.Result(EVIL, "b", 1, 9, failure=EVIL)]
+    )
+    report.save(folder / "device")
+    report.plot(tmp_path / "chart.png")
+    check_harmless(run_page.render(folder), 18)
+    check_harmless(run_page.render([folder, shutil.copytree(folder, tmp_path / f"{EVIL}b")]), 20)
+
+
+def test_every_text_of_a_sweep_is_shown_and_not_obeyed(tmp_path):
+    values = {"positive_ratio": 0.3, EVIL: EVIL}
+    metrics = {"test_accuracy": 0.75, EVIL: 0.5}
+    done = [
+        trials.Trial("0", tmp_path / "trial_0", "COMPLETED", values, metrics, 0.75, 3.0, None),
+        trials.Trial("1", tmp_path / "trial_1", "FAILED", values, {}, None, math.nan, EVIL),
+    ]
+    (tmp_path / "sweep.json").write_text("{}")
+    trials.write(tmp_path, done, {})
+    (tmp_path / "best").symlink_to(EVIL)
+    check_harmless(run_page.render(tmp_path), 5)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 from larq_equalbits._errors import InputError, invalid, require
 from larq_equalbits._files import REPORT_MARK, is_report, write_text
+from larq_equalbits._text import visible
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -34,6 +35,11 @@ def _page(folders: list[Path], trust: bool) -> dict[str, Any]:
     return comparison.describe(folders, trust)
 
 
+def _shown(value: Any) -> Any:
+    """Text from files with nothing hidden in it; what the template made is left alone."""
+    return visible(value) if type(value) is str else value
+
+
 def render(runs: Paths, *, trust: bool = False) -> str:
     """The report of a run, a sweep or several runs as one HTML page that needs no other file and no network.
 
@@ -51,7 +57,7 @@ def render(runs: Paths, *, trust: bool = False) -> str:
     """
     jinja2 = require("plots", "jinja2")
     page = _page(_folders(runs), trust)
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
     template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
     text: str = template.render(page=page, generator=environment.filters["safe"](REPORT_MARK))
     return text + "\n"

@@ -4,6 +4,7 @@ import os
 
 from larq_equalbits import _errors, _files
 from larq_equalbits._errors import InputError
+from larq_equalbits._text import plotted
 from larq_equalbits.device.measured import Result
 
 
@@ -41,11 +42,13 @@ def draw(results: list[Result], path: str | os.PathLike[str]) -> None:
             axes.scatter(x, y, s=areas, color=f"C{number}", alpha=0.6)
             for result, left, top in zip(line, x, y, strict=True):
                 label = f"{model}, {result.threads}t, {result.size_bytes / 1024:.0f} KiB"
-                axes.annotate(label, (left, top), xytext=(6, 6), textcoords="offset points", fontsize=7)
+                axes.annotate(
+                    plotted(label), (left, top), xytext=(6, 6), textcoords="offset points", fontsize=7
+                )
     axes.set_xscale("log")
     axes.margins(0.2)
     for number, device in enumerate(devices):
-        axes.plot([], [], "o", color=f"C{number}", label=device)
+        axes.plot([], [], "o", color=f"C{number}", label=plotted(device))
     axes.legend(title="device", fontsize=8)
     with _files.replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from larq_equalbits._errors import InputError, invalid, require
+from larq_equalbits._text import plotted
 from larq_equalbits.plots import canvas
 from larq_equalbits.plots.reading import named, read_history
 
@@ -28,7 +29,14 @@ def _draw_over_epochs(axis: Any, history: Mapping[str, list[float]], measure: st
     style = "." if len(history[measure]) == 1 else ""
     for name, colour in _colours(names).items():
         values = history[f"{name}/{measure}"]
-        axis.plot(range(1, len(values) + 1), values, label=name, color=colour, linewidth=1.2, marker=style)
+        axis.plot(
+            range(1, len(values) + 1),
+            values,
+            label=plotted(name),
+            color=colour,
+            linewidth=1.2,
+            marker=style,
+        )
     values = history[measure]
     axis.plot(range(1, len(values) + 1), values, label="network", color="black", linewidth=2.2, marker=style)
     axis.grid(alpha=0.3)
@@ -71,7 +79,7 @@ def bits(runs: Any, *, layers: Sequence[str] | None = None, width: float | None 
         for row, measure in enumerate(("bit_entropy", "bit_flips")):
             _draw_over_epochs(axes[row][column], history, measure, names)
         lowest = min([lowest, *history["bit_entropy"], *(min(history[f"{n}/bit_entropy"]) for n in names)])
-        axes[0][column].set_title(label)
+        axes[0][column].set_title(plotted(label))
         axes[1][column].set_xlabel("epoch")
         handles.update(zip(*reversed(axes[0][column].get_legend_handles_labels()), strict=True))
     axes[0][0].set_ylabel("bit entropy (bits)")
@@ -105,8 +113,8 @@ def learning(run: Any, *, width: float = 5.5) -> Any:
     for axis, measure in zip(figure.subplots(len(measures), 1, squeeze=False)[:, 0], measures, strict=True):
         for key, style in ((measure, "-"), (f"val_{measure}", "--")):
             if key in history:
-                axis.plot(range(1, len(history[key]) + 1), history[key], style, label=key)
-        axis.set_ylabel(measure)
+                axis.plot(range(1, len(history[key]) + 1), history[key], style, label=plotted(key))
+        axis.set_ylabel(plotted(measure))
         axis.grid(alpha=0.3)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(fontsize="small")
@@ -138,7 +146,11 @@ def filter_entropy(runs: Any, *, width: float = 5.5, height: float = 3.2) -> Any
             raise InputError(f"runs: {label!r} holds no filter_entropy; train it with callbacks.BitLogger.")
         # Thick below thin: of two equal lines both are seen.
         axis.plot(
-            range(1, len(values) + 1), values, marker=".", linewidth=max(1.5, 4.5 - 1.5 * place), label=label
+            range(1, len(values) + 1),
+            values,
+            marker=".",
+            linewidth=max(1.5, 4.5 - 1.5 * place),
+            label=plotted(label),
         )
         lowest = min([lowest, *(value for value in values if math.isfinite(value))])
     span = max(1 - lowest, 1e-4)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from larq_equalbits._errors import invalid
+from larq_equalbits._text import plotted
 from larq_equalbits.plots import canvas
 from larq_equalbits.plots.reading import load_model, named
 
@@ -98,7 +99,7 @@ def latent_weights(
         if len(limits):
             axis.axvspan(*np.percentile(limits, [5, 95]), color="black", alpha=0.15, linewidth=0)
             axis.axvline(np.median(limits), color="black", linewidth=1, label="threshold")
-        axis.set_title(kernel.name, fontsize="small")
+        axis.set_title(plotted(kernel.name), fontsize="small")
         axis.set_yticks([])
         axis.tick_params(labelsize="small")
         handles.update(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
@@ -149,7 +150,7 @@ def filter_ratios(
                 share, color="black", linestyle=style, linewidth=1, label=f"optimum, {family} ({share:.2f})"
             )
         axis.set_xlim(0, 1)
-        axis.set_title(kernel.name, fontsize="small")
+        axis.set_title(plotted(kernel.name), fontsize="small")
         axis.tick_params(labelsize="small")
         axis.yaxis.get_major_locator().set_params(integer=True)
     figure.supxlabel("share of +1 in a filter", fontsize="medium")
@@ -201,10 +202,10 @@ def filter_map(runs: Any, *, layers: Sequence[str] | None = None, width: float |
                 vmax=0.5 + span,
                 rasterized=True,
             )
-        axis.set_yticks(range(len(rows)), list(rows), fontsize="small")
+        axis.set_yticks(range(len(rows)), list(map(plotted, rows)), fontsize="small")
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_facecolor("#dddddd")
-        axis.set_title(label)
+        axis.set_title(plotted(label))
         axis.set_xlabel("filters, sorted (%)")
     drawn.colorbar(mesh, ax=list(axes), label="share of +1")
     return drawn

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from larq_equalbits._errors import InputError, invalid, is_number, require
+from larq_equalbits._text import plotted
 from larq_equalbits.plots import canvas
 
 
@@ -64,7 +65,7 @@ def tradeoff(points: Mapping[str, Point], *, width: float = 8.0) -> Any:
     for axis, (shown, name, value) in zip(axes, panels, strict=True):
         values = [value(point) for point in shown.values()]
         for place, (label, point) in enumerate(shown.items()):
-            axis.plot(value(point), point.accuracy, "osD^v"[place % 5], markersize=8, label=label)
+            axis.plot(value(point), point.accuracy, "osD^v"[place % 5], markersize=8, label=plotted(label))
         axis.set_xscale("log")
         # Room at both sides; of one value, or of close ones, a decade.
         middle = math.sqrt(min(values) * max(values))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from larq_equalbits._errors import require
+from larq_equalbits._text import plotted
 from larq_equalbits.tuning import comparison
 from larq_equalbits.tuning.ratios import NAME
 from larq_equalbits.tuning.trials import Ratio, Trial, by_ratio
@@ -90,9 +91,9 @@ def front(trials: Sequence[Trial], objectives: Sequence[dict[str, Any]], *, widt
     line = [points[place] for place in best]
     axis.plot(*zip(*line, strict=True), "o-", color="#4477aa", markersize=5, label="front")
     for place in best:
-        axis.annotate(done[place].folder.name, points[place], fontsize="x-small")
-    axis.set_xlabel(names[0])
-    axis.set_ylabel(names[1])
+        axis.annotate(plotted(done[place].folder.name), points[place], fontsize="x-small")
+    axis.set_xlabel(plotted(names[0]))
+    axis.set_ylabel(plotted(names[1]))
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
     return figure
@@ -137,7 +138,7 @@ def plot(
         )
         if chance is not None and metric.endswith("accuracy"):
             axis.axhline(chance, color="#cc6677", linestyle="--", linewidth=1, label="chance")
-        axis.set_ylabel(metric)
+        axis.set_ylabel(plotted(metric))
         axis.grid(alpha=0.3)
         axis.ticklabel_format(axis="y", useOffset=False)
     values = [each.ratio for each in ratios]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,15 @@ class Description:
             expected = found["sha256"]
             mean, std = (tuple(map(float, found.get(name) or ())) for name in ("mean", "std"))
             labels = tuple(map(str, found.get("labels") or ()))
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OSError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
             raise InputError(
                 f"{path} must be what larq-equalbits convert wrote beside the model, but is not: "
                 f"{type(error).__name__}: {error}."
@@ -50,7 +59,7 @@ class Description:
             raise InputError(
                 f"{path} describes another model than {model}: copy both again, or convert again."
             )
-        if len(mean) != len(std) or 0 in std:
+        if len(mean) != len(std) or not all(map(math.isfinite, mean + std)) or min(std, default=1) <= 0:
             raise InputError(
                 f"{path} must have a mean and a std above 0 for each channel, but has {mean}, {std}."
             )

@@ -18,5 +18,10 @@ def is_whole(value: Any, least: int) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what `error` says."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of what `error` says, as `visible`."""
+    return visible((str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def visible(text: Any) -> str:
+    """`text` with every character that cannot be seen, those of escape sequences too, written as Python writes it."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in str(text))

@@ -12,7 +12,7 @@ import numpy as np
 
 from larq_equalbits_runtime import _images
 from larq_equalbits_runtime._description import Description
-from larq_equalbits_runtime._errors import InputError, first_line
+from larq_equalbits_runtime._errors import InputError, first_line, visible
 from larq_equalbits_runtime._interpreter import MOST_THREADS, Interpreter
 from larq_equalbits_runtime._library import kernels, version
 
@@ -101,11 +101,9 @@ def _noise(interpreter: Interpreter) -> dict[str, np.ndarray]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    for name in ("repeats", "top", "threads"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} must be at least 1, but got {getattr(options, name)}.")
-    if options.threads > MOST_THREADS:
-        raise InputError(f"--threads must be at most {MOST_THREADS}, but got {options.threads}.")
+    for name, most in (("repeats", 10**6), ("top", 10**6), ("threads", MOST_THREADS)):
+        if not 1 <= getattr(options, name) <= most:
+            raise InputError(f"--{name} must be from 1 to {most}, but got {getattr(options, name)}.")
     path = options.model / "model.tflite" if options.model.is_dir() else options.model
     interpreter = Interpreter(path, options.threads, ternary=not options.no_ternary)
     report: dict[str, Any] = {
@@ -116,7 +114,7 @@ def _run(options: argparse.Namespace) -> int:
     }
     if not options.images:
         _, report["ms"] = _measured(interpreter, _noise(interpreter), options.repeats)
-        print(json.dumps(report) if options.json else f"{path}: {report['ms']:.3f} ms")
+        print(json.dumps(report) if options.json else visible(f"{path}: {report['ms']:.3f} ms"))
         return 0
     description = Description.beside(path, path.read_bytes())
     if description is None:
@@ -131,7 +129,7 @@ def _run(options: argparse.Namespace) -> int:
         try:
             pixels = _images.load(image, shape, description)
         except InputError as error:
-            print(f"larq-equalbits-run: {error}", file=sys.stderr)
+            print(f"larq-equalbits-run: {first_line(error)}", file=sys.stderr)
             status = 2
             continue
         scores, ms = _measured(interpreter, pixels, options.repeats)
@@ -139,7 +137,7 @@ def _run(options: argparse.Namespace) -> int:
         report["images"].append({"image": str(image), "classes": classes, "ms": ms})
         if not options.json:
             found = ", ".join(f"{each['label']} {each['probability']:.1%}" for each in classes)
-            print(f"{image}: {found} ({ms:.3f} ms)", flush=True)
+            print(visible(f"{image}: {found} ({ms:.3f} ms)"), flush=True)
     if options.json:
         print(json.dumps(report))
     return status

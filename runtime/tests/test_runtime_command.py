@@ -1,6 +1,7 @@
 """`larq-equalbits-run`: labels, probabilities and milliseconds; and one line with exit status 2 for bad input."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -31,6 +32,14 @@ def test_it_prints_labels_probabilities_and_milliseconds(deployed, small):
         assert re.fullmatch(
             r".*\d\.png: digit \d \d+\.\d%, digit \d .*%, digit \d .*% \(\d+\.\d{3} ms\)", line
         ), line
+
+
+def test_labels_are_shown_and_not_obeyed(deployed):
+    content = json.loads((deployed / "model.json").read_text())
+    names = ["\x1b[2J\u202eb"] * len(content["labels"])
+    (deployed / "model.json").write_text(json.dumps({**content, "labels": names}))
+    done = run(deployed, deployed / "0.png")
+    assert done.returncode == 0 and r"\x1b[2J\u202eb" in done.stdout and "\x1b" not in done.stdout
 
 
 def test_json_holds_what_the_network_answers(deployed, small):
@@ -87,6 +96,15 @@ def _no_json(folder):
     (folder / "model.json").write_text("[1, 2")
 
 
+def _nested(folder):
+    (folder / "model.json").write_text("[" * 100_000)
+
+
+def _not_finite(folder):
+    content = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**content, "mean": [math.nan], "std": [1]}))
+
+
 def _colour(folder):
     content = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({**content, "mean": [0, 0, 0], "std": [1, 1, 1]}))
@@ -99,6 +117,8 @@ def _colour(folder):
         (_other_hash, "describes another model"),
         (_no_mean, "does not say how images are normalised"),
         (_no_json, "must be what larq-equalbits convert wrote"),
+        (_nested, "must be what larq-equalbits convert wrote"),
+        (_not_finite, "a mean and a std above 0"),
         (_colour, "one mean for each of 1 channels"),
     ],
 )
@@ -115,9 +135,11 @@ def test_the_description_must_be_the_models(deployed, spoil, words):
         ([], "MODEL"),
         (["none.tflite", "0.png"], "No such file"),
         (["text.tflite", "0.png"], "identifier"),
-        (["model.tflite", "0.png", "--threads", "0"], "--threads must be at least 1"),
-        (["model.tflite", "0.png", "--threads", "100000"], "--threads must be at most 1024"),
+        (["model.tflite", "0.png", "--threads", "0"], "--threads must be from 1 to 1024"),
+        (["model.tflite", "0.png", "--threads", "100000"], "--threads must be from 1 to 1024"),
         (["model.tflite", "0.png", "--repeats", "x"], "--repeats"),
+        (["model.tflite", "0.png", "--repeats", "9" * 13], "--repeats must be from 1 to 1000000"),
+        (["\x1b[31m.tflite", "0.png"], "\\x1b[31m.tflite"),
         (["model.tflite", "0.png", "--no-such-option"], "no-such-option"),
     ],
 )
