@@ -367,7 +367,7 @@ def largest_stored(function, *tensors):
             for quantizer in (BiHalf(), SiMaN(), IRNet())
             for dtype in ("float32", "float64")
         ],
-        (BiHalf(), "float16", 2),
+        (BiHalf(), "float16", 1),
         (SiMaN(), "float16", 2),
         (SiMaN(encoding="optimal"), "float32", 2),
         (RBNN(), "float32", 2),

@@ -15,7 +15,7 @@ FEW_WEIGHTS = 1 << 12
 _COLUMNS = 64
 
 
-def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` of tensors whose last axis are columns, each answered by itself; of scalars too, after the first.
 
     It takes blocks of columns where their number allows; on a GPU, and inside a program that is compiled as a whole,
@@ -24,16 +24,12 @@ def compiled(function: Callable[..., Any], xla: bool = True) -> Callable[..., An
     There is one of them for each combination of shapes and types, because TensorFlow warns of retracing where one
     meets many; a network has kernels of many shapes. No gradient passes through it: for that, TensorFlow would trace
     and compile it a second time.
-
-    Args:
-        function: answers tensors whose last axis are the columns.
-        xla: whether XLA compiles it ever.
     """
 
     @functools.cache
     def of_signature(*signature: tuple[tf.TensorShape, tf.DType]) -> Callable[..., Any]:
         few = max(math.prod(shape) for shape, _ in signature) <= FEW_WEIGHTS
-        return tf.function(function, jit_compile=xla and not few, autograph=False)
+        return tf.function(function, jit_compile=not few, autograph=False)
 
     def of_block(block: Sequence[tf.Tensor]) -> Any:
         return of_signature(*((tuple(each.shape), each.dtype) for each in block))(*block)

@@ -7,7 +7,6 @@ of tensors of type float16, bfloat16, float32 or float64, and never rounds or fl
 it compares bit patterns.
 """
 
-from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -59,42 +58,25 @@ def _highest_by_sort(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     return tf.transpose(tf.argsort(descending, axis=1, stable=True))[::-1] < count
 
 
+def _highest(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    few = keys.shape.num_elements() <= FEW_WEIGHTS
+    return _highest_by_sort(keys, count) if few else bisection.highest(keys, count)
+
+
 def _codes(highest: tf.Tensor) -> tf.Tensor:
-    # Codes are int8, cast by who asks for them: one program serves a layer and what observes it.
     one = tf.ones([], tf.int8)
     return tf.where(highest, one, -one)
 
 
-def _selection(keys_of: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
-    """The function of tensors (n, columns) or (columns), and of the count, that codes the highest of their keys."""
-
-    @compiled
-    def bisect(*operands: tf.Tensor) -> tuple[tf.Tensor, bisection.Threshold]:
-        *tensors, count = operands
-        keys = keys_of(*tensors)
-        threshold = bisection.threshold(keys, count)
-        return _codes(keys >= threshold.at), threshold
-
-    def select(*operands: tf.Tensor) -> tf.Tensor:
-        *tensors, count = operands
-        if tensors[0].shape.num_elements() <= FEW_WEIGHTS:
-            return _codes(_highest_by_sort(keys_of(*tensors), count))
-        codes, threshold = bisect(*operands)
-
-        def without_the_earliest() -> tf.Tensor:
-            keys = keys_of(*tensors)
-            tied = tf.equal(keys, threshold.at)
-            later = tf.cumsum(tf.cast(tied, tf.int32), axis=0, reverse=True)
-            return _codes((keys > threshold.at) | (tied & (later <= count - threshold.above)))
-
-        # Equal keys at the threshold are rare, and their order is not worth a compilation.
-        return tf.cond(tf.reduce_any(threshold.reached > count), without_the_earliest, lambda: codes)
-
-    return compiled(select, xla=False)
+# Codes are made as int8 and cast by who asks for them: one program serves a layer and what observes it.
+@compiled
+def _top_codes(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    return _codes(_highest(rank_keys(values), count))
 
 
-_top_codes = _selection(rank_keys)
-_top_magnitude_codes = _selection(magnitude_keys)
+@compiled
+def _top_magnitude_codes(filters: tf.Tensor, mean: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    return _codes(_highest(magnitude_keys(filters, mean), count))
 
 
 @compiled
