@@ -39,6 +39,7 @@ def pack(content: bytes, form: str) -> bytes:
         return content
     graph = model.subgraphs[0]
     writer = writing.Graph(model, graph)
+    before = len(graph.operators)
     for operator in _last(model, graph):
         index = int(operator.inputs[1])
         tensor = graph.tensors[index]
@@ -54,7 +55,7 @@ def pack(content: bytes, form: str) -> bytes:
         tensor.buffer = 0
         made = writer.operator("DEQUANTIZE", _DEQUANTIZE, [stored], index)
         graph.operators.insert(graph.operators.index(operator), made)
-    return writing.to_bytes(model)
+    return writing.to_bytes(model) if len(graph.operators) > before else content
 
 
 def _last(model: Any, graph: Any) -> list[Any]:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from larq_equalbits import export, pruning
 from larq_equalbits._errors import InputError
-from larq_equalbits.export import packing
+from larq_equalbits.export import classifier, packing
 from larq_equalbits.export.interpreter import load
 
 layers = tf.keras.layers
@@ -180,6 +180,7 @@ def test_a_classifier_in_half_its_bytes():
     assert rows(whole)["classifier"].bytes - rows(half)["classifier"].bytes == 2 * 96 * 40
     for run in (plain, lambda content, images: answers(content, images, "litert")):
         assert np.abs(run(half.tflite, images) - run(whole.tflite, images)).max() < 1e-3
+    assert classifier.pack(half.tflite, "float16") == half.tflite
     with pytest.raises(InputError, match="classifier must be one of float32, float16, but got 'int8'"):
         export.convert(model, classifier="int8")
 
