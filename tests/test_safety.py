@@ -800,6 +800,7 @@ NUMBERS = [1e308, 1e-320, 10**400, math.nan, math.inf, -1, "a", None, True]
         (lambda value: device.Settings(repeats=value), []),
         (lambda value: device.Settings(timeout=value), [1e-320]),
         (lambda value: gate.check(value, None), [1e-320]),
+        (lambda value: tuning.RandomSearch(out="unused", max_trials=value), []),
     ],
 )
 def test_a_number_that_none_can_use_is_refused_by_whatever_takes_it(make, fine):
@@ -989,6 +990,13 @@ def test_a_damaged_archive_of_arrays_is_bad_input(tmp_path, tflite):
         options = ["--on", "local", "--inputs", str(tmp_path / "x.npz")]
         done = CliRunner().invoke(program, ["device", str(tmp_path / "net.tflite"), *options])
         assert isinstance(done.exception, InputError) and "--inputs" in str(done.exception)
+
+
+@pytest.mark.parametrize("width", ["9223372036854775808", "1e308", "nan", "-1"])
+def test_a_width_that_no_network_has_is_named(tmp_path, width):
+    options = ["--model-option", f"width={width}", "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(program, ["train", *options])
+    assert isinstance(done.exception, InputError) and "width" in str(done.exception)
 
 
 def test_a_model_beyond_the_memory_is_work_that_failed(tmp_path):

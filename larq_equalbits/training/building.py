@@ -117,8 +117,14 @@ def build(
             binarize_activations=settings.binarize_activations,
             **options,
         )
-    except TypeError as error:
-        raise InputError(f"model_options must suit the network {settings.model!r}, but {error}.") from error
+    except InputError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        # The last two come of numbers that no layer can be made with.
+        reason = str(error).rstrip(".")
+        raise InputError(
+            f"model_options must suit the network {settings.model!r}, but {settings.model_options} do not: {reason}."
+        ) from error
     if tuple(model.output_shape[1:]) != (images.num_classes,):
         raise InputError(
             f"model must have {images.num_classes} outputs for the classes of {images.name}, but "

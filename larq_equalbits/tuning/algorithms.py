@@ -134,6 +134,10 @@ class RandomSearch(Search):
         **options: Any,
     ) -> None:
         self._options = {**self._defaults(), "seed": seed, **options}
+        for name in folder.COUNTS:
+            count = self._options.get(name, 1)
+            if not (is_whole(count, 1) and count <= 10**6):
+                raise invalid(name, count, "a whole number from 1 to a million")
         # keras-tuner takes a seed of 0 for none.
         oracle = self._oracle(
             objective=objectives.objective(objective), **{**self._options, "seed": seed + 1}

@@ -15,7 +15,7 @@ DESCRIPTION = "sweep.json"
 BEST = "best"
 STATE, STOP = "tuner.json", "stop.json"
 GRID, VERSION, LIGHT = "BitRatioSweep", "version", "light"
-_LISTS, _COUNTS = ("ratios", "seeds"), ("max_trials", "hyperband_iterations")
+_LISTS, COUNTS = ("ratios", "seeds"), ("max_trials", "hyperband_iterations")
 _WRITTEN = (
     STATE,
     STOP,
@@ -98,7 +98,7 @@ def _adds(known: dict[str, Any], given: dict[str, Any]) -> bool:
     if _compared(_without_extent(known), _without_extent(given), ""):
         return False
     lists = all(set(known.get(name) or ()) <= set(given.get(name) or ()) for name in _LISTS)
-    counts = [[each.get("options", {}).get(name) for each in (known, given)] for name in _COUNTS]
+    counts = [[each.get("options", {}).get(name) for each in (known, given)] for name in COUNTS]
     return lists and all(
         before == now or (isinstance(before, int) and isinstance(now, int) and before < now)
         for before, now in counts
@@ -108,7 +108,7 @@ def _adds(known: dict[str, Any], given: dict[str, Any]) -> bool:
 def _without_extent(description: dict[str, Any]) -> dict[str, Any]:
     """A description without what may grow: of a grid its ratios and seeds, of other searches the number of trials."""
     kept = {**json.loads(json.dumps(description)), VERSION: None}
-    kept["options"] = {key: value for key, value in kept.get("options", {}).items() if key not in _COUNTS}
+    kept["options"] = {key: value for key, value in kept.get("options", {}).items() if key not in COUNTS}
     return kept if kept["kind"] != GRID else {**kept, **dict.fromkeys(_LISTS)}
 
 
