@@ -1,9 +1,9 @@
-"""What our quantizers cost in training, as ratios to ste_sign in one run: the first step, and the later ones.
+"""What our quantizers cost in training, as ratios to a reference in one run: the first step, and the later ones.
 
 The first step traces and compiles: each quantizer takes it in a process of its own, one after the other, and its wall
 time and processor time are printed. Then the same network is built once per quantizer, and the networks take turns,
 step by step, on the same random images; medians and their ratio are printed. ste_sign's networks carry the weight_clip
-constraint that it needs.
+constraint that it needs. "float" is the network's float twin, whose activations are float too.
 """
 
 import multiprocessing
@@ -24,12 +24,13 @@ def _use_threads(threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
-def _step(network: str, quantizer: str, size: int, batch_size: int) -> Any:
+def _step(network: str, name: str, size: int, batch_size: int) -> Any:
     """A function that trains one step."""
     import tensorflow as tf
 
     from larq_equalbits import zoo
 
+    quantizer = None if name == "float" else name
     model = zoo.get(network)(input_shape=(size, size, 3), num_classes=10, quantizer=quantizer)
     optimizer = tf.keras.optimizers.SGD(0.01, momentum=0.9)
     model.compile(optimizer, "sparse_categorical_crossentropy")
@@ -46,11 +47,9 @@ def _timed(function: Any) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def _first_step(
-    network: str, quantizer: str, size: int, batch_size: int, threads: int
-) -> tuple[float, float]:
+def _first_step(network: str, name: str, size: int, batch_size: int, threads: int) -> tuple[float, float]:
     _use_threads(threads)
-    return _timed(_step(network, quantizer, size, batch_size))
+    return _timed(_step(network, name, size, batch_size))
 
 
 def _in_own_process(*arguments: Any) -> tuple[float, float]:
@@ -64,16 +63,19 @@ def _in_own_process(*arguments: Any) -> tuple[float, float]:
 @click.option("--size", type=click.IntRange(8), default=32, help="Height and width of the images.")
 @click.option("--steps", type=click.IntRange(0), default=15, help="Timed later steps of each.")
 @click.option("--threads", type=click.IntRange(1), default=2, help="TensorFlow's threads.")
-@click.option("--quantizers", default="bi_half,siman", help="Which to time against ste_sign.")
-def main(model: str, batch_size: int, size: int, steps: int, threads: int, quantizers: str) -> None:
+@click.option("--quantizers", default="bi_half,siman", help="Which to time against the reference.")
+@click.option("--reference", default="ste_sign", help='A quantizer, or "float".')
+def main(
+    model: str, batch_size: int, size: int, steps: int, threads: int, quantizers: str, reference: str
+) -> None:
     """Measure what a quantizer costs in training."""
-    names = ["ste_sign", *quantizers.split(",")]
+    names = [reference, *quantizers.split(",")]
     first = {}
     for name in names:
         wall, processor = first[name] = _in_own_process(model, name, size, batch_size, threads)
         click.echo(
-            f"{name:10} first step {wall:6.1f} s, {wall / first['ste_sign'][0]:.2f} of ste_sign; "
-            f"processor {processor:6.1f} s, {processor / first['ste_sign'][1]:.2f} of ste_sign"
+            f"{name:10} first step {wall:6.1f} s, {wall / first[reference][0]:.2f} of {reference}; "
+            f"processor {processor:6.1f} s, {processor / first[reference][1]:.2f} of {reference}"
         )
     if not steps:
         return
@@ -89,11 +91,11 @@ def main(model: str, batch_size: int, size: int, steps: int, threads: int, quant
     for name, pairs in times.items():
         for kind, index in (("step", 0), ("processor", 1)):
             own = [pair[index] for pair in pairs]
-            reference = [pair[index] for pair in times["ste_sign"]]
-            ratios = [one / other for one, other in zip(own, reference, strict=True)]
+            others = [pair[index] for pair in times[reference]]
+            ratios = [one / other for one, other in zip(own, others, strict=True)]
             middle = statistics.median(own)
             click.echo(
-                f"{name:10} {kind:10} {1000 * middle:8.1f} ms, {middle / statistics.median(reference):.3f} of ste_sign "
+                f"{name:10} {kind:10} {1000 * middle:8.1f} ms, {middle / statistics.median(others):.3f} of {reference} "
                 f"(pair by pair {statistics.median(ratios):.3f})"
             )
 
