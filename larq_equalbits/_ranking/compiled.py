@@ -20,10 +20,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     It takes blocks of columns where their number allows; on a GPU, and inside a program that is compiled as a whole,
     it takes all columns at once. It is compiled by XLA where a tensor of a block has more than `FEW_WEIGHTS`
-    elements, and a plain `tf.function` elsewhere.
-    There is one of them for each combination of shapes and types, because TensorFlow warns of retracing where one
-    meets many; a network has kernels of many shapes. No gradient passes through it: for that, TensorFlow would trace
-    and compile it a second time.
+    elements. No gradient passes through it: for that, TensorFlow would trace and compile it a second time.
     """
 
     @functools.cache
@@ -32,14 +29,15 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return tf.function(function, jit_compile=not few, autograph=False)
 
     def of_block(block: Sequence[tf.Tensor]) -> Any:
-        return of_signature(*((tuple(each.shape), each.dtype) for each in block))(*block)
+        return of_signature(*_signature(block))(*block)
 
     @functools.wraps(function)
     def call(*tensors: tf.Tensor) -> Any:
         constants = [tf.stop_gradient(tensor) for tensor in tensors]
-        blocks = _blocks(constants[0].shape[-1])
-        if blocks == 1:
+        columns = constants[0].shape[-1]
+        if columns % _COLUMNS or columns == _COLUMNS or _takes_whole():
             return of_block(constants)
+        blocks = columns // _COLUMNS
         split = [
             tf.split(each, blocks, axis=-1) if each.shape.rank else [each] * blocks for each in constants
         ]
@@ -49,10 +47,27 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _blocks(columns: int) -> int:
-    whole = (
-        columns % _COLUMNS
-        or tf.config.list_logical_devices("GPU")
-        or GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
-    )
-    return 1 if whole else columns // _COLUMNS
+def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` of tensors, traced once for all of the same shapes and types. No gradient passes through it."""
+
+    @functools.cache
+    def of_signature(whole: bool, *signature: tuple[tf.TensorShape, tf.DType]) -> Callable[..., Any]:
+        return tf.function(function, autograph=False)
+
+    @functools.wraps(function)
+    def call(*tensors: tf.Tensor) -> Any:
+        constants = [tf.stop_gradient(tensor) for tensor in tensors]
+        return of_signature(_takes_whole(), *_signature(constants))(*constants)
+
+    return call
+
+
+def _signature(tensors: Sequence[tf.Tensor]) -> list[tuple[tuple[int, ...], tf.DType]]:
+    # There is one function for each, because TensorFlow warns of retracing where one meets many; a network has
+    # kernels of many shapes.
+    return [(tuple(each.shape), each.dtype) for each in tensors]
+
+
+def _takes_whole() -> bool:
+    in_program = GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+    return bool(in_program or tf.config.list_logical_devices("GPU"))

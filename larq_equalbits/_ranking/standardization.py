@@ -11,7 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from larq_equalbits._ranking.columns import fold, widen
-from larq_equalbits._ranking.compiled import compiled
+from larq_equalbits._ranking.compiled import compiled, traced
 
 
 class Moments(NamedTuple):
@@ -48,7 +48,7 @@ def standardized(filters: tf.Tensor) -> tf.Tensor:
 
 
 def gradient(slope: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
-    """The function of weights, of what is received, of the moments and of scalars that gives the weights' gradient.
+    """The function of weights, of what is received, of mean, deviation and scalars that gives the gradient of weights.
 
     With d = w - mean, s the deviation and z = d / s, it takes the gradient with respect to f(z), and g is f'(z) times
     that: ``(g - mean(g)) / s - d * sum(g * d) / ((n - 1) s^3)``, in the type of the weights (n, filters). A filter
@@ -88,12 +88,15 @@ def gradient(slope: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
         d, g = parts(filters, upstream, Moments(mean, deviation), scalars)
         return tf.cast(factor * g - shift - pull * d, filters.dtype)
 
-    def through(filters: tf.Tensor, upstream: tf.Tensor, known: Moments, *scalars: tf.Tensor) -> tf.Tensor:
-        n, deviation = filters.shape[0], known.deviation
-        both = sums(filters, upstream, *known, *scalars)
+    @traced
+    def through(
+        filters: tf.Tensor, upstream: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor, *scalars: tf.Tensor
+    ) -> tf.Tensor:
+        n = filters.shape[0]
+        both = sums(filters, upstream, mean, deviation, *scalars)
         factor = tf.math.divide_no_nan(tf.ones_like(deviation), deviation)
         shift = tf.math.divide_no_nan(tf.math.real(both), n * deviation)
         pull = tf.math.divide_no_nan(tf.math.imag(both), max(n - 1, 1) * deviation**3)
-        return combined(filters, upstream, *known, factor, shift, pull, *scalars)
+        return combined(filters, upstream, mean, deviation, factor, shift, pull, *scalars)
 
     return through

@@ -86,7 +86,7 @@ class IRNet(EstimatorQuantizer):
         def encode(filters: tf.Tensor) -> Any:
             moments = standardization.moments(filters, 0.0)
             codes = _sign_of_centred(filters, moments.mean)
-            return codes, lambda upstream: _estimate(filters, upstream, moments, t, k)
+            return codes, lambda upstream: _estimate(filters, upstream, *moments, t, k)
 
         return tf.reshape(encode(tf.reshape(kernel, [-1, kernel.shape[-1]])), kernel.shape)
 

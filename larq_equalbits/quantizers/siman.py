@@ -7,6 +7,7 @@ import tensorflow as tf
 from larq_equalbits._errors import invalid
 from larq_equalbits._ranking import ranking, standardization
 from larq_equalbits._ranking.columns import widen
+from larq_equalbits._ranking.compiled import traced
 from larq_equalbits._ranking.keys import magnitude
 from larq_equalbits._ranking.standardization import Moments
 from larq_equalbits.quantizers.base import BinaryQuantizer, Scale, register, straight_through
@@ -15,6 +16,12 @@ ENCODINGS = ("half", "optimal")
 GRADIENTS = ("magnitude", "identity")
 
 _EPSILON = 1e-5
+
+
+@traced
+def _half_codes_and_moments(filters: tf.Tensor) -> tuple[tf.Tensor, Moments]:
+    moments = standardization.moments(filters, _EPSILON)
+    return ranking.top_magnitude_codes(filters, moments.mean, filters.shape[0] // 2), moments
 
 
 _gradient = standardization.gradient(lambda centred, _: tf.sign(centred))
@@ -101,7 +108,7 @@ class SiMaN(BinaryQuantizer):
             codes, moments = self._codes_and_moments(filters)
 
             def through_magnitude(upstream: tf.Tensor) -> tf.Tensor:
-                return _gradient(filters, upstream, moments) if moments else upstream * tf.sign(filters)
+                return _gradient(filters, upstream, *moments) if moments else upstream * tf.sign(filters)
 
             return tf.cast(codes, filters.dtype), through_magnitude
 
@@ -114,13 +121,15 @@ class SiMaN(BinaryQuantizer):
 
     def _codes_and_moments(self, filters: tf.Tensor) -> tuple[tf.Tensor, Moments | None]:
         """The codes of filters (n, filters), and the moments that standardize them, None where nothing does."""
-        half, n = self.encoding == "half", filters.shape[0]
+        half = self.encoding == "half"
         if not self.standardize:
             sizes = magnitude(filters)
-            count = n // 2 if half else optimal_counts(sizes)
+            count = filters.shape[0] // 2 if half else optimal_counts(sizes)
             return ranking.top_codes(sizes, count), None
+        if half:
+            return _half_codes_and_moments(filters)
         moments = standardization.moments(filters, _EPSILON)
-        count = n // 2 if half else optimal_counts(ranking.centred_magnitudes(filters, moments.mean))
+        count = optimal_counts(ranking.centred_magnitudes(filters, moments.mean))
         return ranking.top_magnitude_codes(filters, moments.mean, count), moments
 
     def get_config(self) -> dict[str, Any]:
