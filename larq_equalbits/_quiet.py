@@ -62,11 +62,13 @@ def waiting(what: str) -> Iterator[None]:
     """Shows a spinner with `what` on a terminal while the block runs, and keeps the block quiet."""
     from rich.console import Console
 
+    from larq_equalbits._text import cells
+
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             # A way to the terminal of its own, which stays when the block's is taken away.
             terminal = stack.enter_context(os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace"))
             if terminal.isatty():
-                stack.enter_context(Console(file=terminal).status(what))
+                stack.enter_context(Console(file=terminal).status(*cells(what)))
         stack.enter_context(quiet())
         yield

@@ -35,12 +35,12 @@ from larq_equalbits import (
 )
 from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits._keras.loading import load_model, load_weights
-from larq_equalbits._text import csv_cell, visible
+from larq_equalbits._text import csv_cell, render, visible
 from larq_equalbits.binarization.changes import BinarizationReport
 from larq_equalbits.cli import main, program
 from larq_equalbits.export import gate
 from larq_equalbits.training import run_folder
-from larq_equalbits.tuning import ratios
+from larq_equalbits.tuning import presentation, progress, ratios, trials
 
 SETTINGS = training.Settings(epochs=1, batch_size=64, train_images=128, model_options={"width": 0.1})
 
@@ -526,6 +526,32 @@ def test_names_in_files_are_shown_and_not_obeyed(name):
     text = str(export.ConversionReport(content, [layer], None))
     assert "\x1b" not in text and "\u202e" not in text
     assert visible(name)[:4] in text
+
+
+def test_a_metric_of_a_sweep_is_shown_and_not_obeyed(tmp_path, capsys):
+    name = "[/x]\x1b[31m"
+    trial = trials.Trial("0", tmp_path, "COMPLETED", {"positive_ratio": 0.5}, {name: 0.5}, 0.5, 1.0, None)
+    text = render(presentation.table([trial], [name]))
+    progress.Progress(1, 0, 1, name).ended_one({name: name}, 0.5, None, 1.0)
+    text += capsys.readouterr().err
+    assert "\x1b" not in text and text.count(r"[/x]\x1b[31m") == 4
+
+
+def test_what_is_waited_for_is_shown_and_not_obeyed(tmp_path):
+    ours, theirs = os.openpty()
+    code = (
+        "import sys, time; from pathlib import Path; from larq_equalbits._quiet import waiting\n"
+        "from larq_equalbits.data.folders import _images\n"
+        "with waiting(sys.argv[1]): time.sleep(0.5)\n"
+        "_images([Path(sys.argv[0])] * 9, 8, sys.argv[1])"
+    )
+    command = [sys.executable, "-c", code, "[/x]\x1b[44m"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    subprocess.run(command, stderr=theirs, check=True, env=environment, timeout=60)
+    said = os.read(ours, 10**6)
+    os.close(ours)
+    os.close(theirs)
+    assert b"\x1b[44m" not in said and rb"[/x]\x1b[44m" in said
 
 
 @pytest.mark.parametrize("arguments", [["train", "a\u202eb"], ["report", "a\u202eb"]])

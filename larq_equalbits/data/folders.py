@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from larq_equalbits._errors import InputError, invalid, is_whole, require
+from larq_equalbits._text import visible
 from larq_equalbits.data.in_memory import Examples, Splits, from_splits, statistics
 from larq_equalbits.data.pipeline import Data, check_common
 
@@ -213,6 +214,7 @@ def _decoded(
 def _images(files: list[Path], size: int, what: str) -> list[np.ndarray | None]:
     """Decodes `files` on all cores; None for one that cannot be read. A bar is drawn where a person sees it."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import track
 
     require("data", "PIL")
@@ -220,7 +222,14 @@ def _images(files: list[Path], size: int, what: str) -> list[np.ndarray | None]:
         results = pool.map(lambda file: _image(file, size), files)
         shown = sys.stderr.isatty()
         return list(
-            track(results, what, len(files), console=Console(stderr=True), transient=True, disable=not shown)
+            track(
+                results,
+                escape(visible(what)),
+                len(files),
+                console=Console(stderr=True),
+                transient=True,
+                disable=not shown,
+            )
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from larq_equalbits._errors import require
-from larq_equalbits._text import plotted
+from larq_equalbits._text import cells, plotted
 from larq_equalbits.tuning import comparison
 from larq_equalbits.tuning.ratios import NAME
 from larq_equalbits.tuning.trials import Ratio, Trial, by_ratio
@@ -42,7 +42,7 @@ def _empty(*columns: str) -> Any:
 
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
     for column in columns:
-        shown.add_column(column, justify="right")
+        shown.add_column(*cells(column), justify="right")
     return shown
 
 

@@ -4,6 +4,8 @@ import statistics
 import sys
 from typing import Any
 
+from larq_equalbits._text import visible
+
 
 def duration(seconds: float) -> str:
     """Seconds as people say them.
@@ -38,7 +40,7 @@ class Progress:
         return "" if self.total is None else f" of {self.total}"
 
     def _say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
 
     def ended_one(
         self, values: dict[str, Any], score: float | None, reason: str | None, seconds: float
