@@ -214,15 +214,12 @@ def _decide(
         if roots and rectifier is None:
             decision.reasons.append("input is never negative: its codes are all +1")
         elif roots:
-            _make_room_for_signs(layer, decision, roots, decisions)
+            _make_room_for_signs(decision, roots, decisions)
     return decisions
 
 
 def _make_room_for_signs(
-    layer: tf.keras.layers.Layer,
-    decision: _Decision,
-    roots: set[tracing.Root],
-    decisions: dict[int, _Decision],
+    decision: _Decision, roots: set[tracing.Root], decisions: dict[int, _Decision]
 ) -> None:
     fixed = [root.layer for root in roots if not _is_replaceable(root)]
     if fixed:

@@ -142,8 +142,8 @@ def operators(text: str) -> list[Operator]:
     return found
 
 
-def complaint(text: str, lines: int = 3) -> str:
-    """The last lines in which the program says what is wrong, or else its last lines."""
+def complaint(text: str) -> str:
+    """The last three lines in which the program says what is wrong, or else its last three."""
     kept = [line.strip() for line in text.splitlines() if line.strip()]
     wrong = [line for line in kept if re.search(r"error|fail|denied|not found|cannot|unresolved", line, re.I)]
-    return " | ".join((wrong or kept)[-lines:]) or "it printed nothing"
+    return " | ".join((wrong or kept)[-3:]) or "it printed nothing"

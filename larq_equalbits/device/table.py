@@ -77,8 +77,8 @@ def _of_device(device: str, measured: list[Result]) -> Any:
     return table
 
 
-def operators(result: Result, limit: int = 10) -> Any:
-    """The `limit` slowest operators of one result as a rich table."""
+def operators(result: Result) -> Any:
+    """The ten slowest operators of one result as a rich table."""
     from rich import box
     from rich.table import Table
 
@@ -90,7 +90,7 @@ def operators(result: Result, limit: int = 10) -> Any:
     table.add_column("output", overflow="fold")
     table.add_column("ms", justify="right")
     table.add_column("share", justify="right")
-    for each in sorted(result.operators, key=lambda operator: -operator.ms)[:limit]:
+    for each in sorted(result.operators, key=lambda operator: -operator.ms)[:10]:
         table.add_row(*cells(each.type, each.name, f"{each.ms:.3f}", f"{each.percent:.1f}%"))
     return table
 

@@ -10,7 +10,7 @@ from larq_equalbits.pruning import PrunedBinary
 from larq_equalbits.quantizers import activations
 
 
-def leaves(model: tf.keras.layers.Layer, path: tuple[str, ...] = ()) -> dict[str, tf.keras.layers.Layer]:
+def leaves(model: tf.keras.layers.Layer) -> dict[str, tf.keras.layers.Layer]:
     """The layers of `model` that hold no other layer but quantizers, by their names joined by "/", each once."""
     found: dict[str, tf.keras.layers.Layer] = {}
     seen: set[int] = set()
@@ -25,7 +25,7 @@ def leaves(model: tf.keras.layers.Layer, path: tuple[str, ...] = ()) -> dict[str
             else:
                 found["/".join((*names, child.name))] = child
 
-    walk(model, path)
+    walk(model, ())
     return found
 
 
