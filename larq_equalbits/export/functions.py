@@ -86,7 +86,7 @@ def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> byt
     """The .tflite file that LCE makes of `served`, with inputs and outputs of these types.
 
     Raises:
-        InputError: an operator that ends the process inside the converter; names the operator.
+        InputError: an operator that ends the process inside the converter, or that no interpreter has; names it.
         ConversionError: what else the converter does not take, with its first error.
     """
     converter = require("deploy", "larq_compute_engine")
@@ -96,6 +96,11 @@ def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> byt
             raise InputError(
                 f"model must have no operator {node.op} ({node.name}), which crashes LCE's converter: Discretization, "
                 'CategoryEncoding and Hashing have it with any output_mode but "int". Compute that outside the model.'
+            )
+        if node.op == "Erfc":
+            raise InputError(
+                f"model must have no operator Erfc ({node.name}), which no interpreter has: gelu has it with "
+                "approximate=False. Use tf.nn.gelu(x, approximate=True)."
             )
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(served, folder, signatures={"serving_default": served.serve})

@@ -5,7 +5,7 @@ import functools
 import json
 from typing import Any
 
-from larq_equalbits._errors import InputError
+from larq_equalbits._errors import InputError, fits
 from larq_equalbits._files import parse_json
 from larq_equalbits._text import Shown, cells, names_column
 from larq_equalbits.export import accounting, judging, runtimes
@@ -187,6 +187,8 @@ class ConversionReport(Shown):
         """
         try:
             values = parse_json(text, "text")
+            if not fits(values.get("owners", []), list[str]):
+                raise ValueError("owners are no names of layers")
             report = cls(
                 tflite,
                 [LayerReport(**layer) for layer in values["layers"]],
