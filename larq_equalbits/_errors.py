@@ -1,5 +1,6 @@
 """What the package raises: answers to bad input, and a missing optional package; and what it takes for a number."""
 
+import dataclasses
 import importlib
 import sys
 from numbers import Integral, Real
@@ -70,6 +71,14 @@ def fits(value: Any, kind: Any) -> bool:
     if origin is float:
         origin = Real
     return isinstance(value, origin) and (origin is bool or not isinstance(value, bool))
+
+
+def check_fields(*parts: Any) -> None:
+    """Raises TypeError where a field of these dataclasses is not of the type that it is annotated with."""
+    for part in parts:
+        for each in dataclasses.fields(part):
+            if not fits(getattr(part, each.name), each.type):
+                raise TypeError(f"{each.name} is {getattr(part, each.name)!r}")
 
 
 def advice(extra: str) -> str:

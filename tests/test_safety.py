@@ -180,6 +180,28 @@ def test_a_conversion_leaves_a_pair_which_it_may_replace(tmp_path):
         assert described["report"]["layers"][0]["name"] == report.layers[0].name
 
 
+@pytest.mark.parametrize(
+    "field", ["layers.name", "layers.reason", "layers.bytes", "verification.images", "tflite_bytes"]
+)
+def test_a_description_of_wrong_types_is_not_believed(run, tmp_path, field):
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    export.convert(training.Run.load(folder).load_model(), folder / "model.tflite", strict=False)
+    plain = json.loads(export.audit(folder / "model.tflite").to_json())
+    content = json.loads((folder / "model.json").read_text())
+    holder, _, name = field.rpartition(".")
+    part = content["report"][holder] if holder else content["report"]
+    (part[0] if isinstance(part, list) else part)[name] = []
+    (folder / "model.json").write_text(json.dumps(content))
+    # The file itself still tells its layers.
+    assert len(json.loads(export.audit(folder / "model.tflite").to_json())["layers"]) == len(plain["layers"])
+    for command in (["inspect", str(folder / "model.tflite")], ["report", str(folder)]):
+        done = CliRunner().invoke(program, command)
+        assert done.exception is None or isinstance(done.exception, InputError), repr(done.exception)
+
+
 def test_readers_tell_that_a_pair_does_not_belong_together(run, tmp_path):
     import shutil
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError, fits
+from larq_equalbits._errors import InputError, check_fields
 from larq_equalbits._text import Shown
 from larq_equalbits.device import chart, table
 from larq_equalbits.device.measured import Agreement, Latency, Operator, Result
@@ -48,11 +48,7 @@ def _result(entry: dict[str, Any]) -> Result:
     }
     result = Result(**{**entry, **parts})
     latencies = [result.latency] if result.latency else []
-    checked: list[Any] = [result, *latencies, *result.operators, *result.agreements]
-    for part in checked:
-        for each in dataclasses.fields(part):
-            if not fits(getattr(part, each.name), each.type):
-                raise TypeError(f"{each.name} is {getattr(part, each.name)!r}")
+    check_fields(result, *latencies, *result.operators, *result.agreements)
     return result
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError, invalid
+from larq_equalbits._errors import InputError, fits, invalid
 from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.results import ConversionReport
 
@@ -127,7 +127,13 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     named = isinstance(layers, list) and all(
         isinstance(layer, dict) and isinstance(layer.get("name"), str) for layer in layers
     )
-    if not (isinstance(report, dict) and named and isinstance(report.get("verification") or {}, dict)):
+    sound = (
+        isinstance(report, dict)
+        and named
+        and fits(report.get("tflite_bytes"), int | None)
+        and isinstance(report.get("verification") or {}, dict)
+    )
+    if not sound:
         raise InputError(
             f"{path} must be what `convert` wrote beside a .tflite, but has no report of its layers."
         )

@@ -5,7 +5,7 @@ import functools
 import json
 from typing import Any
 
-from larq_equalbits._errors import InputError, fits
+from larq_equalbits._errors import InputError, check_fields, fits
 from larq_equalbits._files import parse_json
 from larq_equalbits._text import Shown, cells, names_column
 from larq_equalbits.export import accounting, judging, runtimes
@@ -196,6 +196,9 @@ class ConversionReport(Shown):
                 values["float_layers"],
                 values.get("owners", []),
             )
+            check_fields(*report.layers)
+            if report.verification is not None:
+                check_fields(report.verification, *report.verification.outputs)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"text must be the JSON of a conversion report, but is not: {error}") from error
         if values["tflite_bytes"] != len(tflite):
