@@ -56,13 +56,18 @@ def _check_layer(name: str, layer: Any) -> None:
     if layer.kernel_quantizer is None:
         return
     if layer.groups != 1:
-        channels = layer.kernel.shape[2]
-        fate = "converts, and then fails at run time" if channels % _PACKED_CHANNELS == 0 else "goes to float"
-        raise InputError(
-            f"layer {name!r} has {layer.groups} groups of {channels} channels, which {fate} in LCE: "
-            "split the channels, convolve each part by a layer of its own, and concatenate."
-        )
+        refuse_groups(name, layer)
     if layer.padding == "same" and float(tf.keras.backend.get_value(layer.pad_values)) not in (0.0, 1.0):
         raise InputError(
             f"layer {name!r} pads with {layer.pad_values}, which makes LCE fall back to float: use pad_values=1 or 0."
         )
+
+
+def refuse_groups(name: str, layer: Any) -> None:
+    """Raises the error for a binary convolution in groups, whose input are signs."""
+    channels = layer.kernel.shape[2]
+    fate = "converts, and then fails at run time" if channels % _PACKED_CHANNELS == 0 else "goes to float"
+    raise InputError(
+        f"layer {name!r} has {layer.groups} groups of {channels} channels, which {fate} in LCE: "
+        "split the channels, convolve each part by a layer of its own, and concatenate."
+    )

@@ -203,6 +203,8 @@ def _check_inputs(report: ConversionReport, leaves: list[Leaf]) -> None:
     """Refuses a file in which the input of a layer is two values where Keras has others: it is another network."""
     binary = {row.name for row in report.layers if row.binary}
     for leaf in leaves:
+        if leaf.name in binary and getattr(leaf.layer, "groups", 1) != 1:
+            checks.refuse_groups(leaf.name, leaf.layer)
         quantizer = getattr(leaf.layer, "input_quantizer", None)
         if leaf.name in binary and quantizer is not None and not has_binary_input(leaf.layer):
             raise ConversionError(

@@ -346,3 +346,12 @@ def test_names_that_are_none_beside_a_file_are_left_alone(owners, tmp_path):
     content["report"]["owners"] = owners
     beside.write_text(json.dumps(content))
     assert all(row.name != "named" for row in export.audit(path).layers)
+
+
+def test_groups_after_a_sign_that_is_a_layer_are_refused():
+    image = tf.keras.Input((8, 8, 64))
+    x = binary(groups=2, input_quantizer=None, name="grouped")(SIGN()(image))
+    with pytest.raises(
+        InputError, match="'grouped' has 2 groups of 32 channels, which converts, and then fails"
+    ):
+        export.convert(tf.keras.Model(image, x))
