@@ -2,13 +2,12 @@
 
 import base64
 import io
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 
 def text(value: Any) -> str:
-    """`value` as a reader wants it: thousands apart, four digits, "" for nothing."""
+    """`value` as a reader wants it: thousands apart, four digits, commas in lists, "" for nothing."""
     if value is None or value == "":
         return ""
     if isinstance(value, bool):
@@ -17,7 +16,9 @@ def text(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.4f}" if value == 0 or 1e-4 <= abs(value) < 1e4 else f"{value:.3g}"
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={text(each)}" for key, each in value.items())
+    return value if isinstance(value, str) else ", ".join(map(text, value))
 
 
 def _kind(values: list[Any]) -> str:
