@@ -510,6 +510,7 @@ def test_models_of_layers_that_the_user_registered_load(tmp_path, suffix):
 
 
 class OwnRegularizer(tf.keras.regularizers.Regularizer):
+    @tf.autograph.experimental.do_not_convert
     def __call__(self, x):
         return tf.reduce_sum(x)
 
@@ -861,8 +862,10 @@ def test_a_number_that_none_can_use_is_refused_by_whatever_takes_it(make, fine):
 
 
 @pytest.mark.parametrize("option", ["--tolerance", "--bound"])
-def test_a_comparison_allows_a_number(run, option):
-    done = CliRunner().invoke(program, ["verify", str(run), option, "nan"])
+def test_a_comparison_allows_a_number(run, tmp_path, option):
+    (tmp_path / "net.tflite").write_bytes(b"")
+    options = ["--tflite", str(tmp_path / "net.tflite"), option, "nan"]
+    done = CliRunner().invoke(program, ["verify", str(run), *options])
     assert isinstance(done.exception, InputError) and option[2:] in str(done.exception)
 
 
