@@ -39,8 +39,9 @@ class EqualBits(tf.keras.constraints.Constraint):
     Reference:
         Li et al., Equal Bits, AAAI 2022: the same codes as `bi_half`, for layers that keep `ste_sign`.
 
-    >>> print(EqualBits()(tf.constant([[1.0], [2.0], [3.0], [4.0]])).numpy().ravel())
-    [-1.5 -0.5  0.5  1.5]
+    Examples:
+        >>> print(EqualBits()(tf.constant([[1.0], [2.0], [3.0], [4.0]])).numpy().ravel())
+        [-1.5 -0.5  0.5  1.5]
     """
 
     def __init__(self, positive_ratio: float = 0.5) -> None:
@@ -103,8 +104,9 @@ class MagnitudeClip(tf.keras.constraints.Constraint):
     Reference:
         The authors' code of SiMaN, with q falling from 15 to 0 over training; the paper leaves this step out.
 
-    >>> print(MagnitudeClip(25.0)(tf.constant([[-4.0], [-1.0], [1.0], [4.0]])).numpy().ravel())
-    [-4. -1.  1.  4.]
+    Examples:
+        >>> print(MagnitudeClip(25.0)(tf.constant([[-4.0], [-1.0], [1.0], [4.0]])).numpy().ravel())
+        [-4. -1.  1.  4.]
     """
 
     def __init__(self, percentile: float = 15.0) -> None:

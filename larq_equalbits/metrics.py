@@ -42,10 +42,11 @@ class BitEntropy(_CodeMetric):
         name: of the metric.
         dtype: of the result.
 
-    >>> metric = BitEntropy()
-    >>> metric.update_state([0.01, -0.01, 100.0, -100.0])
-    >>> float(metric.result())
-    1.0
+    Examples:
+        >>> metric = BitEntropy()
+        >>> metric.update_state([0.01, -0.01, 100.0, -100.0])
+        >>> float(metric.result())
+        1.0
     """
 
     def __init__(self, zeros: bool = False, name: str = "bit_entropy", dtype: Any = None):
@@ -96,11 +97,12 @@ class BitFlips(_CodeMetric):
         name: of the metric.
         dtype: of the result.
 
-    >>> metric = BitFlips()
-    >>> for values in ([1.0, -1.0], [0.01, 0.01]):
-    ...     metric.update_state(values)
-    >>> float(metric.result())
-    0.5
+    Examples:
+        >>> metric = BitFlips()
+        >>> for values in ([1.0, -1.0], [0.01, 0.01]):
+        ...     metric.update_state(values)
+        >>> float(metric.result())
+        0.5
     """
 
     def __init__(self, shape: Any = None, name: str = "bit_flips", dtype: Any = None):

@@ -39,8 +39,9 @@ def spared(model: tf.keras.Model, policy: str) -> list[tf.Variable]:
     Reference:
         Li et al., Equal Bits, Fig. 3; Lin et al., SiMaN, Sec. 4.3.
 
-    >>> [variable.name for variable in spared(model, "siman")]
-    ['conv/kernel:0']
+    Examples:
+        >>> [variable.name for variable in spared(model, "siman")]
+        ['conv/kernel:0']
     """
     if policy not in POLICIES:
         raise invalid("decay", policy, f"one of {', '.join(POLICIES)}")
@@ -98,10 +99,11 @@ class SGD(_L2, tf.keras.optimizers.SGD):
     Raises:
         InputError: an `l2` below 0.
 
-    >>> weight = tf.Variable(1.0, name="weight")
-    >>> _ = SGD(0.1, l2=0.5).apply_gradients([(tf.constant(0.0), weight)])
-    >>> round(float(weight), 4)
-    0.95
+    Examples:
+        >>> weight = tf.Variable(1.0, name="weight")
+        >>> _ = SGD(0.1, l2=0.5).apply_gradients([(tf.constant(0.0), weight)])
+        >>> round(float(weight), 4)
+        0.95
     """
 
 
@@ -118,10 +120,11 @@ class Adam(_L2, tf.keras.optimizers.Adam):
     Raises:
         InputError: an `l2` below 0.
 
-    >>> weight = tf.Variable(1.0, name="weight")
-    >>> _ = Adam(0.1, l2=0.5, spared=[weight.name]).apply_gradients([(tf.constant(0.0), weight)])
-    >>> float(weight)
-    1.0
+    Examples:
+        >>> weight = tf.Variable(1.0, name="weight")
+        >>> _ = Adam(0.1, l2=0.5, spared=[weight.name]).apply_gradients([(tf.constant(0.0), weight)])
+        >>> float(weight)
+        1.0
     """
 
 
@@ -165,8 +168,9 @@ class ConstantRate(_WarmUp):
     Raises:
         InputError: a `peak` or `warmup_steps` below 0 or no number.
 
-    >>> print(ConstantRate(0.1, warmup_steps=4)(0).numpy(), ConstantRate(0.1)(9).numpy())
-    0.025 0.1
+    Examples:
+        >>> print(ConstantRate(0.1, warmup_steps=4)(0).numpy(), ConstantRate(0.1)(9).numpy())
+        0.025 0.1
     """
 
 
@@ -186,9 +190,10 @@ class StepDecay(_WarmUp):
     Reference:
         Li et al., Equal Bits: x0.1 after epochs 150, 250 and 320 of 350 on CIFAR.
 
-    >>> rate = StepDecay(0.1, milestones=[10, 20])
-    >>> [round(float(rate(step)), 4) for step in (0, 10, 20)]
-    [0.1, 0.01, 0.001]
+    Examples:
+        >>> rate = StepDecay(0.1, milestones=[10, 20])
+        >>> [round(float(rate(step)), 4) for step in (0, 10, 20)]
+        [0.1, 0.01, 0.001]
     """
 
     def __init__(
@@ -233,9 +238,10 @@ class CosineDecay(_WarmUp):
         Loshchilov and Hutter, SGDR, 2017; used by SiMaN, IR-Net and MPT. Their code moves the rate once an
         epoch, this schedule at every step.
 
-    >>> rate = CosineDecay(0.1, total_steps=100)
-    >>> [round(float(rate(step)), 4) for step in (0, 50, 100)]
-    [0.1, 0.05, 0.0]
+    Examples:
+        >>> rate = CosineDecay(0.1, total_steps=100)
+        >>> [round(float(rate(step)), 4) for step in (0, 50, 100)]
+        [0.1, 0.05, 0.0]
     """
 
     def __init__(self, peak: float, total_steps: int, warmup_steps: int = 0) -> None:

@@ -37,8 +37,9 @@ def entropy(ratio: float) -> float:
     Raises:
         InputError: a ratio that is not a number from 0 to 1.
 
-    >>> entropy(0.5), round(entropy(0.25), 4)
-    (1.0, 0.8113)
+    Examples:
+        >>> entropy(0.5), round(entropy(0.25), 4)
+        (1.0, 0.8113)
     """
     if not (is_number(ratio) and 0 <= ratio <= 1):
         raise invalid("ratio", ratio, "a number from 0 to 1")
@@ -51,8 +52,9 @@ def gauss_threshold() -> float:
     The objective \(e^{-m^2} / \sqrt{\operatorname{erfc} m}\) is largest where
     \(2 \sqrt\pi \, m \operatorname{erfc}(m) = e^{-m^2}\), which has no closed form and is solved by bisection.
 
-    >>> round(gauss_threshold(), 2)
-    0.43
+    Examples:
+        >>> round(gauss_threshold(), 2)
+        0.43
     """
     low, high = 0.0, 1.0
     for _ in range(60):
@@ -80,8 +82,9 @@ def angle_bounds(k: float, r: float) -> tuple[float, float]:
     Raises:
         InputError: a `k` that is no positive number, an `r` outside [0, k].
 
-    >>> [round(angle, 1) for angle in angle_bounds(0.5, 0.25)]
-    [35.3, 45.0]
+    Examples:
+        >>> [round(angle, 1) for angle in angle_bounds(0.5, 0.25)]
+        [35.3, 45.0]
     """
     if not is_positive(k):
         raise invalid("k", k, "a positive number")
@@ -101,8 +104,9 @@ def optimal_share(weights: Any) -> float:
     Raises:
         InputError: no weights, or some that are no finite numbers.
 
-    >>> optimal_share([3.0, -3.0, 0.1, -0.1])
-    0.5
+    Examples:
+        >>> optimal_share([3.0, -3.0, 0.1, -0.1])
+        0.5
     """
     magnitudes = np.sort(np.abs(_flat(weights)))[::-1]
     objective = np.cumsum(magnitudes) / np.sqrt(np.arange(1, magnitudes.size + 1))
@@ -118,8 +122,9 @@ class Fit(NamedTuple):
         log_likelihood: mean over the weights, in nats.
         share: share of +1 at the optimum that the family implies.
 
-    >>> Fit("gauss", scale=1.0, log_likelihood=-1.4, share=0.54).family
-    'gauss'
+    Examples:
+        >>> Fit("gauss", scale=1.0, log_likelihood=-1.4, share=0.54).family
+        'gauss'
     """
 
     family: str
@@ -137,8 +142,9 @@ def fit(weights: Any) -> list[Fit]:
     Raises:
         InputError: no weights, some that are no finite numbers, or weights that are all equal.
 
-    >>> [each.family for each in fit(np.random.default_rng(0).normal(size=1000))]
-    ['gauss', 'laplace']
+    Examples:
+        >>> [each.family for each in fit(np.random.default_rng(0).normal(size=1000))]
+        ['gauss', 'laplace']
     """
     centred = _flat(weights) - _flat(weights).mean()
     b, sigma = float(np.abs(centred).mean()), float(np.sqrt((centred**2).mean()))

@@ -50,8 +50,9 @@ def __dir__() -> list[str]:
 def list_models() -> list[str]:
     """The names of all networks.
 
-    >>> list_models()[:3]
-    ['conv2', 'conv4', 'conv6']
+    Examples:
+        >>> list_models()[:3]
+        ['conv2', 'conv4', 'conv6']
     """
     return list(_BUILDERS)
 
@@ -62,8 +63,9 @@ def get(name: str) -> Builder:
     Raises:
         InputError: for an unknown name.
 
-    >>> get("conv2") is conv2
-    True
+    Examples:
+        >>> get("conv2") is conv2
+        True
     """
     if name not in _BUILDERS:
         raise invalid("model", name, f"one of {list_models()}")

@@ -28,8 +28,9 @@ def conv2(x: Any, style: Style) -> Any:
 
     Pooling comes before normalization; in the form "fused" after it, where LCE pools bits.
 
-    >>> conv2(input_shape=(8, 8, 1), num_classes=3, width=0.25).output_shape
-    (None, 3)
+    Examples:
+        >>> conv2(input_shape=(8, 8, 1), num_classes=3, width=0.25).output_shape
+        (None, 3)
     """
     return _conv(x, style, 1)
 

@@ -11,8 +11,9 @@ def entropy(*counts: float) -> float:
     Args:
         counts: how often each symbol occurred, each at least 0.
 
-    >>> entropy(8, 8), entropy(16, 0), round(entropy(4, 12), 4)
-    (1.0, 0.0, 0.8113)
+    Examples:
+        >>> entropy(8, 8), entropy(16, 0), round(entropy(4, 12), 4)
+        (1.0, 0.0, 0.8113)
     """
     total = sum(counts)
     return abs(sum(n / total * math.log2(total / n) for n in counts if n)) if total else 0.0

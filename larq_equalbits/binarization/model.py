@@ -78,10 +78,11 @@ def binarize(
         InputError: not a Keras model, or one that is not built, is pruned, or cannot be made again; an unknown
             quantizer, activation or layer name; no layer left to make binary.
 
-    >>> layers = [tf.keras.layers.Dense(4, name=name) for name in ("first", "second", "last")]
-    >>> twin = binarize(tf.keras.Sequential([tf.keras.Input((4,)), *layers]))
-    >>> [type(layer).__name__ for layer in twin.layers]
-    ['Dense', 'QuantDense', 'Dense']
+    Examples:
+        >>> layers = [tf.keras.layers.Dense(4, name=name) for name in ("first", "second", "last")]
+        >>> twin = binarize(tf.keras.Sequential([tf.keras.Input((4,)), *layers]))
+        >>> [type(layer).__name__ for layer in twin.layers]
+        ['Dense', 'QuantDense', 'Dense']
     """
     _check(model, skip, only, pad_values)
     if quantizer is None:

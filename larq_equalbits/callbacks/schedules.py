@@ -111,12 +111,13 @@ class ErrorDecay(_Schedule):
     Reference:
         Qin et al., IR-Net, CVPR 2020, Eq. 9; Lin et al., RBNN, NeurIPS 2020.
 
-    >>> layer = lq.layers.QuantDense(2, kernel_quantizer="ir_net", input_shape=(4,))
-    >>> decay = ErrorDecay(0.1, 10.0, epochs=2)
-    >>> decay.set_model(tf.keras.Sequential([layer]))
-    >>> decay.on_epoch_begin(1)  # as `fit` does
-    >>> round(float(layer.kernel_quantizer.t), 2)
-    1.0
+    Examples:
+        >>> layer = lq.layers.QuantDense(2, kernel_quantizer="ir_net", input_shape=(4,))
+        >>> decay = ErrorDecay(0.1, 10.0, epochs=2)
+        >>> decay.set_model(tf.keras.Sequential([layer]))
+        >>> decay.on_epoch_begin(1)  # as `fit` does
+        >>> round(float(layer.kernel_quantizer.t), 2)
+        1.0
     """
 
     def __init__(
@@ -170,13 +171,14 @@ class PercentileDecay(_Schedule):
     Reference:
         The authors' code of SiMaN, q = 15 (1 - epoch / epochs).
 
-    >>> clip = lqe.constraints.MagnitudeClip(15.0)
-    >>> layer = lq.layers.QuantDense(2, kernel_quantizer="siman", kernel_constraint=clip, input_shape=(4,))
-    >>> decay = PercentileDecay(15.0, epochs=3)
-    >>> decay.set_model(tf.keras.Sequential([layer]))
-    >>> decay.on_epoch_begin(2)  # as `fit` does
-    >>> round(float(layer.kernel_constraint.percentile), 2)
-    5.0
+    Examples:
+        >>> clip = lqe.constraints.MagnitudeClip(15.0)
+        >>> layer = lq.layers.QuantDense(2, kernel_quantizer="siman", kernel_constraint=clip, input_shape=(4,))
+        >>> decay = PercentileDecay(15.0, epochs=3)
+        >>> decay.set_model(tf.keras.Sequential([layer]))
+        >>> decay.on_epoch_begin(2)  # as `fit` does
+        >>> round(float(layer.kernel_constraint.percentile), 2)
+        5.0
     """
 
     def __init__(self, start: float = 15.0, epochs: int | None = None) -> None:

@@ -70,13 +70,14 @@ def from_folder(
     Warns:
         UserWarning: files that are no images or are damaged were skipped: how many, and the names of some.
 
-    >>> from PIL import Image
-    >>> for place, name in enumerate(["cats", "dogs"] * 5):
-    ...     (folder / name).mkdir(exist_ok=True)
-    ...     Image.new("RGB", (40, 30), (25 * place, 0, 0)).save(folder / name / f"{place}.png")
-    >>> images = from_folder(folder, image_size=16, batch_size=4)
-    >>> images.labels, images.input_shape, images.num_train, images.num_test
-    (('cats', 'dogs'), (16, 16, 3), 8, 2)
+    Examples:
+        >>> from PIL import Image
+        >>> for place, name in enumerate(["cats", "dogs"] * 5):
+        ...     (folder / name).mkdir(exist_ok=True)
+        ...     Image.new("RGB", (40, 30), (25 * place, 0, 0)).save(folder / name / f"{place}.png")
+        >>> images = from_folder(folder, image_size=16, batch_size=4)
+        >>> images.labels, images.input_shape, images.num_train, images.num_test
+        (('cats', 'dogs'), (16, 16, 3), 8, 2)
     """
     root = Path(path)
     if not root.is_dir():

@@ -32,10 +32,11 @@ def from_datasets(
         InputError: no such batches, without end or empty, images of several shapes, labels that are no integers or
             negative, or a class of test or validation that train does not have.
 
-    >>> batches = tf.data.Dataset.from_tensor_slices((np.zeros((6, 8, 8, 1), "f"), [0, 1, 2] * 2)).batch(3)
-    >>> given = from_datasets(batches, batches, labels=("a", "b", "c"))
-    >>> given.input_shape, given.num_classes, given.num_train
-    ((8, 8, 1), 3, 6)
+    Examples:
+        >>> batches = tf.data.Dataset.from_tensor_slices((np.zeros((6, 8, 8, 1), "f"), [0, 1, 2] * 2)).batch(3)
+        >>> given = from_datasets(batches, batches, labels=("a", "b", "c"))
+        >>> given.input_shape, given.num_classes, given.num_train
+        ((8, 8, 1), 3, 6)
     """
     sizes: dict[str, tuple[int, int, tuple[int, ...], int]] = {}
     for name, dataset in (("train", train), ("test", test), ("validation", validation)):

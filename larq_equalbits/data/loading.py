@@ -99,9 +99,10 @@ def load(
             with half of it, or with damaged files.
         ImportError: tensorflow-datasets is not installed; names the extra to install.
 
-    >>> digits = load("digits", batch_size=32)
-    >>> digits.num_train, digits.num_validation, digits.num_test
-    (1299, 143, 355)
+    Examples:
+        >>> digits = load("digits", batch_size=32)
+        >>> digits.num_train, digits.num_validation, digits.num_test
+        (1299, 143, 355)
     """
     own: dict[str, Any] = {
         "batch_size": batch_size,

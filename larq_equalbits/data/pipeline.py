@@ -32,10 +32,11 @@ class Data:
         validation: the held-out images in a fixed order, all of them; None where none are held out.
         test: the test images in a fixed order, all of them.
 
-    >>> digits = lqe.data.load("digits", batch_size=32)
-    >>> images, labels = next(iter(digits.train))
-    >>> images.shape, labels.shape, digits.steps_per_epoch
-    (TensorShape([32, 8, 8, 1]), TensorShape([32]), 40)
+    Examples:
+        >>> digits = lqe.data.load("digits", batch_size=32)
+        >>> images, labels = next(iter(digits.train))
+        >>> images.shape, labels.shape, digits.steps_per_epoch
+        (TensorShape([32, 8, 8, 1]), TensorShape([32]), 40)
     """
 
     name: str

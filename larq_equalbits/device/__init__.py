@@ -158,9 +158,10 @@ def run(
         DeviceError: where no target could be used at all.
         ImportError: for "local" without larq_compute_engine, or without larq-equalbits-runtime for "litert".
 
-    >>> report = run(tflite, "local", np.zeros((1, 8, 8, 32), "f"), Settings(repeats=2, warmup=1, rounds=1))
-    >>> [(result.device, result.threads, result.failure) for result in report.results]
-    [('local', 1, '')]
+    Examples:
+        >>> report = run(tflite, "local", np.zeros((1, 8, 8, 32), "f"), Settings(repeats=2, warmup=1, rounds=1))
+        >>> [(result.device, result.threads, result.failure) for result in report.results]
+        [('local', 1, '')]
     """
     targets = [target] if isinstance(target, str) else list(target)
     if inputs is None or not targets:

@@ -22,9 +22,10 @@ class Latency:
             the median over the rounds of the mean within each.
         rounds_ms: what each round gave for `median_ms`.
 
-    >>> latency = Latency.of(np.array([1.0, 2.0, 6.0]))
-    >>> latency.median_ms, latency.mean_ms, latency.count
-    (2.0, 3.0, 3)
+    Examples:
+        >>> latency = Latency.of(np.array([1.0, 2.0, 6.0]))
+        >>> latency.median_ms, latency.mean_ms, latency.count
+        (2.0, 3.0, 3)
     """
 
     median_ms: float
@@ -73,8 +74,9 @@ class Latency:
 class Operator:
     """One operator in the order of the run: its type, its output, its mean time and share of the whole.
 
-    >>> Operator("LceBconv2d", "conv", ms=0.2, percent=40.0).percent
-    40.0
+    Examples:
+        >>> Operator("LceBconv2d", "conv", ms=0.2, percent=40.0).percent
+        40.0
     """
 
     type: str
@@ -95,8 +97,9 @@ class Agreement:
         max_difference: the largest absolute difference of an output.
         identical: whether every output is the same bit by bit.
 
-    >>> Agreement("keras", images=100, argmax=0.99, max_difference=0.5, identical=False).argmax
-    0.99
+    Examples:
+        >>> Agreement("keras", images=100, argmax=0.99, max_difference=0.5, identical=False).argmax
+        0.99
     """
 
     reference: str
@@ -144,8 +147,9 @@ class Result:
         notes: what a reader of the figures should know.
         failure: what went wrong, or "".
 
-    >>> Result("model.tflite", "local", threads=1, size_bytes=1024, failure="out of memory").latency is None
-    True
+    Examples:
+        >>> Result("model.tflite", "local", threads=1, size_bytes=1024, failure="out of memory").latency is None
+        True
     """
 
     model: str

@@ -60,9 +60,10 @@ class Report(Shown):
         results: one per model, device and number of threads, in the order in which they were measured.
         devices: from a target to what the device told about itself.
 
-    >>> report = Report([Result("model.tflite", "local", threads=1, size_bytes=1024, failure="out of memory")])
-    >>> Report.from_json(report.to_json()).failures
-    ['model.tflite on local, 1 threads: out of memory']
+    Examples:
+        >>> report = Report([Result("model.tflite", "local", threads=1, size_bytes=1024, failure="out of memory")])
+        >>> Report.from_json(report.to_json()).failures
+        ['model.tflite on local, 1 threads: out of memory']
     """
 
     results: list[Result] = field(default_factory=list)

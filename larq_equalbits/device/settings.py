@@ -20,9 +20,10 @@ def _counts(name: str, values: Any, most: int) -> tuple[int, ...]:
 class Settings:
     """What is measured how often, what answers, and where on the device it lies.
 
-    >>> from larq_equalbits import device
-    >>> device.Settings(threads=(1, 4), repeats=20).rounds
-    3
+    Examples:
+        >>> from larq_equalbits import device
+        >>> device.Settings(threads=(1, 4), repeats=20).rounds
+        3
 
     Attributes:
         threads: the numbers of threads, each from 1 to 1024; equal ones count once.

@@ -47,9 +47,10 @@ class Audit(Shown):
         tensors: name, shape, type and bytes of each tensor, 0 bytes for what is computed; a constant that several
             tensors share counts for each.
 
-    >>> audited = audit(tflite)
-    >>> audited.bytes == len(tflite) == audited.structure + sum(layer.bytes for layer in audited.layers)
-    True
+    Examples:
+        >>> audited = audit(tflite)
+        >>> audited.bytes == len(tflite) == audited.structure + sum(layer.bytes for layer in audited.layers)
+        True
     """
 
     bytes: int
@@ -213,8 +214,9 @@ def audit(tflite: Source) -> Audit:
     Raises:
         InputError: a file that is no .tflite, or a damaged one.
 
-    >>> print(*(layer.operator for layer in audit(tflite).layers))
-    LceBconv2d FULLY_CONNECTED
+    Examples:
+        >>> print(*(layer.operator for layer in audit(tflite).layers))
+        LceBconv2d FULLY_CONNECTED
     """
     content = read_bytes(tflite)
     model = read_model(content).whole

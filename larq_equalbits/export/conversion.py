@@ -142,11 +142,12 @@ def convert(
             or `bound` allows. Nothing is written then.
         ImportError: without larq-compute-engine.
 
-    >>> report = convert(model, verify_on=np.zeros((1, 8, 8, 32), "f"))
-    >>> [(layer.name, layer.binary) for layer in report.layers]
-    [('conv', True), ('dense', False)]
-    >>> report.verification.argmax_agreement
-    1.0
+    Examples:
+        >>> report = convert(model, verify_on=np.zeros((1, 8, 8, 32), "f"))
+        >>> [(layer.name, layer.binary) for layer in report.layers]
+        [('conv', True), ('dense', False)]
+        >>> report.verification.argmax_agreement
+        1.0
     """
     gate.check(tolerance, bound)
     packing.check(binary_weights, float_layers)
@@ -217,8 +218,9 @@ def _check_inputs(report: ConversionReport, leaves: list[Leaf]) -> None:
 def float_size(model: tf.keras.Model) -> int:
     """The size in bytes of the same network as a float TensorFlow Lite file, by TensorFlow's own converter.
 
-    >>> float_size(model) > len(tflite)
-    True
+    Examples:
+        >>> float_size(model) > len(tflite)
+        True
     """
     checks.check(model)
     model = in_float32(model)

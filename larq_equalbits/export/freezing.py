@@ -26,9 +26,10 @@ def freeze(model: tf.keras.layers.Layer) -> Iterator[dict[str, np.ndarray]]:
     Yields:
         the constant of every kernel by its name (see `kernels.quantized_kernels`).
 
-    >>> with freeze(model) as kernels:
-    ...     print({name: kernel.shape for name, kernel in kernels.items()})
-    {'conv': (3, 3, 32, 8)}
+    Examples:
+        >>> with freeze(model) as kernels:
+        ...     print({name: kernel.shape for name, kernel in kernels.items()})
+        {'conv': (3, 3, 32, 8)}
     """
     kernels = quantized_kernels(model)
     values = {kernel.name: kernel.values() for kernel in kernels}

@@ -26,8 +26,9 @@ class LayerDifference:
         max_abs_diff: largest absolute difference.
         max_abs: largest absolute output in Keras.
 
-    >>> LayerDifference("conv", max_abs_diff=0.5, max_abs=4.0).max_abs_diff
-    0.5
+    Examples:
+        >>> LayerDifference("conv", max_abs_diff=0.5, max_abs=4.0).max_abs_diff
+        0.5
     """
 
     name: str
@@ -78,8 +79,9 @@ def compare_layers(
     Returns:
         A row for each layer, in the order of the model.
 
-    >>> [each.name for each in compare_layers(model, {model.input_names[0]: np.zeros((1, 8, 8, 32), "f")})]
-    ['conv', 'global_average_pooling2d', 'dense']
+    Examples:
+        >>> [each.name for each in compare_layers(model, {model.input_names[0]: np.zeros((1, 8, 8, 32), "f")})]
+        ['conv', 'global_average_pooling2d', 'dense']
     """
     with lower(model, []) as lowering:
         keras = _watched(lowering)

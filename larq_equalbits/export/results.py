@@ -29,8 +29,9 @@ class LayerReport:
         rewrite: what was done to the layer before conversion; "" for nothing.
         expected: whether the layer should be binary: it has a binary kernel and a binary input.
 
-    >>> LayerReport("conv", "LceBconv2d", binary=True, bytes=1152).to_dict()["operator"]
-    'LceBconv2d'
+    Examples:
+        >>> LayerReport("conv", "LceBconv2d", binary=True, bytes=1152).to_dict()["operator"]
+        'LceBconv2d'
     """
 
     name: str
@@ -64,9 +65,10 @@ class Verification:
         integers: whether the file computes in integers, so differences are larger.
         generated: whether nobody gave the inputs: they are random, or of those that ranges were measured on.
 
-    >>> verification = Verification(images=100, max_abs_diff=1e-6, argmax_agreement=0.99)
-    >>> verification.differing, verification.within(0.01), verification.within(0.0)
-    (1, True, False)
+    Examples:
+        >>> verification = Verification(images=100, max_abs_diff=1e-6, argmax_agreement=0.99)
+        >>> verification.differing, verification.within(0.01), verification.within(0.0)
+        (1, True, False)
     """
 
     images: int
@@ -137,9 +139,10 @@ class ConversionReport(Shown):
         runtimes: the names of what runs the file.
         structure: what of the file is no constant, in bytes.
 
-    >>> report = ConversionReport(tflite, lqe.export.audit(tflite).layers)
-    >>> ConversionReport.from_json(report.to_json(), tflite).layers == report.layers
-    True
+    Examples:
+        >>> report = ConversionReport(tflite, lqe.export.audit(tflite).layers)
+        >>> ConversionReport.from_json(report.to_json(), tflite).layers == report.layers
+        True
     """
 
     tflite: bytes = dataclasses.field(repr=False)

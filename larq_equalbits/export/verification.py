@@ -145,8 +145,9 @@ def verify(
         ConversionError: outputs of Keras or of the file that are not finite.
         ImportError: without larq-compute-engine, or without larq-equalbits-runtime for "litert".
 
-    >>> verify(model, tflite, np.zeros((4, 8, 8, 32), "f")).argmax_agreement
-    1.0
+    Examples:
+        >>> verify(model, tflite, np.zeros((4, 8, 8, 32), "f")).argmax_agreement
+        1.0
     """
     logits = _logits(model)
     model = in_float32(model)

@@ -13,8 +13,9 @@ from larq_equalbits.plots.reading import named, read_history
 def layer_names(history: Mapping[str, Any]) -> list[str]:
     """The kernels that a history holds the bits of, in the order they were logged.
 
-    >>> layer_names({"loss": [1.0], "conv/bit_entropy": [1.0], "dense/bit_entropy": [0.9]})
-    ['conv', 'dense']
+    Examples:
+        >>> layer_names({"loss": [1.0], "conv/bit_entropy": [1.0], "dense/bit_entropy": [0.9]})
+        ['conv', 'dense']
     """
     return [key.removesuffix("/bit_entropy") for key in history if key.endswith("/bit_entropy")]
 
@@ -57,9 +58,10 @@ def bits(runs: Any, *, layers: Sequence[str] | None = None, width: float | None 
     Raises:
         InputError: where a run holds no bit entropy, or lacks one of `layers`.
 
-    >>> history = {"bit_entropy": [0.9, 1.0], "bit_flips": [0.2, 0.1]}
-    >>> [axis.get_ylabel() for axis in bits(history).axes]
-    ['bit entropy (bits)', 'share of bits flipped in the epoch']
+    Examples:
+        >>> history = {"bit_entropy": [0.9, 1.0], "bit_flips": [0.2, 0.1]}
+        >>> [axis.get_ylabel() for axis in bits(history).axes]
+        ['bit entropy (bits)', 'share of bits flipped in the epoch']
     """
     histories = {label: read_history(run) for label, run in named(runs).items()}
     if not histories:
@@ -101,9 +103,10 @@ def learning(run: Any, *, width: float = 5.5) -> Any:
     Raises:
         InputError: where the run holds no loss.
 
-    >>> figure = learning({"loss": [2.0, 1.0], "accuracy": [0.5, 0.8]})
-    >>> [axis.get_ylabel() for axis in figure.axes]
-    ['loss', 'accuracy']
+    Examples:
+        >>> figure = learning({"loss": [2.0, 1.0], "accuracy": [0.5, 0.8]})
+        >>> [axis.get_ylabel() for axis in figure.axes]
+        ['loss', 'accuracy']
     """
     history = read_history(run)
     measures = [key for key in history if key == "loss" or ("accuracy" in key and not key.startswith("val_"))]
@@ -133,9 +136,11 @@ def filter_entropy(runs: Any, *, width: float = 5.5, height: float = 3.2) -> Any
     Raises:
         InputError: where a run holds no filter entropy.
 
-    >>> figure = filter_entropy({"bi_half": {"filter_entropy": [1.0, 1.0]}, "ste_sign": {"filter_entropy": [0.9, 0.8]}})
-    >>> len(figure.axes[0].lines)
-    2
+    Examples:
+        >>> logs = {"bi_half": {"filter_entropy": [1.0, 1.0]}, "ste_sign": {"filter_entropy": [0.9, 0.8]}}
+        >>> figure = filter_entropy(logs)
+        >>> len(figure.axes[0].lines)
+        2
     """
     drawn = canvas.figure(width, height)
     axis = drawn.subplots()

@@ -49,8 +49,9 @@ def threshold(latent: np.ndarray, codes: np.ndarray) -> np.ndarray:
         A value for each filter; NaN where the two overlap (a quantizer that is not monotone, such as
         `siman`) or a code is missing.
 
-    >>> threshold(np.array([[0.1], [0.2], [0.4]]), np.array([[-1], [-1], [1]]))
-    array([0.3])
+    Examples:
+        >>> threshold(np.array([[0.1], [0.2], [0.4]]), np.array([[-1], [-1], [1]]))
+        array([0.3])
     """
     rows, signs = latent.reshape(-1, latent.shape[-1]), codes.reshape(-1, codes.shape[-1])
     low = np.where(signs < 0, rows, -np.inf).max(axis=0)
@@ -76,8 +77,9 @@ def latent_weights(
     Raises:
         InputError: for a model without a quantized kernel, an unknown layer.
 
-    >>> [axis.get_title() for axis in latent_weights(model).axes]
-    ['conv']
+    Examples:
+        >>> [axis.get_title() for axis in latent_weights(model).axes]
+        ['conv']
     """
     kernels = _observed(run, layers)
     figure, axes = _grid(len(kernels), columns, width)
@@ -131,8 +133,9 @@ def filter_ratios(
     Raises:
         InputError: for a model without a quantized kernel, an unknown layer.
 
-    >>> [axis.get_title() for axis in filter_ratios(model).axes]
-    ['conv']
+    Examples:
+        >>> [axis.get_title() for axis in filter_ratios(model).axes]
+        ['conv']
     """
     from larq_equalbits import theory
 
@@ -174,9 +177,10 @@ def filter_map(runs: Any, *, layers: Sequence[str] | None = None, width: float |
     Raises:
         InputError: for no run at all, a model without a quantized kernel, an unknown layer.
 
-    >>> figure = filter_map({"bi_half": model})
-    >>> figure.axes[0].get_title()
-    'bi_half'
+    Examples:
+        >>> figure = filter_map({"bi_half": model})
+        >>> figure.axes[0].get_title()
+        'bi_half'
     """
     models = {label: _observed(run, layers) for label, run in named(runs).items()}
     if not models:

@@ -44,9 +44,10 @@ def read_history(run: Any) -> dict[str, list[float]]:
     Raises:
         InputError: where there is no history to read, or a row that does not fit the columns.
 
-    >>> _ = (folder / "history.csv").write_text("epoch,loss" + chr(10) + "0,2.0" + chr(10))
-    >>> read_history(folder)["loss"]
-    [2.0]
+    Examples:
+        >>> _ = (folder / "history.csv").write_text("epoch,loss" + chr(10) + "0,2.0" + chr(10))
+        >>> read_history(folder)["loss"]
+        [2.0]
     """
     if isinstance(run, str | os.PathLike):
         path = Path(run)
@@ -70,8 +71,9 @@ def load_model(run: Any, *, trust: bool = False) -> Any:
     Raises:
         InputError: where there is no model, a damaged one, or one that needs `trust`.
 
-    >>> load_model(model) is model
-    True
+    Examples:
+        >>> load_model(model) is model
+        True
     """
     import tensorflow as tf
 

@@ -19,8 +19,9 @@ class Point:
         size_bytes: of the file, above 0.
         ms: the time of an image in milliseconds, above 0; None where it was not measured.
 
-    >>> Point(accuracy=0.98, size_bytes=65_820).ms is None
-    True
+    Examples:
+        >>> Point(accuracy=0.98, size_bytes=65_820).ms is None
+        True
     """
 
     accuracy: float
@@ -40,9 +41,10 @@ def tradeoff(points: Mapping[str, Point], *, width: float = 8.0) -> Any:
     Raises:
         InputError: no points, or a figure out of its range.
 
-    >>> figure = tradeoff({"bi_half": Point(0.98, 65_820, 0.02), "float": Point(0.99, 1_477_720, 0.1)})
-    >>> len(figure.axes)
-    2
+    Examples:
+        >>> figure = tradeoff({"bi_half": Point(0.98, 65_820, 0.02), "float": Point(0.99, 1_477_720, 0.1)})
+        >>> len(figure.axes)
+        2
     """
     if not points:
         raise invalid("points", points, "at least one labelled Point")

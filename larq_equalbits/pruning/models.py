@@ -57,8 +57,9 @@ def prune(
             that is pruned already; for a name in `skip` or `criterion` that no layer has; for a layer to prune that
             could not be replaced in what holds it.
 
-    >>> [type(layer).__name__ for layer in prune(model, sparsity=0.25).layers]
-    ['PrunedBinary', 'GlobalAveragePooling2D', 'Dense']
+    Examples:
+        >>> [type(layer).__name__ for layer in prune(model, sparsity=0.25).layers]
+        ['PrunedBinary', 'GlobalAveragePooling2D', 'Dense']
     """
     _check_model(model)
     candidates = [layer for layer in _layers(model) if quantizer_arguments(layer) or is_pruned(layer)]
@@ -98,8 +99,9 @@ def strip(model: tf.keras.Model) -> tf.keras.Model:
     Raises:
         InputError: no Keras 2 model, or one in which nothing is wrapped.
 
-    >>> strip(prune(model, sparsity=0.25)).get_layer("conv").kernel_quantizer.sparsity
-    0.25
+    Examples:
+        >>> strip(prune(model, sparsity=0.25)).get_layer("conv").kernel_quantizer.sparsity
+        0.25
     """
     if isinstance(model, PrunedBinary):
         return model.stripped()
@@ -123,8 +125,9 @@ def link(model: tf.keras.Model) -> None:
     Raises:
         InputError: no such layer, or one that is not built.
 
-    >>> pruned = prune(model, 0.5, "magnitude", scope="network")
-    >>> link(tf.keras.Sequential(pruned.layers))
+    Examples:
+        >>> pruned = prune(model, 0.5, "magnitude", scope="network")
+        >>> link(tf.keras.Sequential(pruned.layers))
     """
     _check_model(model)
     members = _members(model)
@@ -159,8 +162,9 @@ def link(model: tf.keras.Model) -> None:
 class NetworkPruned(tf.keras.Model):
     """A functional model whose pruned layers choose together, also after loading.
 
-    >>> type(prune(model, 0.5, "magnitude", scope="network")).__name__
-    'NetworkPruned'
+    Examples:
+        >>> type(prune(model, 0.5, "magnitude", scope="network")).__name__
+        'NetworkPruned'
     """
 
     # Keras saves the layers of a subclass only where these arguments are those of its own.

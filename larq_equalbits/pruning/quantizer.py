@@ -85,8 +85,9 @@ class Pruned(larq.quantizers.NoOp):
         Li et al., Equal Bits, AAAI 2022 ("rank"). Diffenderfer and Kailkhura, Multi-Prize Lottery Ticket
         Hypothesis, ICLR 2021 ("score").
 
-    >>> print(Pruned("bi_half", sparsity=0.5)(tf.constant([[-2.0], [-0.1], [0.1], [2.0]])).numpy().ravel())
-    [-1.  0.  0.  1.]
+    Examples:
+        >>> print(Pruned("bi_half", sparsity=0.5)(tf.constant([[-2.0], [-0.1], [0.1], [2.0]])).numpy().ravel())
+        [-1.  0.  0.  1.]
     """
 
     def __init__(

@@ -34,8 +34,9 @@ class Polynomial:
     Raises:
         InputError: steps that are no integers in this order, a sparsity outside [0, 1), a power of 0 or less.
 
-    >>> float(Polynomial(0, 100).at(50, sparsity=0.5))
-    0.25
+    Examples:
+        >>> float(Polynomial(0, 100).at(50, sparsity=0.5))
+        0.25
     """
 
     def __init__(
@@ -92,8 +93,9 @@ class CubicRamp(Polynomial):
     Reference:
         Zhu and Gupta, To prune, or not to prune, 2017, Eq. 1.
 
-    >>> round(float(CubicRamp(0, 100).at(50, sparsity=0.8)), 4)
-    0.7
+    Examples:
+        >>> round(float(CubicRamp(0, 100).at(50, sparsity=0.8)), 4)
+        0.7
     """
 
     def __init__(
@@ -118,8 +120,9 @@ class Constant:
     Raises:
         InputError: a sparsity outside [0, 1).
 
-    >>> float(Constant(0.5).at(100, sparsity=0.75))
-    0.5
+    Examples:
+        >>> float(Constant(0.5).at(100, sparsity=0.75))
+        0.5
     """
 
     def __init__(self, final: float | None = None) -> None:

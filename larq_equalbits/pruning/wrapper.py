@@ -79,9 +79,10 @@ class PrunedBinary(Choosing):
             already, a mask that is not 0/1 or not of the kernel's shape (once the layer is built), an unknown
             criterion, granularity or scope, or a scope that does not go with them.
 
-    >>> layer = PrunedBinary(lq.layers.QuantDense(2, kernel_quantizer="bi_half"), sparsity=0.5)
-    >>> layer(tf.ones((1, 8))).shape
-    TensorShape([1, 2])
+    Examples:
+        >>> layer = PrunedBinary(lq.layers.QuantDense(2, kernel_quantizer="bi_half"), sparsity=0.5)
+        >>> layer(tf.ones((1, 8))).shape
+        TensorShape([1, 2])
     """
 
     def __init__(

@@ -20,11 +20,12 @@ class FastSteSign(larq.quantizers.SteSign):
     - clip_value: where the gradient ends, a positive number, or None.
     - **kwargs: those of a Larq quantizer.
 
-    >>> x = tf.Variable([-0.5, 0.0, 2.0])
-    >>> with tf.GradientTape() as tape:
-    ...     y = FastSteSign()(x)
-    >>> print(y.numpy(), tape.gradient(y, x).numpy())
-    [-1.  1.  1.] [1. 1. 0.]
+    Examples:
+        >>> x = tf.Variable([-0.5, 0.0, 2.0])
+        >>> with tf.GradientTape() as tape:
+        ...     y = FastSteSign()(x)
+        >>> print(y.numpy(), tape.gradient(y, x).numpy())
+        [-1.  1.  1.] [1. 1. 0.]
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -51,8 +52,9 @@ class FastApproxSign(larq.quantizers.ApproxSign):
 
     - **kwargs: those of a Larq quantizer.
 
-    >>> print(FastApproxSign()(tf.constant([-0.5, 0.0, 2.0])).numpy())
-    [-1.  1.  1.]
+    Examples:
+        >>> print(FastApproxSign()(tf.constant([-0.5, 0.0, 2.0])).numpy())
+        [-1.  1.  1.]
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:

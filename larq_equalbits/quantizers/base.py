@@ -44,11 +44,12 @@ class BinaryQuantizer(NoOp):
     It is a `NoOp` of precision 1 because that is what Larq exempts from its warning about starved weights:
     no gradient here is cut off by the size of a latent weight, so no constraint is needed.
 
-    >>> class Sign(BinaryQuantizer):
-    ...     def codes(self, kernel):
-    ...         return lq.math.sign(kernel)
-    >>> print(Sign(scale=0.5)(tf.constant([[-2.0], [3.0]])).numpy().ravel())
-    [-0.5  0.5]
+    Examples:
+        >>> class Sign(BinaryQuantizer):
+        ...     def codes(self, kernel):
+        ...         return lq.math.sign(kernel)
+        >>> print(Sign(scale=0.5)(tf.constant([[-2.0], [3.0]])).numpy().ravel())
+        [-0.5  0.5]
     """
 
     def __init__(self, scale: Scale = None, **kwargs: Any) -> None:
@@ -112,9 +113,10 @@ class EstimatorQuantizer(BinaryQuantizer):
     They are variables, so a compiled training step sees them move, and belong to the configuration,
     so that every file format keeps them; they are no weights of the layer.
 
-    >>> quantizer = lqe.quantizers.IRNet(t=0.5)
-    >>> isinstance(quantizer, EstimatorQuantizer), float(quantizer.t)
-    (True, 0.5)
+    Examples:
+        >>> quantizer = lqe.quantizers.IRNet(t=0.5)
+        >>> isinstance(quantizer, EstimatorQuantizer), float(quantizer.t)
+        (True, 0.5)
     """
 
     def __init__(self, t: float, k: float | None = None, **kwargs: Any) -> None:

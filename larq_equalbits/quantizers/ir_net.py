@@ -58,8 +58,9 @@ class IRNet(EstimatorQuantizer):
     Reference:
         Qin et al., Forward and Backward Information Retention for Accurate Binary Neural Networks, CVPR 2020.
 
-    >>> print(IRNet()(tf.constant([[-4.0], [-2.0], [2.0], [4.0]])).numpy().ravel())
-    [-1. -1.  1.  1.]
+    Examples:
+        >>> print(IRNet()(tf.constant([[-4.0], [-2.0], [2.0], [4.0]])).numpy().ravel())
+        [-1. -1.  1.  1.]
     """
 
     def __init__(

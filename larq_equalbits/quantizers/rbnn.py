@@ -98,8 +98,9 @@ class RBNN(EstimatorQuantizer):
     Reference:
         Lin et al., Rotated Binary Neural Network, NeurIPS 2020.
 
-    >>> print(np.unique(RBNN()(tf.random.normal((3, 3, 8, 2)))))
-    [-1.  1.]
+    Examples:
+        >>> print(np.unique(RBNN()(tf.random.normal((3, 3, 8, 2)))))
+        [-1.  1.]
     """
 
     def __init__(

@@ -36,8 +36,9 @@ class Run:
             images, `best_test_loss`, `best_test_accuracy` of the best one, `epochs`, `best_epoch`; empty
             before the end.
 
-    >>> Run(folder, Settings(), {"loss": [2.0, 1.0]}, best_epoch=1, results={"test_accuracy": 0.9}).best_epoch
-    1
+    Examples:
+        >>> Run(folder, Settings(), {"loss": [2.0, 1.0]}, best_epoch=1, results={"test_accuracy": 0.9}).best_epoch
+        1
     """
 
     folder: Path

@@ -48,9 +48,10 @@ class Settings:
         precision: "float32" or "mixed_bfloat16", the Keras policy.
         deterministic: whether the run repeats bit for bit on the same machine.
 
-    >>> settings = Settings(dataset="cifar10", model="resnet20", epochs=10)
-    >>> settings.plan().quantizer, settings.replace(seed=1).differences(settings)
-    ('bi_half', ['seed: 1 against 0'])
+    Examples:
+        >>> settings = Settings(dataset="cifar10", model="resnet20", epochs=10)
+        >>> settings.plan().quantizer, settings.replace(seed=1).differences(settings)
+        ('bi_half', ['seed: 1 against 0'])
     """
 
     model: str = "conv2"

@@ -41,9 +41,10 @@ class BitRatioSweep(Search):
     Reference:
         Li et al., Equal Bits: Enforcing Equally Distributed Binary Network Weights, AAAI 2022, Fig. 5.
 
-    >>> sweep = BitRatioSweep("conv2", [0.3, 0.5], out=folder / "ratios", repeats=2)
-    >>> sweep.oracle.objective.name
-    'val_accuracy'
+    Examples:
+        >>> sweep = BitRatioSweep("conv2", [0.3, 0.5], out=folder / "ratios", repeats=2)
+        >>> sweep.oracle.objective.name
+        'val_accuracy'
     """
 
     def __init__(
@@ -114,9 +115,10 @@ class RandomSearch(Search):
         **options: `max_trials` (how many trials there are at most, 10 by default), and further arguments of
             keras-tuner's RandomSearchOracle.
 
-    >>> search = RandomSearch(lqe.tuning.HyperModel("conv2"), out=folder / "RandomSearch", max_trials=2)
-    >>> search.oracle.objective.direction
-    'max'
+    Examples:
+        >>> search = RandomSearch(lqe.tuning.HyperModel("conv2"), out=folder / "RandomSearch", max_trials=2)
+        >>> search.oracle.objective.direction
+        'max'
     """
 
     _oracle: Any = oracles.RandomSearchOracle
@@ -157,9 +159,11 @@ class BayesianOptimization(RandomSearch):
 
     Needs scikit-learn and scipy, which the extra `data` installs.
 
-    >>> search = BayesianOptimization(lqe.tuning.HyperModel("conv2"), out=folder / "BayesianOptimization", max_trials=2)
-    >>> search.oracle.objective.direction
-    'max'
+    Examples:
+        >>> hypermodel = lqe.tuning.HyperModel("conv2")
+        >>> search = BayesianOptimization(hypermodel, out=folder / "BayesianOptimization", max_trials=2)
+        >>> search.oracle.objective.direction
+        'max'
     """
 
     _oracle: Any = oracles.BayesianOptimizationOracle
@@ -177,9 +181,10 @@ class Hyperband(RandomSearch):
             trials, `factor` by which each round has fewer trials and more epochs, `hyperband_iterations` (1 by
             default), more of which may be added to a search that has ended.
 
-    >>> search = Hyperband(lqe.tuning.HyperModel("conv2"), out=folder / "Hyperband", max_epochs=3)
-    >>> search.oracle.objective.direction
-    'max'
+    Examples:
+        >>> search = Hyperband(lqe.tuning.HyperModel("conv2"), out=folder / "Hyperband", max_epochs=3)
+        >>> search.oracle.objective.direction
+        'max'
     """
 
     _oracle: Any = oracles.HyperbandOracle
@@ -199,9 +204,10 @@ def from_folder(out: Path, data_dir: Path | None = None) -> Search:
     Raises:
         InputError: none there, a damaged one, or one that was made in Python.
 
-    >>> _ = BitRatioSweep("conv2", [0.3, 0.5], out=folder / "ratios")
-    >>> from_folder(folder / "ratios").oracle.objective.name
-    'val_accuracy'
+    Examples:
+        >>> _ = BitRatioSweep("conv2", [0.3, 0.5], out=folder / "ratios")
+        >>> from_folder(folder / "ratios").oracle.objective.name
+        'val_accuracy'
     """
     path, description = out / folder.DESCRIPTION, folder.read(out)
     if not isinstance(description.get("settings"), dict):

@@ -51,8 +51,9 @@ class HyperModel(keras_tuner.HyperModel):
         InputError: an unknown network, ratios that are none, twice or outside [0, 1], a quantizer that is unknown or,
             where there is no choice, has no ratio, a seed that is no integer from 0, a sparsity out of range.
 
-    >>> HyperModel("conv2", ratios=[0.3, 0.5]).describe()["ratios"]
-    [0.3, 0.5]
+    Examples:
+        >>> HyperModel("conv2", ratios=[0.3, 0.5]).describe()["ratios"]
+        [0.3, 0.5]
     """
 
     def __init__(

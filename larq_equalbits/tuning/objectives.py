@@ -82,8 +82,9 @@ def objective(name: Any, direction: str | None = None) -> Any:
     Raises:
         InputError: another direction, or none for a key of which it is not known; weights that are none.
 
-    >>> objective("val_accuracy").direction, objective("tflite_bytes").direction
-    ('max', 'min')
+    Examples:
+        >>> objective("val_accuracy").direction, objective("tflite_bytes").direction
+        ('max', 'min')
     """
     if isinstance(name, dict):
         for key, weight in name.items():

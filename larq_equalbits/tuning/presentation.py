@@ -57,8 +57,9 @@ def _cell(each: Ratio, metric: str) -> str:
 def best_pairs(points: Sequence[tuple[float, float]], directions: Sequence[str]) -> list[int]:
     """The places of the points that no other one beats in both values, by the first value.
 
-    >>> best_pairs([(0.9, 50), (0.8, 20), (0.7, 30)], ["max", "min"])
-    [1, 0]
+    Examples:
+        >>> best_pairs([(0.9, 50), (0.8, 20), (0.7, 30)], ["max", "min"])
+        [1, 0]
     """
     signs = [1 if direction == "max" else -1 for direction in directions]
     signed = [(first * signs[0], second * signs[1]) for first, second in points]

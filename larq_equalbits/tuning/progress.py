@@ -10,8 +10,9 @@ from larq_equalbits._text import visible
 def duration(seconds: float) -> str:
     """Seconds as people say them.
 
-    >>> duration(7322)
-    '2 h 2 min'
+    Examples:
+        >>> duration(7322)
+        '2 h 2 min'
     """
     if seconds < 60:
         return f"{seconds:.0f} s"

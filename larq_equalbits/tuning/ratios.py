@@ -17,8 +17,9 @@ NAME = "positive_ratio"
 def parse(text: str) -> tuple[float, ...]:
     """The ratios of a text: ``first:last:step`` (exact in decimal, `last` included) or numbers with commas.
 
-    >>> parse("0.1:0.5:0.2")
-    (0.1, 0.3, 0.5)
+    Examples:
+        >>> parse("0.1:0.5:0.2")
+        (0.1, 0.3, 0.5)
 
     Raises:
         InputError: neither of the two, a step that is not positive, or as `check`.

@@ -62,8 +62,9 @@ class Search(keras_tuner.Tuner):
             version of this package, or in use by another process; data that is missing; callbacks that cannot be
             copied; a chief that cannot be reached.
 
-    >>> isinstance(lqe.tuning.BitRatioSweep("conv2", [0.3, 0.5], out=folder / "ratios"), Search)
-    True
+    Examples:
+        >>> isinstance(lqe.tuning.BitRatioSweep("conv2", [0.3, 0.5], out=folder / "ratios"), Search)
+        True
     """
 
     def __init__(
