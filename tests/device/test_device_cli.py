@@ -65,7 +65,7 @@ def test_a_plain_file_with_inputs_prints_json(device, run_folder, images, write_
         (["nowhere"], "MODEL must be"),
         (["runs/first", "--threads", "1,x"], "--threads must be"),
         (["runs/first", "--threads", "0"], "threads must be"),
-        (["runs/first", "--images", "0"], "images must be"),
+        (["runs/first", "--images", "0"], "0 is not in the range x>=1"),
         (["runs/first", "--inputs", "missing.npy"], "missing.npy"),
         (["runs/first", "--inputs", "text.npy"], "numpy.save"),
         (["plain.tflite"], "--inputs FILE.npy"),
