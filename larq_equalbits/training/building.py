@@ -51,7 +51,8 @@ def fitted(settings: Settings, *, download: bool = False) -> Settings:
     """
     if settings.batch_size is not None or settings.dataset in data.NAMES:
         return settings
-    usual, count = settings.plan().batch_size, _load(settings, 1, download).num_train
+    usual = settings.plan().batch_size
+    count = images(settings.replace(batch_size=1), download=download).num_train
     if count >= _STEPS * usual:
         return settings
     size = 2 ** (min(count, max(_LEAST, count // _STEPS)).bit_length() - 1)
@@ -68,14 +69,9 @@ def images(settings: Settings, *, download: bool = False) -> data.Data:
     Raises:
         InputError: as `data.load`.
     """
-    settings = fitted(settings, download=download)
-    return _load(settings, settings.plan().batch_size, download)
-
-
-def _load(settings: Settings, batch_size: int, download: bool) -> data.Data:
     return data.load(
         settings.dataset,
-        batch_size=batch_size,
+        batch_size=settings.plan().batch_size,
         seed=settings.seed,
         data_dir=settings.data_dir,
         augment=settings.augment,

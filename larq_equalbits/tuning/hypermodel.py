@@ -315,7 +315,7 @@ class HyperModel(keras_tuner.HyperModel):
         Raises:
             InputError: it is not there, or not such.
         """
-        return building.images(settings, download=download)
+        return building.images(building.fitted(settings, download=download), download=download)
 
     def check_data(self, download: bool = False) -> None:
         """Opens the data, so what is missing is said before the first trial.
