@@ -1,8 +1,9 @@
 """Equal Bits and SiMaN for Larq: exact bit ratios in training, verified binary models on the device.
 
 Importing the package selects Keras 2, and registers the quantizers and constraints under their aliases
-(``kernel_quantizer="bi_half"``), so models which use them also load without custom_objects. Messages of
-TensorFlow's C++ libraries are left out; LARQ_EQUALBITS_VERBOSE=1 in the environment brings them back.
+(``kernel_quantizer="bi_half"``), so models which use them also load without custom_objects. Larq's quantized scope
+closes after a call that failed. Messages of TensorFlow's C++ libraries are left out; LARQ_EQUALBITS_VERBOSE=1 in the
+environment brings them back.
 """
 
 import contextlib
@@ -72,6 +73,7 @@ def _register() -> None:
         with silence:
             for name in _REGISTERING:
                 importlib.import_module(f"{__name__}.{name}")
+            importlib.import_module(f"{__name__}._keras.scopes").close_after_failures()
     except ModuleNotFoundError as error:
         if error.name != "larq":
             raise

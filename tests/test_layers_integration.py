@@ -111,6 +111,20 @@ def test_summary_shows_one_bit(alias, capsys):
     assert len(model.weights) == (3 + 2 * 3 if alias == "rbnn" else 3)
 
 
+def test_a_failed_call_leaves_the_latent_weights_to_be_read():
+    model = tf.keras.Sequential(
+        [tf.keras.Input((6,)), L.QuantDense(4, kernel_quantizer="bi_half", name="dense")]
+    )
+    latent = model.get_weights()[0]
+    for scope in (True, False):
+        with pytest.raises(ValueError, match="incompatible"), lq.context.quantized_scope(scope):
+            model(tf.zeros((2, 5)))
+        assert not lq.context.should_quantize()
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        model.get_layer("dense").call(tf.zeros((2, 5)))
+    np.testing.assert_array_equal(model.get_weights()[0], latent)
+
+
 def test_flip_ratio_reads_true_flips_below_a_scale_of_one():
     with lq.context.metrics_scope(["flip_ratio"]):
         model = tf.keras.Sequential(

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import larq
 import tensorflow as tf
 from tensorflow.python.framework import config as framework_config
 
@@ -168,9 +167,7 @@ def _surroundings(settings: Settings) -> Iterator[None]:
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     try:
-        # Larq leaves its scope open when a layer's call fails; an earlier failure must not change this run.
-        with larq.context.quantized_scope(False):
-            yield
+        yield
     finally:
         tf.keras.mixed_precision.set_global_policy(policy)
         if not generators:
