@@ -227,8 +227,9 @@ class Search(keras_tuner.Tuner):
 
         Args:
             workers: processes on this machine that run trials at the same time, each with its share of the
-                processors or a GPU; "auto" for one for each GPU, or without GPUs for each processor. More than one
-                only where the network is one of the zoo and there are no callbacks, so they can make the same.
+                processors or a GPU, at most one for each trial; "auto" for one for each GPU, or without GPUs for each
+                processor. More than one only where the network is one of the zoo and there are no callbacks, so
+                they can make the same.
             retry_failed: run the trials that have failed again; otherwise they have ended.
             verbose: 1 for a line for each trial that ends, 0 for silence.
 
@@ -254,17 +255,17 @@ class Search(keras_tuner.Tuner):
             self._finish()
 
     def _workers(self, given: int | str) -> int:
-        here = machine.machine()
+        here, trials = machine.machine(), self.oracle.max_trials
         if given == "auto":
-            return here.workers(self.oracle.max_trials) if self._portable and self.role == "single" else 1
+            return here.workers(trials) if self._portable and self.role == "single" else 1
         if not (is_whole(given, 1) and int(given) <= _MOST_WORKERS):
             raise invalid("workers", given, f'an integer of at least 1, at most {_MOST_WORKERS}, or "auto"')
-        count = int(given)
-        if count > 1 and not self._portable:
+        if int(given) > 1 and not self._portable:
             raise InputError(
                 "workers must be 1 for a network, settings or callbacks made in Python, which another process cannot "
                 "make: start the program several times with keras-tuner's environment variables instead."
             )
+        count = int(given) if trials is None else min(int(given), trials)
         if count > here.places:
             kind = "GPU" if here.gpus else "processor"
             warnings.warn(
