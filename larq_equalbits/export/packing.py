@@ -47,8 +47,8 @@ def check(form: str, float_layers: str) -> None:
         raise invalid("binary_weights", form, f"one of {', '.join(FORMS)}")
     if form == "bits" and float_layers == "int8":
         raise InputError(
-            'binary_weights must be "int8" or "float32" where float_layers is "int8", but got "bits": layers in '
-            "8-bit integers keep their own form, one byte a weight."
+            'binary_weights (--binary-weights) must be "int8" or "float32" where float_layers (--float-layers) is '
+            '"int8", but got "bits": layers in 8-bit integers keep their own form, one byte a weight.'
         )
 
 

@@ -7,7 +7,7 @@ from larq_equalbits.export.flatbuffer import Model
 LCE = "Larq Compute Engine"
 OURS = "larq-equalbits-runtime"
 PLAIN = ("TensorFlow Lite", "LiteRT")
-AS_INT8 = 'binary_weights="int8" makes a file for TensorFlow Lite and LiteRT too'
+AS_INT8 = 'binary_weights="int8" (--binary-weights int8) makes a file for TensorFlow Lite and LiteRT too'
 NAMES = (LCE, OURS, *PLAIN)
 
 
