@@ -29,8 +29,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_left_over(target)
-    prefix = f".{target.name}.{socket.gethostname()}-{os.getpid()}-"
-    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+    scratch = Path(tempfile.mkdtemp(prefix=f"{_prefix(target)}{os.getpid()}-", dir=target.parent))
     written = scratch / target.name
     try:
         yield written
@@ -39,8 +38,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _prefix(target: Path) -> str:
+    """With what the names of this machine's temporary folders for `target` begin; a long name alone fills a name."""
+    return f".{target.name[:40]}.{socket.gethostname()}-"
+
+
 def _remove_left_over(target: Path) -> None:
-    prefix = f".{target.name}.{socket.gethostname()}-"
+    prefix = _prefix(target)
     for scratch in target.parent.glob(f"{glob.escape(prefix)}*"):
         number = scratch.name.removeprefix(prefix).partition("-")[0]
         if number.isdigit() and not _is_alive(int(number)):
@@ -147,17 +151,17 @@ def is_report(path: Path) -> bool:
     return path.is_file() and REPORT_MARK.encode() in path.read_bytes()
 
 
-def check_no_links(*inner: Path) -> None:
-    """Checks that the folders `inner` of a run or a sweep, where they are there, are its own.
+def check_no_links(*paths: Path, argument: str = "out") -> None:
+    """Checks that what is written to `paths`, files or folders of a run or a sweep, goes there and replaces no link.
 
     Raises:
-        InputError: one is a link.
+        InputError: one is a link; the error begins with `argument`.
     """
-    for path in inner:
+    for path in paths:
         if path.is_symlink():
             raise InputError(
-                f"out must hold its own folders, but {path} is a link, and what it leads to may be another's: remove "
-                "the link."
+                f"{argument} must lead through no links, but {path} is a link, and what it leads to may be another's: "
+                "remove the link."
             )
 
 

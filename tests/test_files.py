@@ -11,6 +11,12 @@ def test_a_file_appears_whole(tmp_path):
     assert os.listdir(tmp_path / "new") == ["a.json"]
 
 
+def test_a_file_has_any_name_that_the_disk_allows(tmp_path):
+    for name in ("x" * 250 + ".json", "青" * 83 + ".json"):
+        _files.write_text(tmp_path / name, "{}")
+    assert len(os.listdir(tmp_path)) == 2
+
+
 def test_a_failure_leaves_what_was_there(tmp_path):
     target = tmp_path / "a.json"
     target.write_text("old")

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,14 +83,13 @@ def test_a_folder_of_other_things_is_refused_and_stays(tmp_path, name):
 
 
 def test_a_new_run_replaces_what_a_run_wrote_and_nothing_else(run, tmp_path):
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     others = {
         "notes.txt": "mine",
         "model.json": '{"class_name": "Sequential"}',
         "logs/train/mine.txt": "mine",
+        "logs/mine/events.out.tfevents.1": "mine",
         "model.tflite": "mine",
         "report.html": "<p>mine",
     }
@@ -104,8 +104,6 @@ def test_a_new_run_replaces_what_a_run_wrote_and_nothing_else(run, tmp_path):
 @pytest.mark.parametrize("name", ["logs", "logs/train", "checkpoint"])
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_run_writes_through_no_link_in_its_folder(run, tmp_path, name, resume):
-    import shutil
-
     folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
     shutil.copytree(run, folder)
     (folder / name).rename(elsewhere)
@@ -116,6 +114,42 @@ def test_a_run_writes_through_no_link_in_its_folder(run, tmp_path, name, resume)
     with pytest.raises(InputError, match=f"{name} is a link"):
         run_folder.clear(folder, everything=True)
     assert before and {path: path.stat().st_mtime_ns for path in elsewhere.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "name", ["logs", "logs/train", "checkpoint", "model.keras", "history.csv", "results.json"]
+)
+def test_a_run_whose_files_and_folders_are_of_the_other_kind_loses_nothing(run, tmp_path, name):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    place = folder / name
+    place.rename(tmp_path / "away")
+    place.mkdir() if (tmp_path / "away").is_file() else place.write_text("mine")
+    before = {path: path.stat().st_ino for path in folder.rglob("*")}
+    for resume in (False, True):
+        with pytest.raises(InputError, match=f"{name}, if anything"):
+            training.train(SETTINGS, folder, resume=resume, verbose=0)
+    assert {path: path.stat().st_ino for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize("leads_to", ["ours", "nowhere", "itself"])
+@pytest.mark.parametrize("name", ["net.tflite", "net.json", "page.html", "report.json", "chart.png"])
+def test_no_link_is_replaced(run, tmp_path, name, leads_to):
+    link = tmp_path / name
+    if leads_to == "ours":
+        export.convert(small(), tmp_path / "ours.tflite", verify_on=False)
+        (tmp_path / "ours.html").write_text(_files.REPORT_MARK)
+        (tmp_path / "ours.png").write_text("")
+    link.symlink_to({"ours": f"ours{link.suffix}", "itself": name}.get(leads_to, leads_to))
+    before = {path: (path.is_symlink(), path.lstat().st_ino) for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=f"{name} is a link"):
+        if name.startswith("net"):
+            export.convert(small(), tmp_path / "net.tflite", verify_on=False)
+        elif name == "page.html":
+            _report.write(run, link)
+        else:
+            device.Report().save(tmp_path)
+    assert {path: (path.is_symlink(), path.lstat().st_ino) for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("name", ["trial_0", "workers"])
@@ -131,8 +165,6 @@ def test_a_sweep_follows_no_link_in_its_folder(tmp_path, name):
 
 
 def test_a_new_run_removes_the_file_and_the_page_of_the_former_one(run, tmp_path):
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     export.convert(training.Run.load(folder).load_model(), folder / "model.tflite", strict=False)
@@ -184,8 +216,6 @@ def test_a_conversion_leaves_a_pair_which_it_may_replace(tmp_path):
     "field", ["layers.name", "layers.reason", "layers.bytes", "verification.images", "tflite_bytes"]
 )
 def test_a_description_of_wrong_types_is_not_believed(run, tmp_path, field):
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     export.convert(training.Run.load(folder).load_model(), folder / "model.tflite", strict=False)
@@ -203,8 +233,6 @@ def test_a_description_of_wrong_types_is_not_believed(run, tmp_path, field):
 
 
 def test_readers_tell_that_a_pair_does_not_belong_together(run, tmp_path):
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     export.convert(training.Run.load(folder).load_model(), folder / "model.tflite", strict=False)
@@ -632,8 +660,6 @@ def _renamed(tflite, name):
 )
 @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "nested", "binary"])
 def test_a_damaged_file_of_a_run_is_bad_input(run, tmp_path, name, damage):
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     content = (folder / name).read_bytes()
@@ -672,8 +698,6 @@ def test_a_damaged_file_of_a_run_is_bad_input(run, tmp_path, name, damage):
     ],
 )
 def test_settings_of_a_wrong_type_are_named_by_every_command(run, tmp_path, changes):
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     (folder / "model.tflite").write_bytes(b"\0\0\0\0TFL3")
@@ -729,8 +753,6 @@ def test_a_training_that_diverges_in_its_last_step_says_so(tmp_path, fraction):
 
 @pytest.mark.parametrize("damage", ["callbacks", "best", "epoch", "dtype", "missing row"])
 def test_a_damaged_state_is_named(run, tmp_path, damage):
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     with np.load(folder / "checkpoint" / "state.npz") as archive:
@@ -1058,8 +1080,6 @@ def test_a_model_beyond_the_memory_is_work_that_failed(tmp_path):
 
 @pytest.mark.parametrize("name", ["model.keras", "best.keras"])
 def test_a_run_that_goes_on_takes_weights_alone(run, tmp_path, name):
-    import shutil
-
     made, folder = tmp_path / "made", tmp_path / "run"
     shutil.copytree(run, folder)
     touching(made).save(folder / name)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from larq_equalbits._errors import InputError, invalid, require
-from larq_equalbits._files import REPORT_MARK, is_report, write_text
+from larq_equalbits._files import REPORT_MARK, check_no_links, is_report, write_text
 from larq_equalbits._text import visible
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -80,6 +80,7 @@ def write(runs: Paths, out: str | os.PathLike[str] | None = None, *, trust: bool
     else:
         names = "-".join(folder.resolve().name for folder in folders)
         path = folders[0].resolve().parent / f"report-{names[:150]}.html"
+    check_no_links(path)
     if path.exists() and not is_report(path):
         raise InputError(f"out must be a new file or a report, but {path} is another: choose another name.")
     write_text(path, render(folders, trust=trust))

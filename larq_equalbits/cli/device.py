@@ -243,6 +243,8 @@ def command(
     folder = out if out is not None else models[0] / "device" if models[0].is_dir() else None
     if folder is not None:
         # Said now, not after the measurement.
+        if out is None:
+            _files.check_no_links(folder)
         check_folder(folder)
     report = device.run(
         dict(zip(names, paths, strict=True)),

@@ -26,11 +26,12 @@ _COLUMNS = (
 
 
 def check_folder(folder: Path) -> None:
-    """Checks that a report may be written into `folder`: nothing of its names is there, or those of a report.
+    """Checks that a report may be written into `folder`: nothing of its names is there, or a report, and no link.
 
     Raises:
         InputError: names what is there.
     """
+    _files.check_no_links(*(folder / name for name in _NAMES))
     if _files.holds(folder / _NAMES[0], "devices", "results"):
         return
     for name in _NAMES:

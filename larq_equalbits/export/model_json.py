@@ -76,12 +76,13 @@ def check_target(path: str | os.PathLike[str], argument: str = "path") -> None:
         argument: by which errors name it.
 
     Raises:
-        InputError: another kind of file is there, which is never replaced, or the suffix is that of one.
+        InputError: another kind of file or a link is there, which is never replaced, or the suffix is that of one.
     """
     target = Path(path)
     if target.is_dir():
         raise invalid(argument, str(path), "the name of a file, but it is a folder")
     beside = target.with_suffix(".json")
+    _files.check_no_links(target, beside, argument=argument)
     # A disk that takes capitals for small letters has one file for both.
     if target.suffix.lower() in _OTHERS:
         raise invalid(

@@ -85,7 +85,7 @@ def train(
         _check_same(settings, folder, light)
     else:
         run_folder.check_free(folder)
-    run_folder.check_links(folder)
+    run_folder.check_inside(folder)
     strategy = strategy or tf.distribute.get_strategy()
     if light and strategy.num_replicas_in_sync > 1:
         raise invalid("light", light, f"False on the {strategy.num_replicas_in_sync} replicas of a strategy")

@@ -20,6 +20,7 @@ SETTINGS, HISTORY, RESULTS = "settings.json", "history.csv", "results.json"
 LAST, BEST = "model.keras", "best.keras"
 STATE, BEST_STATE = Path("checkpoint", "state.npz"), Path("checkpoint", "best.npz")
 LOGS = "logs"
+_LOGS = [Path(LOGS, name) for name in ("bits", "train", "validation")]
 _FILES = (*map(Path, (SETTINGS, HISTORY, RESULTS, LAST, BEST)), STATE, BEST_STATE)
 
 
@@ -107,14 +108,21 @@ def check_free(folder: Path) -> None:
         raise InputError(f"out must be a new folder or that of a run, but {folder} holds other things.")
 
 
-def check_links(folder: Path) -> None:
-    """Checks that what a run writes into `folder` stays there.
+def check_inside(folder: Path) -> None:
+    """Checks that what a run writes into `folder` stays there, and finds files and folders where it needs them.
 
     Raises:
-        InputError: a folder inside is a link.
+        InputError: a folder inside is a link, or a file; a file is a folder.
     """
-    logs = folder / LOGS
-    _files.check_no_links(folder / STATE.parent, logs, *(logs.iterdir() if logs.is_dir() else ()))
+    folders = [folder / name for name in (STATE.parent, Path(LOGS), *_LOGS)]
+    _files.check_no_links(*folders)
+    files = [folder / name for name in _FILES]
+    wrong = [path for path in folders if path.is_file()] + [path for path in files if path.is_dir()]
+    if wrong:
+        raise InputError(
+            f"out must have a {'folder' if wrong[0].is_file() else 'file'} at {wrong[0]}, if anything: remove what is "
+            "there."
+        )
 
 
 def is_run(folder: Path) -> bool:
@@ -149,9 +157,9 @@ def clear(folder: Path, everything: bool) -> None:
     among them. Files of other names stay, and so does whatever else lies in `logs/`.
 
     Raises:
-        InputError: as `check_links`; nothing is removed then.
+        InputError: as `check_inside`; nothing is removed then.
     """
-    check_links(folder)
+    check_inside(folder)
     for name in _FILES:
         for scratch in (folder / name.parent).glob(f".{name.name}.*"):
             shutil.rmtree(scratch, ignore_errors=True)
@@ -160,8 +168,9 @@ def clear(folder: Path, everything: bool) -> None:
     if everything:
         for derived in _derived(folder):
             derived.unlink()
-        for events in (folder / LOGS).glob("*/events.out.tfevents.*"):
-            events.unlink()
+        for logs in _LOGS:
+            for events in (folder / logs).glob("events.out.tfevents.*"):
+                events.unlink()
 
 
 def copy(source: Path, folder: Path) -> None:
