@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 from pathlib import Path
 
 import larq as lq
@@ -56,6 +57,15 @@ PROGRAMS = {str(page.relative_to(ROOT)): text for page in PAGES if (text := prog
 def test_the_blocks_of_a_page_run_in_their_order(run_script, tmp_path, page):
     done = run_script(PROGRAMS[page], cwd=tmp_path, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", PROGRAMS)
+def test_a_page_imports_the_package_before_tensorflow(page):
+    # The process of the test above has loaded it, a reader's has not.
+    imports = re.findall(
+        r"^(?:import|from) (larq_equalbits|tensorflow|larq|keras)\b", (ROOT / page).read_text(), re.M
+    )
+    assert imports[:1] in ([], ["larq_equalbits"])
 
 
 def modules():
