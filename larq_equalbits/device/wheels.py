@@ -114,6 +114,6 @@ def runtime(given: str | None, python: Python, folder: Path, timeout: float) -> 
     return downloaded
 
 
-def dependencies(wheel: Path, python: Python, folder: Path, timeout: float) -> str:
+def dependencies(wheel: Path | str, python: Python, folder: Path, timeout: float) -> str:
     """Downloads the wheels that `wheel` needs on the device into `folder`; returns pip's complaint, "" for none."""
     return _download(str(wheel), python, folder, timeout, [])

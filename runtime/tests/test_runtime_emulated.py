@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from larq_equalbits import zoo
+from larq_equalbits.device import wheels
 
 ROOT = Path(__file__).parents[2]
 EMULATED = Path(__file__).parent / "emulated.sh"
-#: What pip takes for Python 3.11 on Debian 12.
-DEBIAN = [
-    *(f"--platform=manylinux_2_{minor}_aarch64" for minor in range(36, 16, -1)),
-    *("--platform=manylinux2014_aarch64", "--platform=linux_aarch64", "--python-version=311"),
-    *("--implementation=cp", "--abi=cp311", "--abi=abi3", "--abi=none"),
-]
+#: The Pythons of Debian 12 and 13.
+DEBIAN = {
+    "": wheels.Python("python3", (3, 11), "aarch64", 36),
+    "trixie": wheels.Python("python3", (3, 13), "aarch64", 41),
+}
 
 # A build for two processors, and an emulated one, take minutes where other programs run too.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -95,8 +95,11 @@ def test_the_wheel_installs_on_this_machine(built, digits, tmp_path, version):
 
 
 @pytest.fixture(scope="module")
-def raspberry(built, tmp_path_factory):
-    """A folder for the emulated machine with what pip needs there, and a function that runs a command in it."""
+def raspberry(built, request, tmp_path_factory):
+    """A folder for the emulated machine with what pip needs there, and a function that runs a command in it.
+
+    Its parameter is the suite of Debian.
+    """
     for tool, package in (("mmdebstrap", "mmdebstrap"), ("unshare", "util-linux")):
         if not shutil.which(tool):
             pytest.skip(f"needs {tool}: apt-get install {package}")
@@ -107,17 +110,20 @@ def raspberry(built, tmp_path_factory):
     ).returncode:
         pytest.skip("needs a kernel that allows user namespaces")
     folder = tmp_path_factory.mktemp("raspberry")
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", *DEBIAN]
-    check([*download, "--dest", folder / "wheels", built["aarch64"], "pillow", "setuptools"])
+    for wanted in (f"{built['aarch64']}[images]", "setuptools"):
+        assert not wheels.dependencies(wanted, DEBIAN[request.param], folder / "wheels", 600)
     shutil.copy(built["source"], folder)
 
     def run(*command, cpu="cortex-a72"):
-        return check(["bash", EMULATED, folder, *command], env={**os.environ, "QEMU_CPU": cpu})
+        environment = {**os.environ, "QEMU_CPU": cpu, "SUITE": request.param}
+        return check(["bash", EMULATED, folder, *command], env=environment)
 
     return folder, run
 
 
-@pytest.mark.parametrize("what", ["wheel", "source"])
+@pytest.mark.parametrize(
+    ("raspberry", "what"), [("", "wheel"), ("", "source"), ("trixie", "wheel")], indirect=["raspberry"]
+)
 def test_pip_installs_it_on_an_emulated_arm_machine(raspberry, digits, what):
     folder, run = raspberry
     model, expected = digits
