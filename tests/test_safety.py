@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,12 +20,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
+from PIL import Image
 
 from larq_equalbits import (
     _files,
     _report,
     callbacks,
     constraints,
+    data,
     device,
     export,
     optimizers,
@@ -38,7 +41,7 @@ from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits._keras.loading import load_model, load_weights
 from larq_equalbits._text import csv_cell, render, visible
 from larq_equalbits.binarization.changes import BinarizationReport
-from larq_equalbits.cli import main, program
+from larq_equalbits.cli import doctor, main, program
 from larq_equalbits.export import gate
 from larq_equalbits.training import run_folder
 from larq_equalbits.tuning import presentation, progress, ratios, trials
@@ -605,6 +608,27 @@ def test_what_is_waited_for_is_shown_and_not_obeyed(tmp_path):
     assert b"\x1b[44m" not in said and rb"[/x]\x1b[44m" in said
 
 
+def test_what_the_doctor_found_is_shown_and_not_obeyed(capsys):
+    found = {"quantizer": {"works": False, "detail": "[/x]\x1b[31m"}}
+    doctor._print(dict.fromkeys(doctor._PACKAGES), found, [])
+    assert r"quantizer: fails, [/x]\x1b[31m" in capsys.readouterr().out
+
+
+def test_classes_are_called_what_their_folders_are_and_shown_so(tmp_path):
+    names = ["\x1b[31mred", "[bold]", "a\nb", "a\u202eb"]
+    for shade, name in enumerate(names):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(2):
+            Image.new("RGB", (8, 8), (shade, index, 0)).save(tmp_path / "photos" / name / f"{index}.png")
+    assert sorted(data.from_folder(tmp_path / "photos", image_size=8, batch_size=2).labels) == sorted(names)
+    for name in names:
+        (tmp_path / "photos" / name / "1.png").write_bytes(b"")
+        with pytest.raises(InputError) as refused:
+            data.from_folder(tmp_path / "photos", image_size=8, batch_size=2)
+        assert str(refused.value).isprintable()
+        Image.new("RGB", (8, 8)).save(tmp_path / "photos" / name / "1.png")
+
+
 @pytest.mark.parametrize("arguments", [["train", "a\u202eb"], ["report", "a\u202eb"]])
 def test_what_the_command_line_says_shows_what_was_given(arguments, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["larq-equalbits", *arguments])
@@ -623,6 +647,8 @@ def test_csv_cells_are_no_formulas():
         0.5,
         "'-1",
     ]
+    measured = device.Report([device.Result("=1+1", "local", 1, 10, failure="@x")])
+    assert "local,'=1+1,1" in measured.to_csv() and measured.to_csv().endswith(",'@x\n")
 
 
 def test_a_float_convolution_under_lces_name_is_neither_believed_nor_run():
@@ -929,6 +955,26 @@ def test_a_chief_that_others_reach_warns(host, open_to_others, recwarn):
         pass
     said = [str(each.message) for each in recwarn if "ssh -L" in str(each.message)]
     assert len(said) == open_to_others
+
+
+def test_a_cluster_listens_on_every_interface_as_the_guide_says():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = tf.distribute.Server({"worker": [f"127.0.0.1:{port}"]}, job_name="worker", task_index=0)
+    rows = [line.split() for line in Path("/proc/net/tcp6").read_text().splitlines()]
+    listening = [row[1] for row in rows if row[3] == "0A"]
+    # An address of zeros is every one.
+    assert f"{'0' * 32}:{port:04X}" in listening, server.target
+    guide = (Path(__file__).parent.parent / "docs/guides/training.md").read_text(encoding="utf-8")
+    assert "TensorFlow listens to the port of `TF_CONFIG` on every interface" in guide
+
+
+@pytest.mark.slow
+def test_a_sweep_keeps_less_than_a_megabyte_of_a_trial(run_python):
+    program = Path(__file__).parent.parent / "scripts/benchmarks/scale.py"
+    done = run_python(program, "--epochs", 2, "--trials", 12, timeout=900)
+    assert float(done.stdout.split("memory: ")[1].split()[0]) < 1, done.stdout
 
 
 def test_the_machines_of_a_cluster_are_a_list(monkeypatch):

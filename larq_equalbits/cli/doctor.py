@@ -11,6 +11,7 @@ import click
 
 from larq_equalbits._errors import advice
 from larq_equalbits._quiet import waiting
+from larq_equalbits._text import visible
 
 _PACKAGES = {
     "tensorflow": None,
@@ -137,6 +138,7 @@ def command(as_json: bool) -> None:
 
 def _print(versions: dict[str, str | None], checks: dict[str, Any], steps: list[str]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -148,6 +150,6 @@ def _print(versions: dict[str, str | None], checks: dict[str, Any], steps: list[
     console.print(table)
     for name, check in checks.items():
         mark = "[green]works[/]" if check["works"] else "[red]fails[/]"
-        console.print(f"{name}: {mark}, {check['detail']}", highlight=False)
+        console.print(f"{name}: {mark}, {escape(visible(check['detail']))}", highlight=False)
     for step in steps:
         console.print(f"For the rest: {step}", markup=False, highlight=False)

@@ -13,7 +13,7 @@ import numpy as np
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError, check_fields
-from larq_equalbits._text import Shown
+from larq_equalbits._text import Shown, csv_cell
 from larq_equalbits.device import chart, table
 from larq_equalbits.device.measured import Agreement, Latency, Operator, Result
 
@@ -124,7 +124,8 @@ class Report(Shown):
         text = io.StringIO()
         writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self._row(result) for result in self.results)
+        for result in self.results:
+            writer.writerow({key: csv_cell(value) for key, value in self._row(result).items()})
         return text.getvalue()
 
     def save(self, folder: str | os.PathLike[str]) -> None:
