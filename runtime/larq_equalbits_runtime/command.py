@@ -42,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "model", metavar="MODEL", type=Path, help="a .tflite file, or a folder with model.tflite"
     )
-    parser.add_argument("images", metavar="IMAGE", nargs="*", type=Path, help="files that Pillow can read")
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="*", default=[], type=Path, help="files that Pillow can read"
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="number of threads (default 1)")
     parser.add_argument(
         "--repeats",

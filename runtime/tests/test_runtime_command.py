@@ -132,7 +132,7 @@ def test_the_description_must_be_the_models(deployed, spoil, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "MODEL"),
+        ([], "required: MODEL\n"),
         (["none.tflite", "0.png"], "No such file"),
         (["text.tflite", "0.png"], "identifier"),
         (["model.tflite", "0.png", "--threads", "0"], "--threads must be from 1 to 1024"),
