@@ -10,7 +10,7 @@ shift
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/build/arm64${SUITE:+-$SUITE}
 qemu=$(command -v qemu-aarch64-static || command -v qemu-aarch64)
 suite=${SUITE:-bookworm}
-packages=python3,python3-venv,openssh-sftp-server,g++,base-files,bash,coreutils,dash,findutils,grep,gzip,libc-bin,sed,tar
+packages=python3,python3-venv,openssh-sftp-server,ca-certificates,g++,base-files,bash,coreutils,dash,findutils,grep,gzip,libc-bin,sed,tar
 
 if [ "$(cat "$root/made" 2>/dev/null)" != "$packages" ]; then
     rm -rf "$root"
@@ -19,6 +19,7 @@ if [ "$(cat "$root/made" 2>/dev/null)" != "$packages" ]; then
     mkdir -p "$root"/{proc,sys/devices/system/cpu,mnt,root,tmp,dev}
     ln -sf dash "$root/bin/sh"
     echo root:x:0:0:root:/root:/bin/sh >"$root/etc/passwd"
+    cat "$root"/usr/share/ca-certificates/mozilla/*.crt >"$root/etc/ssl/certs/ca-certificates.crt"
     # LiteRT looks for the processor there before it runs, and in cpuinfo (under /proc without a chroot).
     echo 0-1 | tee "$root"/sys/devices/system/cpu/{possible,present,online} >/dev/null
     for core in 0 1; do
