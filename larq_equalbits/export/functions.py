@@ -91,7 +91,8 @@ def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> byt
     """
     converter = require("deploy", "larq_compute_engine")
     definition = served.serve.graph.as_graph_def()
-    for node in [*definition.node, *(node for each in definition.library.function for node in each.node_def)]:
+    nodes = [*definition.node, *(node for each in definition.library.function for node in each.node_def)]
+    for node in nodes:
         if node.op in _CRASHING:
             raise InputError(
                 f"model must have no operator {node.op} ({node.name}), which crashes LCE's converter: Discretization, "
@@ -113,6 +114,11 @@ def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> byt
             said = next(
                 (line for line in lines if "error:" in line), lines[0] if lines else type(error).__name__
             )
-            raise ConversionError(
-                f"LCE's converter cannot convert this model: {said.partition('error: ')[2] or said}"
-            ) from error
+            reason = said.partition("error: ")[2] or said
+            for node in nodes:
+                if node.op in ("If", "StatelessIf"):
+                    reason += (
+                        f" No weights can stand inside a condition ({node.name}): compute both branches."
+                    )
+                    break
+            raise ConversionError(f"LCE's converter cannot convert this model: {reason}") from error

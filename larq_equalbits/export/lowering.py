@@ -183,11 +183,32 @@ def lower(model: tf.keras.Model, rewrites: Sequence[Rewrite]) -> Iterator[Loweri
         for rewrite in rewrites:
             rewrite(lowering)
         for leaf in leaves.values():
-            own = vars(leaf.layer)
-            # The layers that Keras makes of TensorFlow's functions hold their call themselves.
-            if "call" in own:
-                restore.callback(own.__setitem__, "call", own["call"])
-            else:
-                restore.callback(own.pop, "call", None)
-            own["call"] = _scoped(leaf)
+            _replace_call(leaf.layer, _scoped(leaf), restore)
+        for layer in model._flatten_layers():
+            if isinstance(layer, tf.keras.layers.RNN) and layer.return_sequences:
+                _replace_call(layer, _of_known_shape(layer.call), restore)
         yield lowering
+
+
+def _replace_call(layer: tf.keras.layers.Layer, call: Call, restore: contextlib.ExitStack) -> None:
+    own = vars(layer)
+    # The layers that Keras makes of TensorFlow's functions hold their call themselves.
+    if "call" in own:
+        restore.callback(own.__setitem__, "call", own["call"])
+    else:
+        restore.callback(own.pop, "call", None)
+    own["call"] = call
+
+
+def _of_known_shape(call: Call) -> Call:
+    """A sequence leaves the loop of its layer without a number of images, and the next loop does not convert."""
+
+    @functools.wraps(call)
+    def reshaped(*args: Any, **kwargs: Any) -> Any:
+        outputs = call(*args, **kwargs)
+        sequence, *states = tf.nest.flatten(outputs)
+        if sequence.shape.is_fully_defined():
+            sequence = tf.reshape(sequence, sequence.shape)
+        return tf.nest.pack_sequence_as(outputs, [sequence, *states])
+
+    return reshaped

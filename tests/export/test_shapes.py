@@ -250,6 +250,32 @@ def test_what_the_converter_cannot_take_is_refused_by_name(layer, message):
         export.convert(tf.keras.Model(inputs, layer()(inputs)))
 
 
+def test_recurrent_layers_follow_each_other():
+    steps = tf.keras.Input((5, 4))
+    x = layers.LSTM(3, return_sequences=True, name="long")(steps)
+    x, *_ = layers.GRU(4, return_sequences=True, return_state=True, name="gated")(x)
+    report = export.convert(tf.keras.Model(steps, layers.SimpleRNN(2, name="simple")(x)))
+    assert report.verification.max_abs_diff < 1e-5
+    assert not any(row.binary for row in report.layers)
+
+
+def test_weights_inside_a_condition_are_named():
+    class Chooses(tf.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = layers.Dense(3), layers.Dense(3)
+
+        def call(self, x):
+            return tf.cond(tf.reduce_sum(x) > 9, lambda: self.one(x), lambda: self.other(x))
+
+    model = Chooses()
+    model.predict(np.zeros((1, 4), "float32"), verbose=0)
+    with pytest.raises(
+        ConversionError, match=r"No weights can stand inside a condition \(.*cond.*\): compute both"
+    ):
+        export.convert(model)
+
+
 def test_a_sign_as_a_layer_costs_nothing():
     model = sign_before_dense()
     inputs = tf.keras.Input((4, 4, 32))
