@@ -45,7 +45,9 @@ def _calibration(
         if value not in TYPES:
             raise invalid(argument, value, f"one of {', '.join(TYPES)}")
         if value == "int8" and float_layers != "int8":
-            raise invalid(argument, value, 'float32 unless float_layers (--float-layers) is "int8"')
+            raise invalid(
+                argument, value, 'float32, without --int8-io, unless float_layers (--float-layers) is "int8"'
+            )
     ends = {
         "input_type": tf.nest.flatten(model.save_spec()[0]),
         "output_type": getattr(model, "outputs", None),

@@ -128,7 +128,10 @@ def test_the_model_is_as_it_was(trained, digits):
     ("options", "words"),
     [
         ({"float_layers": "int4"}, "float_layers must be one of float32, int8"),
-        ({"input_type": "int8"}, r"input_type must be float32 unless float_layers \(--float-layers\) is"),
+        (
+            {"input_type": "int8"},
+            r"input_type must be float32, without --int8-io, unless float_layers \(--float-layers\) is",
+        ),
         ({"float_layers": "int8"}, "calibrate_on must be inputs"),
         ({"float_layers": "int8", "calibrate_on": np.zeros((0, 8, 8, 1))}, "above 0"),
         ({"float_layers": "int8", "calibrate_on": np.zeros((4, 9, 9, 1))}, r"shape \(n, 8, 8, 1\)"),
