@@ -749,6 +749,29 @@ def test_json_that_is_nested_deeply_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("settings.json", {"dataset": "tfds:/etc"}, "must hold /etc prepared by tensorflow-datasets"),
+        ("settings.json", {"dataset": "x" * 10**7}, "File name too long"),
+        ("settings.json", {"model": "y" * 10**7}, "model must be one of"),
+        ("history.csv", ",a/bit_entropy", "holds no a/bit_flips"),
+    ],
+)
+def test_a_forged_field_is_answered_in_a_line_of_ordinary_length(run, tmp_path, command, name, change, words):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    text = (folder / name).read_text()
+    if name == "history.csv":
+        header, row = text.splitlines()
+        (folder / name).write_text(f"{header}{change}\n{row},1\n")
+    else:
+        (folder / name).write_text(json.dumps(json.loads(text) | change))
+    done = command(*(["report"] if name == "history.csv" else ["train", "--resume", "--out"]), folder)
+    assert done.returncode == 2 and words in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and len(done.stderr) < 6000
+
+
+@pytest.mark.parametrize(
     "read",
     [
         device.Report.from_json,
@@ -863,6 +886,7 @@ def test_control_c_ends_a_training_with_130_and_says_how_to_go_on(tmp_path):
         ("factor", 10**400),
         ("estimator", (1e-320, 1.0)),
         ("epochs", 10**20),
+        ("epochs", 10**400),
     ],
 )
 def test_a_number_out_of_its_range_is_named(argument, value):

@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
 }
 
 # No room on the disk or within its quota, a file beyond what the system lets it grow to, a disk that fails.
+_LONGEST = 2000
 _NO_INPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -139,7 +140,11 @@ def run_command(command: click.Command) -> None:
         )
         sys.exit(130)
     except (InputError, WorkError, OSError, ImportError) as error:
-        click.echo(f"{Path(sys.argv[0]).name}: {visible(_said(error))}", err=True)
+        text = _said(error)
+        if len(text) > 2 * _LONGEST:
+            # A file may hold names of megabytes.
+            text = f"{text[:_LONGEST]} ... {text[-_LONGEST:]}"
+        click.echo(f"{Path(sys.argv[0]).name}: {visible(text)}", err=True)
         failed = isinstance(error, WorkError | ConnectionError | TimeoutError)
         sys.exit(1 if failed or getattr(error, "errno", None) in _NO_INPUT else 2)
     sys.exit(status if isinstance(status, int) else 0)

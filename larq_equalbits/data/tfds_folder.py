@@ -61,7 +61,7 @@ def open_builder(name: str, data_dir: str | os.PathLike[str] | None, download: b
         return builder
     versions = sorted((folder / name).glob("[0-9]*.*.*/dataset_info.json"), key=_version)
     if not versions:
-        half = sorted(folder.glob(f"{name}/incomplete.*"))
+        half = sorted((folder / name).glob("incomplete.*"))
         trouble = f"only an unfinished {half[0].name}" if half else f"no {name}/VERSION/dataset_info.json"
         raise InputError(
             f"data_dir must hold {name} prepared by tensorflow-datasets, but {str(folder)!r} has {trouble}; "

@@ -68,17 +68,20 @@ def bits(runs: Any, *, layers: Sequence[str] | None = None, width: float | None 
         raise invalid("runs", runs, "at least one run")
     figure = canvas.figure(width or 1 + 4.5 * len(histories), 6.5)
     axes = figure.subplots(2, len(histories), sharex="col", sharey="row", squeeze=False)
+    measures = ("bit_entropy", "bit_flips")
     lowest = 1.0
     handles: dict[str, Any] = {}
     for column, (label, history) in enumerate(histories.items()):
-        if not history.get("bit_entropy"):
-            raise InputError(f"runs: {label!r} holds no bit_entropy; train it with callbacks.BitLogger.")
         known = layer_names(history)
+        needed = [f"{prefix}{end}" for prefix in ("", *(f"{name}/" for name in known)) for end in measures]
+        missing = next((key for key in needed if not history.get(key)), None)
+        if missing:
+            raise InputError(f"runs: {label!r} holds no {missing}; train it with callbacks.BitLogger.")
         names = known if layers is None else list(layers)
         for name in names:
             if name not in known:
                 raise invalid("layers", name, f"among {known}")
-        for row, measure in enumerate(("bit_entropy", "bit_flips")):
+        for row, measure in enumerate(measures):
             _draw_over_epochs(axes[row][column], history, measure, names)
         lowest = min([lowest, *history["bit_entropy"], *(min(history[f"{n}/bit_entropy"]) for n in names)])
         axes[0][column].set_title(plotted(label))

@@ -116,6 +116,9 @@ class Settings:
             InputError: a value of another type, or out of its range.
         """
         self._check_types()
+        # The recipe's milestones follow it.
+        if self.epochs is not None and not 1 <= self.epochs <= 10**6:
+            raise invalid("epochs", self.epochs, "an integer from 1 to a million")
         recipe = recipes.get(
             self.recipe,
             dataset=self.dataset,
@@ -145,14 +148,11 @@ class Settings:
             if value not in choices:
                 raise invalid(name, value, f"one of {', '.join(choices)}")
         for name, count, low in (
-            ("epochs", plan.epochs, 1),
             ("batch_size", plan.batch_size, 1),
             ("seed", self.seed, 0),
         ):
             if not is_whole(count, low):
                 raise invalid(name, count, f"an integer of at least {low}")
-        if plan.epochs > 10**6:
-            raise invalid("epochs", plan.epochs, "at most a million")
         if self.seed >= 2**32:
             raise invalid("seed", self.seed, "below 2**32")
         for name in ("learning_rate", "weight_decay", "warmup_epochs"):
