@@ -1,9 +1,10 @@
 """The demo: trains a binary network on real images, watches its bits, and ships a verified .tflite.
 
-Trains the same network twice with the same seed, with the asked quantizer and with ste_sign; converts both, verifies
-them on the whole test split, and lets the runtime answer for it. The output folder gets a run folder's files, those of
-ste_sign below it, report.json, comparison.html, and the pictures bits.png (entropy and flips), entropy.png (entropy per
-filter) and shares.png (share of +1 in each filter).
+Trains the same network three times alike with the same seed: with the asked quantizer, with ste_sign, and in float;
+converts all, and the float one in 8-bit integers too, verifies them on the whole test split, and lets the runtime
+answer for it. The output folder gets a run folder's files, those of the others below it, report.json, comparison.html,
+and the pictures bits.png (entropy and flips), entropy.png (entropy per filter) and shares.png (share of +1 in each
+filter).
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ from larq_equalbits._quiet import waiting
 from larq_equalbits.cli import run_command, start
 
 _BASELINE = "ste_sign"
+_FLOAT, _INT8 = "float", "int8"
 
 
 def _bits(run: Any) -> dict[str, dict[str, float]]:
@@ -53,22 +55,42 @@ def _train(settings: Any, out: Path) -> Any:
         return training.train(settings, out, callbacks=[line], verbose=0)
 
 
-def _ship(run: Any, images: Any) -> dict[str, Any]:
-    """Converts a run's model beside it, and verifies it: what is known of it, and the conversion under "report"."""
+def _train_float(settings: Any, images: Any) -> Any:
+    """The network in float, trained as `settings` say of the binary one."""
+    import tensorflow as tf
+
+    from larq_equalbits import zoo
+    from larq_equalbits.training import building
+
+    tf.keras.utils.set_random_seed(settings.seed)
+    network = zoo.get(settings.model)(
+        input_shape=images.input_shape, num_classes=images.num_classes, quantizer=None
+    )
+    plan = settings.plan()
+    building.compile_model(network, plan, building.schedule(plan, images.steps_per_epoch))
+    with waiting(f"Training {settings.model} in float"):
+        network.fit(images.epochs(), steps_per_epoch=images.steps_per_epoch, epochs=plan.epochs, verbose=0)
+    return network
+
+
+def _ship(network: Any, folder: Path, images: Any, bits: Any = None, **options: Any) -> dict[str, Any]:
+    """Converts a network into a folder, and verifies it: the conversion, and under "values" what is known.
+
+    `bits` is the history of a run.
+    """
     from larq_equalbits import export
 
-    network = run.load_model()
-    path = run.folder / "model.tflite"
-    report = export.convert(network, path, images=images, source="model.keras")
-    last = {key: float(values[-1]) for key, values in run.history.items() if "/" not in key}
+    folder.mkdir(exist_ok=True)
+    path = folder / "model.tflite"
+    report = export.convert(network, path, images=images, **options)
     return {
         "network": network,
         "path": path,
         "report": report,
         "values": {
-            "test_accuracy": float(run.results["test_accuracy"]),
-            "filter_entropy": last["filter_entropy"],
-            "bit_flips": last["bit_flips"],
+            "test_accuracy": report.verification.keras_accuracy,
+            "filter_entropy": float(bits["filter_entropy"][-1]) if bits else None,
+            "bit_flips": float(bits["bit_flips"][-1]) if bits else None,
             "tflite_bytes": len(report.tflite),
             "tflite_accuracy": report.verification.tflite_accuracy,
         },
@@ -101,11 +123,10 @@ def _answer(shipped: dict[str, dict[str, Any]], images: Any) -> str:
     return "larq-equalbits-runtime" if runtime == "litert" else "LCE's interpreter"
 
 
-def _verdict(networks: dict[str, dict[str, Any]], images: int) -> dict[str, Any]:
-    """Which network answers more of the test images rightly, and whether that is more than chance."""
-    (name, own), (other, baseline) = networks.items()
-    difference = own["test_accuracy"] - baseline["test_accuracy"]
-    mean = (own["test_accuracy"] + baseline["test_accuracy"]) / 2
+def _verdict(networks: dict[str, dict[str, Any]], name: str, other: str, images: int) -> dict[str, Any]:
+    """Which of two networks answers more of the test images rightly, and whether that is more than chance."""
+    own, against = networks[name]["test_accuracy"], networks[other]["test_accuracy"]
+    difference, mean = own - against, (own + against) / 2
     # Two standard errors of the difference of two shares of so many images.
     chance = 2 * math.sqrt(2 * mean * (1 - mean) / images)
     level = abs(difference) <= chance
@@ -133,31 +154,42 @@ def _print(report: dict[str, Any]) -> None:
         ]
         table.add_row(layer["name"], layer["operator"], f"{layer['bytes']:,}", *numbers)
     console.print(table)
+    formats = {
+        "test_accuracy": ".4f",
+        "filter_entropy": ".4f",
+        "bit_flips": ".1e",
+        "tflite_bytes": ",",
+        "runtime_accuracy": ".4f",
+        "ms": ".3f",
+    }
     table = Table(
-        "kernels", "test acc.", "entropy", "flips", "bytes", "in runtime", "ms", title="Both networks"
+        "kernels", "test acc.", "entropy", "flips", "bytes", "in runtime", "ms", title="All networks"
     )
     for name, each in report["networks"].items():
         table.add_row(
-            name,
-            f"{each['test_accuracy']:.4f}",
-            f"{each['filter_entropy']:.4f}",
-            f"{each['bit_flips']:.1e}",
-            f"{each['tflite_bytes']:,}",
-            f"{each['runtime_accuracy']:.4f}",
-            f"{each['ms']:.3f}",
+            name, *("" if each[key] is None else format(each[key], form) for key, form in formats.items())
         )
     table.caption = (
         "entropy: of a filter's bits, in bits, 1 at most; flips: share of the bits in the last epoch;\n"
-        f"in runtime: accuracy that {report['runtime']} answers with"
+        f"in runtime: accuracy that {report['runtime']} answers with;\n"
+        f"{_INT8}: the {_FLOAT} network in 8-bit integers"
     )
     console.print(table)
-    size, whole = report["tflite_bytes"], report["float_bytes"]
+    networks = report["networks"]
+    own = networks[report["quantizer"]]
+    size = own["tflite_bytes"]
+    against = [
+        f"in {name} the network takes {each['tflite_bytes']:,} ({each['tflite_bytes'] / size:.1f} times as much) and "
+        f"{each['ms'] / own['ms']:.1f} times the time"
+        for name, each in networks.items()
+        if name in (_FLOAT, _INT8)
+    ]
     for line in (
         report["verdict"]["sentence"],
+        report["float_verdict"]["sentence"],
         f"{report['quantizer']}: same class in Keras and .tflite on {report['argmax_agreement']:.1%} of the test "
         f"images, largest difference of an output {report['max_abs_diff']:.2g}",
-        f"size: {size:,} bytes, and {report['int8_bytes']:,} with its float layers in int8; as float32 "
-        f"it takes {whole:,} ({whole / size:.1f} times as much), as int8 about {whole / size / 4:.1f} times as much",
+        f"size: {size:,} bytes, and {report['int8_bytes']:,} with its float layers in int8; {', '.join(against)}",
     ):
         console.print(line, highlight=False, soft_wrap=True)
 
@@ -169,7 +201,7 @@ def _draw(out: Path, runs: dict[str, Any], shipped: dict[str, dict[str, Any]]) -
     figures = {
         "bits.png": plots.bits(histories),
         "entropy.png": plots.filter_entropy(histories),
-        "shares.png": plots.filter_map({name: each["network"] for name, each in shipped.items()}),
+        "shares.png": plots.filter_map({name: shipped[name]["network"] for name in runs}),
     }
     for name, figure in figures.items():
         with _files.replacing(out / name) as picture:
@@ -200,21 +232,29 @@ def main(
         batch_size=32,
         seed=seed,
     )
-    click.echo(f"Training {model} on {dataset} with {quantizer}, then with {_BASELINE} to compare")
+    click.echo(
+        f"Training {model} on {dataset} with {quantizer}, then with {_BASELINE} and in float to compare"
+    )
     baseline = settings.replace(quantizer=_BASELINE)
     runs = {quantizer: _train(settings, out)}
     # The same run twice would be told apart by its folder alone.
     second = _BASELINE if quantizer != _BASELINE else f"{_BASELINE}, again"
     runs[second] = _train(baseline, out / _BASELINE)
 
-    images = data.load(dataset, data_dir=data_dir)
-    with waiting("Converting both, and verifying every image of the test split"):
-        shipped = {name: _ship(run, images) for name, run in runs.items()}
-        first = shipped[quantizer]
+    images = data.load(dataset, data_dir=data_dir, batch_size=settings.batch_size, seed=seed)
+    in_float = _train_float(settings, images)
+    with waiting("Converting all, and verifying every image of the test split"):
+        shipped = {
+            name: _ship(run.load_model(), run.folder, images, run.history, source="model.keras")
+            for name, run in runs.items()
+        }
+        shipped[_FLOAT] = _ship(in_float, out / _FLOAT, images)
         few = images.train.unbatch().take(256).batch(64)
-        in_int8 = export.convert(first["network"], float_layers="int8", calibrate_on=few)
-        float_bytes = export.float_size(first["network"])
-    with waiting("Running both"):
+        integers = {"float_layers": "int8", "calibrate_on": few}
+        shipped[_INT8] = _ship(in_float, out / _INT8, images, tolerance=1.0, **integers)
+        first = shipped[quantizer]
+        in_int8 = export.convert(first["network"], **integers)
+    with waiting("Running all"):
         runtime = _answer(shipped, images)
     converted = first["report"]
     networks = {name: each["values"] for name, each in shipped.items()}
@@ -227,17 +267,18 @@ def main(
         **dataclasses.asdict(converted.verification),
         "tflite_bytes": len(converted.tflite),
         "int8_bytes": len(in_int8.tflite),
-        "float_bytes": float_bytes,
+        "float_bytes": networks[_FLOAT]["tflite_bytes"],
         "runtime": runtime,
         "networks": networks,
-        "verdict": _verdict(networks, images.num_test),
+        "verdict": _verdict(networks, quantizer, second, images.num_test),
+        "float_verdict": _verdict(networks, quantizer, _FLOAT, images.num_test),
         "layers": [layer.to_dict() for layer in converted.layers],
         "bits": _bits(runs[quantizer]),
     }
     _files.write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
     with waiting("Drawing"):
         _draw(out, runs, shipped)
-        _report.write([out, out / _BASELINE], out / "comparison.html")
+        _report.write([each["path"].parent for each in shipped.values()], out / "comparison.html")
     _print(report)
     click.echo(f"Written to {out}{os.sep}; see comparison.html and shares.png there")
 

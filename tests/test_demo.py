@@ -47,12 +47,24 @@ def test_the_demo_trains_ships_and_reports(demo, tmp_path):
         assert (out / name).stat().st_size > 10_000
     assert (out / "model.keras").exists()
 
-    assert list(report["networks"]) == ["bi_half", "ste_sign"]
-    for name, folder in (("bi_half", out), ("ste_sign", out / "ste_sign")):
+    assert list(report["networks"]) == ["bi_half", "ste_sign", "float", "int8"]
+    assert (
+        report["float_bytes"]
+        == report["networks"]["float"]["tflite_bytes"]
+        == (out / "float" / "model.tflite").stat().st_size
+        > 3 * (out / "int8" / "model.tflite").stat().st_size
+    )
+    for name, folder in (
+        ("bi_half", out),
+        ("ste_sign", out / "ste_sign"),
+        ("float", out / "float"),
+        ("int8", out / "int8"),
+    ):
         network = report["networks"][name]
         assert network["tflite_bytes"] == (folder / "model.tflite").stat().st_size
-        assert network["test_accuracy"] == pytest.approx(network["tflite_accuracy"], abs=1e-6)
-        assert network["tflite_accuracy"] == network["runtime_accuracy"]
+        rounding = 0.03 if name == "int8" else 1e-6
+        assert network["test_accuracy"] == pytest.approx(network["tflite_accuracy"], abs=rounding)
+        assert network["runtime_accuracy"] == pytest.approx(network["tflite_accuracy"], abs=rounding)
         assert network["ms"] > 0
         assert name in result.stdout
     assert (
@@ -62,12 +74,16 @@ def test_the_demo_trains_ships_and_reports(demo, tmp_path):
     )
     assert report["int8_bytes"] < report["tflite_bytes"]
     assert report["verdict"]["sentence"] in result.stdout
+    assert report["float_verdict"]["sentence"] in result.stdout
+    page = (out / "comparison.html").read_text()
+    assert "bytes of the .tflite" in page
+    assert all(f"{network['tflite_bytes']:,}" in page for network in report["networks"].values())
     assert result.stdout.count("epoch ") == 4
 
 
 def test_level_networks_are_called_level(demo):
     def verdict(first, second):
-        return demo._verdict({"a": {"test_accuracy": first}, "b": {"test_accuracy": second}}, 355)
+        return demo._verdict({"a": {"test_accuracy": first}, "b": {"test_accuracy": second}}, "a", "b", 355)
 
     assert "a and b are level" in verdict(0.97, 0.96)["sentence"]
     assert "a is ahead of b" in verdict(0.97, 0.60)["sentence"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from larq_equalbits import plots
+from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import InputError
 from larq_equalbits._report import parts
 from larq_equalbits._report.run import FACTS, Content, about, layers, read
@@ -38,6 +39,7 @@ def _facts(runs: dict[str, Content]) -> list[dict[str, Any]]:
 
 
 def _differences(runs: dict[str, Content]) -> list[dict[str, Any]]:
+    runs = {name: run for name, run in runs.items() if run.settings}
     keys = dict.fromkeys(key for run in runs.values() for key in run.settings)
     rows = []
     for key in keys:
@@ -68,14 +70,19 @@ def _pictures(runs: dict[str, Content]) -> Iterable[tuple[str, str]]:
         yield parts.picture(figure, "Entropy per filter over the epochs.")
         figure = plots.bits(observed, width=1 + 3.5 * len(observed))
         yield parts.picture(figure, "Bit entropy, and the share of bits that flipped in each epoch.")
-    models = {name: run.model for name, run in runs.items() if run.model is not None}
+    models = {
+        name: run.model
+        for name, run in runs.items()
+        if run.model is not None and quantized_kernels(run.model)
+    }
     if models:
         figure = plots.filter_map(models)
         yield parts.picture(figure, "Share of +1 in each filter at the end; an even split is white.")
     points = {
-        name: plots.Point(run.facts["test_accuracy"], run.facts["tflite_bytes"], run.ms)
+        name: plots.Point(accuracy, run.facts["tflite_bytes"], run.ms)
         for name, run in runs.items()
-        if run.facts.get("test_accuracy") is not None and run.facts.get("tflite_bytes")
+        for accuracy in (run.facts.get("tflite_accuracy") or run.facts.get("test_accuracy"),)
+        if accuracy is not None and run.facts.get("tflite_bytes")
     }
     if len(points) > 1:
         figure = plots.tradeoff(points)
