@@ -854,7 +854,11 @@ def test_control_c_ends_a_training_with_130_and_says_how_to_go_on(tmp_path):
     command = Path(sys.executable).parent / "larq-equalbits"
     options = ["--epochs", "500", "--model-option", "width=0.1", "--out", tmp_path / "run"]
     process = subprocess.Popen(
-        [command, "train", *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [command, "train", *options],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        # A shell lets what it starts in the background ignore Ctrl-C, these tests among it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     history = tmp_path / "run" / "history.csv"
     end = time.monotonic() + 240
