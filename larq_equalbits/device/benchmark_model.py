@@ -75,11 +75,12 @@ def latency(text: str) -> Latency | None:
     found = dict(_STATISTICS.findall(lines[-1])) if lines else {}
     average = re.search(r"Inference(?: \(avg\))?: " + _NUMBER, text)
     if "avg" not in found:
-        # All inferences took the same time, or the line of the phase is missing.
+        # All inferences took the same time, which is the median too, or the line of the phase is missing.
         same = found.get("curr") or (average.group(1) if average else None)
         if same is None:
             return None
-        found = {**dict.fromkeys(("avg", "min", "max"), same), "std": "0", **found}
+        known = ("avg", "min", "max", "median") if "curr" in found else ("avg", "min", "max")
+        found = {**dict.fromkeys(known, same), "std": "0", **found}
     value = {key: float(number) / 1000 for key, number in found.items()}
     return Latency(
         median_ms=value.get("median", value["avg"]),

@@ -408,7 +408,7 @@ def test_times_of_every_version_are_read():
     assert latency.count == 50 and latency.statistic == "median"
     assert benchmark_model.footprint(newer) == benchmark_model.Footprint(1.234, 2560, None)
     same = benchmark_model.latency("count=50 curr=7 (all same)\n")
-    assert (same.median_ms, same.min_ms, same.count, same.statistic) == (0.007, 0.007, 50, "mean")
+    assert (same.median_ms, same.min_ms, same.count, same.statistic) == (0.007, 0.007, 50, "median")
     older = "Average inference timings in us: Warmup: 83235, Init: 38467, Inference: 79760.9\n"
     assert benchmark_model.latency(older).mean_ms == pytest.approx(79.7609)
     assert benchmark_model.footprint(older).init_ms == pytest.approx(38.467)
