@@ -59,6 +59,7 @@ _NAMESPACES = (
 )
 
 __all__ = ["binarize", *_NAMESPACES]
+__dir__ = __all__.copy
 
 
 def _register() -> None:
@@ -86,10 +87,6 @@ def __getattr__(name: str) -> Any:
     if name in _NAMESPACES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
 
 
 select_keras_2()

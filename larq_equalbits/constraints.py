@@ -10,10 +10,7 @@ from larq_equalbits._ranking.compiled import compiled
 from larq_equalbits.quantizers.base import register
 
 __all__ = ["EqualBits", "MagnitudeClip"]
-
-
-def __dir__() -> list[str]:
-    return __all__
+__dir__ = __all__.copy
 
 
 @register("equal_bits")

@@ -8,10 +8,7 @@ from larq.utils import register_alias
 from larq_equalbits._errors import InputError, invalid
 
 __all__ = ["BitEntropy", "BitFlips"]
-
-
-def __dir__() -> list[str]:
-    return __all__
+__dir__ = __all__.copy
 
 
 def _symbols(values: Any) -> tf.Tensor:

@@ -15,10 +15,7 @@ from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import InputError, invalid, is_number, is_positive
 
 __all__ = ["SGD", "Adam", "ConstantRate", "CosineDecay", "StepDecay", "spared"]
-
-
-def __dir__() -> list[str]:
-    return __all__
+__dir__ = __all__.copy
 
 
 POLICIES = ("equal_bits", "siman", "none")

@@ -18,10 +18,7 @@ __all__ = [
     "gauss_threshold",
     "optimal_share",
 ]
-
-
-def __dir__() -> list[str]:
-    return __all__
+__dir__ = __all__.copy
 
 
 LAPLACE_SHARE = math.exp(-1.0)

@@ -41,10 +41,7 @@ __all__ = [
     "vgg16",
     "vgg_small",
 ]
-
-
-def __dir__() -> list[str]:
-    return __all__
+__dir__ = __all__.copy
 
 
 def list_models() -> list[str]:

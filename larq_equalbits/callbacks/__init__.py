@@ -4,7 +4,4 @@ from larq_equalbits.callbacks.bit_logger import BitLogger
 from larq_equalbits.callbacks.schedules import ErrorDecay, PercentileDecay
 
 __all__ = ["BitLogger", "ErrorDecay", "PercentileDecay"]
-
-
-def __dir__() -> list[str]:
-    return __all__
+__dir__ = __all__.copy

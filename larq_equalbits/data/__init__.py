@@ -6,7 +6,4 @@ from larq_equalbits.data.loading import AUGMENTATIONS, NAMES, load
 from larq_equalbits.data.pipeline import Data
 
 __all__ = ["AUGMENTATIONS", "NAMES", "Data", "from_datasets", "from_folder", "load"]
-
-
-def __dir__() -> list[str]:
-    return __all__
+__dir__ = __all__.copy

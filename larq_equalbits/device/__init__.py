@@ -39,10 +39,7 @@ __all__ = [
     "Settings",
     "run",
 ]
-
-
-def __dir__() -> list[str]:
-    return __all__
+__dir__ = __all__.copy
 
 
 #: So many images find every gross fault where the program is started for each.

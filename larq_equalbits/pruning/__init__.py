@@ -22,10 +22,7 @@ __all__ = [
     "prune",
     "strip",
 ]
-
-
-def __dir__() -> list[str]:
-    return __all__
+__dir__ = __all__.copy
 
 
 profile.register()

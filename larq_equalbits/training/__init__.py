@@ -5,7 +5,4 @@ from larq_equalbits.training.run_folder import Run
 from larq_equalbits.training.settings import Settings
 
 __all__ = ["Run", "Settings", "train"]
-
-
-def __dir__() -> list[str]:
-    return __all__
+__dir__ = __all__.copy

@@ -12,7 +12,4 @@ from larq_equalbits_runtime._library import kernels, library_path, load_delegate
 
 __all__ = ["InputError", "Interpreter", "kernels", "library_path", "load_delegate", "version"]
 __version__ = version()
-
-
-def __dir__() -> list[str]:
-    return __all__
+__dir__ = __all__.copy

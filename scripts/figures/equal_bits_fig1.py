@@ -2,18 +2,7 @@
 
 from pathlib import Path
 
-from program import (
-    Claim,
-    Experiment,
-    comparisons,
-    epoch_rows,
-    figure_program,
-    plot_epochs,
-    plot_points,
-    write_csv,
-    write_plot,
-    write_verdicts,
-)
+import program
 
 from larq_equalbits import data
 
@@ -36,8 +25,8 @@ def activation_entropy(run) -> float:
     return counting.total(list(counts.values())).filter_entropy
 
 
-@figure_program
-def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
+@program.figure_program
+def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
     """Equal Bits, Fig. 1: bi_half keeps the entropy of weights at 1 and raises that of activations."""
     seeds = seeds or 3
     weights = experiment.grid(VARIANTS, seeds)
@@ -53,8 +42,8 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
         )
     entropies = {name: [activation_entropy(run) for run in runs] for name, runs in activations.items()}
     keys = ("bit_entropy", "filter_entropy", "bit_flips", "accuracy")
-    write_csv(out / "epochs.csv", epoch_rows(weights, keys))
-    write_csv(
+    program.write_csv(out / "epochs.csv", program.epoch_rows(weights, keys))
+    program.write_csv(
         out / "activations.csv",
         [
             {"variant": name, "seed": i, "entropy": x}
@@ -66,27 +55,28 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
         "entropy of the network's bits": (weights, "bit_entropy"),
         "mean entropy of a filter": (weights, "filter_entropy"),
     }
-    write_plot(
-        plot_epochs(panels, "Equal Bits, Fig. 1a: entropy of the weights"), out / "equal_bits_fig1.png"
+    program.write_plot(
+        program.plot_epochs(panels, "Equal Bits, Fig. 1a: entropy of the weights"),
+        out / "equal_bits_fig1.png",
     )
-    write_plot(
-        plot_points({"mean entropy of a channel": entropies}, "Equal Bits, Fig. 1b: activations"),
+    program.write_plot(
+        program.plot_points({"mean entropy of a channel": entropies}, "Equal Bits, Fig. 1b: activations"),
         out / "equal_bits_fig1_activations.png",
     )
     least = {
         name: float(min(min(run.history["filter_entropy"]) for run in runs)) for name, runs in weights.items()
     }
     model = "Conv2, CIFAR-10" if experiment.quick else "ResNet-18, CIFAR-100"
-    write_verdicts(
+    program.write_verdicts(
         out,
         [
-            Claim(
+            program.Claim(
                 "the entropy of bi_half's weights is 1 in every filter and epoch, that of sign and IR-Net is not",
                 holds=least["bi_half"] > 1 - 1e-6 and max(least["ste_sign"], least["ir_net"]) < 1 - 1e-6,
                 measured={"least_filter_entropy": least},
                 paper={"bi_half": 1.0},
             ),
-            *comparisons(
+            *program.comparisons(
                 entropies,
                 {
                     f"the entropy of the activations is higher with bi_half than with {other} ({model})": (

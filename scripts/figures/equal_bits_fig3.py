@@ -2,23 +2,13 @@
 
 from pathlib import Path
 
-from program import (
-    Experiment,
-    comparisons,
-    epoch_rows,
-    figure_program,
-    last,
-    plot_epochs,
-    write_csv,
-    write_plot,
-    write_verdicts,
-)
+import program
 
 DECAYS = (0.0, 5e-4, 5e-3)
 
 
-@figure_program
-def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
+@program.figure_program
+def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
     """Equal Bits, Fig. 3: weight decay and learning-rate decay against bit flips, Conv2, binary weights."""
     shared = {"quantizer": "bi_half", "binarize_activations": False}
     decays = {f"weight decay {decay:g}": {**shared, "weight_decay": decay} for decay in DECAYS}
@@ -28,19 +18,23 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
         "cosine": {**shared, "schedule": "cosine"},
     }
     grid = experiment.grid({**decays, **rates}, seeds or 3)
-    write_csv(out / "epochs.csv", epoch_rows(grid, ("bit_flips", "learning_rate", "accuracy")))
+    program.write_csv(
+        out / "epochs.csv", program.epoch_rows(grid, ("bit_flips", "learning_rate", "accuracy"))
+    )
     left = {name: grid[name] for name in decays}
     right = {name: grid[name] for name in rates}
     label = "share of bits that flipped"
     panels = {label: (left, "bit_flips"), f"{label} ": (right, "bit_flips")}
-    write_plot(plot_epochs(panels, "Equal Bits, Fig. 3: bit flips"), out / "equal_bits_fig3.png")
+    program.write_plot(
+        program.plot_epochs(panels, "Equal Bits, Fig. 3: bit flips"), out / "equal_bits_fig3.png"
+    )
     total = {name: [sum(run.history["bit_flips"]) for run in runs] for name, runs in left.items()}
     none, paper, most = decays
     why = "a quarter of the width, 5,000 images and 4 epochs" if experiment.quick else ""
-    write_verdicts(
+    program.write_verdicts(
         out,
         [
-            *comparisons(
+            *program.comparisons(
                 total,
                 {
                     f"more flips for each bit with {paper} than without": (paper, none),
@@ -48,8 +42,8 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
                 },
                 why=why,
             ),
-            *comparisons(
-                last(right, "bit_flips"),
+            *program.comparisons(
+                program.last(right, "bit_flips"),
                 {
                     f"fewer flips in the last epoch with {decaying} than with a constant rate": (
                         "constant rate",

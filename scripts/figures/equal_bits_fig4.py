@@ -2,28 +2,14 @@
 
 from pathlib import Path
 
-from program import (
-    Claim,
-    Experiment,
-    better,
-    figure_program,
-    final_rows,
-    finals,
-    last,
-    paired,
-    plot_points,
-    summary,
-    write_csv,
-    write_plot,
-    write_verdicts,
-)
+import program
 
 PAPER_REPETITIONS = 100
 QUICK_REPETITIONS = 3
 
 
-@figure_program
-def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
+@program.figure_program
+def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
     """Equal Bits, Fig. 4: distribution of loss and accuracy over repeated runs, bi_half against sign."""
     variants = {
         f"{quantizer} {bits}": {"quantizer": quantizer, "binarize_activations": bits == "1/1"}
@@ -31,10 +17,10 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
         for quantizer in ("bi_half", "ste_sign")
     }
     grid = experiment.grid(variants, seeds or (QUICK_REPETITIONS if experiment.quick else PAPER_REPETITIONS))
-    write_csv(out / "runs.csv", final_rows(grid))
-    accuracy, loss = finals(grid), last(grid, "loss")
-    write_plot(
-        plot_points(
+    program.write_csv(out / "runs.csv", program.final_rows(grid))
+    accuracy, loss = program.finals(grid), program.last(grid, "loss")
+    program.write_plot(
+        program.plot_points(
             {"test accuracy": accuracy, "training loss": loss}, "Equal Bits, Fig. 4: Conv2 on repeated runs"
         ),
         out / "equal_bits_fig4.png",
@@ -42,18 +28,14 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
     why = "a quarter of the width, 5,000 images and 4 epochs" if experiment.quick else ""
     claims = []
     for bits in ("1/32", "1/1"):
-        for words, values, sign in (("higher test accuracy", accuracy, 1), ("lower training loss", loss, -1)):
-            half, plain = f"bi_half {bits}", f"ste_sign {bits}"
-            test = paired([sign * x for x in values[half]], [sign * x for x in values[plain]])
-            claims.append(
-                Claim(
-                    f"Conv2 {bits}: bi_half reaches {words} than sign (paired over the seeds)",
-                    holds=better(test),
-                    measured={**summary({half: values[half], plain: values[plain]}), "gain": test},
-                    why=why,
-                )
-            )
-    write_verdicts(out, claims)
+        half, plain = f"bi_half {bits}", f"ste_sign {bits}"
+        for words, values, pair in (
+            ("higher test accuracy", accuracy, (half, plain)),
+            ("lower training loss", loss, (plain, half)),
+        ):
+            sentence = f"Conv2 {bits}: bi_half reaches {words} than sign (paired over the seeds)"
+            claims += program.comparisons(values, {sentence: pair}, why=why)
+    program.write_verdicts(out, claims)
 
 
 if __name__ == "__main__":

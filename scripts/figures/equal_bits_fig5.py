@@ -4,24 +4,11 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-from program import (
-    Claim,
-    Experiment,
-    better,
-    figure_program,
-    final_rows,
-    finals,
-    paired,
-    plot_points,
-    summary,
-    write_csv,
-    write_plot,
-    write_verdicts,
-)
+import program
 
 
-@figure_program
-def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
+@program.figure_program
+def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
     """Equal Bits, Fig. 5: which bit ratio is best, Conv2 with binary weights, and with binary activations too.
 
     The paper does not say which of the two it shows, and they differ: after a ReLU no input is negative, so every
@@ -42,36 +29,37 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
             for ratio in ratios
         }
         grid = experiment.grid(variants, seeds or (1 if experiment.quick else 5))
-        accuracy = finals(grid)
-        rows += [{"dataset": dataset, "bits": bits, **row} for row in final_rows(grid)]
+        accuracy = program.finals(grid)
+        rows += [{"dataset": dataset, "bits": bits, **row} for row in program.final_rows(grid)]
         panels[f"test accuracy, {setting}"] = accuracy
         means = {name: float(np.mean(each)) for name, each in accuracy.items()}
         best = max(means, key=lambda name: means[name])
         outer = [np.mean(pair) for pair in zip(accuracy["0.1"], accuracy["0.9"], strict=True)]
-        test = paired(accuracy["0.5"], outer)
+        test = program.paired(accuracy["0.5"], outer)
         # Neighbours of one half count as the peak only where more ratios were tried than these.
         near = abs(float(best) - 0.5) < 0.11
         told = len(accuracy["0.5"]) >= 3
         claims += [
-            Claim(
+            program.Claim(
                 f"{setting}: accuracy peaks at or near one half",
                 holds=near if told else None,
-                measured={"best_ratio": float(best), "accuracy": summary(accuracy)},
+                measured={"best_ratio": float(best), "accuracy": program.summary(accuracy)},
                 paper={"best_ratio": 0.5},
                 why="" if told else "fewer than 3 seeds cannot tell neighbouring ratios apart",
             ),
-            Claim(
+            program.Claim(
                 f"{setting}: one half is better than 0.1 and 0.9 (their mean, paired over the seeds)",
-                holds=better(test),
+                holds=program.better(test),
                 measured=test,
                 why="" if told else "fewer than 3 seeds",
             ),
         ]
-    write_csv(out / "runs.csv", rows)
-    write_plot(
-        plot_points(panels, "Equal Bits, Fig. 5: accuracy by share of +1"), out / "equal_bits_fig5.png"
+    program.write_csv(out / "runs.csv", rows)
+    program.write_plot(
+        program.plot_points(panels, "Equal Bits, Fig. 5: accuracy by share of +1"),
+        out / "equal_bits_fig5.png",
     )
-    write_verdicts(out, claims)
+    program.write_verdicts(out, claims)
 
 
 if __name__ == "__main__":

@@ -2,33 +2,16 @@
 
 from pathlib import Path
 
-from program import (
-    Claim,
-    Experiment,
-    better,
-    figure_program,
-    final_rows,
-    finals,
-    paired,
-    plot_points,
-    summary,
-    write_csv,
-    write_plot,
-    write_verdicts,
-)
+import program
+from equal_bits_fig1 import VARIANTS
 
 ARCHITECTURES = ("vgg16", "resnet18", "resnet34", "inception_v3", "shufflenet")
-QUANTIZERS = {
-    "bi_half": {"quantizer": "bi_half"},
-    "ste_sign": {"quantizer": "ste_sign"},
-    "ir_net": {"quantizer": "ir_net", "estimator": (1e-3, 10.0)},
-}
 # An eighth of the width, few images and two epochs: enough to see that all of it trains, not who is best.
 QUICK = {"model_options": {"width": 0.125}, "train_images": 2_000, "epochs": 2}
 
 
-@figure_program
-def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
+@program.figure_program
+def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
     """Equal Bits, Fig. 7: VGG16, ResNet-18 and -34, InceptionV3 and ShuffleNet at 1/32 and 1/1."""
     shared = QUICK if experiment.quick else {"dataset": "cifar100"}
     seeds = seeds or (1 if experiment.quick else 3)
@@ -37,28 +20,30 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
         variants = {
             f"{model} {name}": {**shared, **fields, "model": model, "binarize_activations": bits == "1/1"}
             for model in ARCHITECTURES
-            for name, fields in QUANTIZERS.items()
+            for name, fields in VARIANTS.items()
         }
         grid = experiment.grid(variants, seeds)
-        accuracy = finals(grid)
-        rows += [{"bits": bits, **row} for row in final_rows(grid)]
+        accuracy = program.finals(grid)
+        rows += [{"bits": bits, **row} for row in program.final_rows(grid)]
         panels[f"test accuracy, {bits}"] = accuracy
         for model in ARCHITECTURES:
-            values = {name: accuracy[f"{model} {name}"] for name in QUANTIZERS}
-            test = paired(values["bi_half"], values["ste_sign"])
+            values = {name: accuracy[f"{model} {name}"] for name in VARIANTS}
+            test = program.paired(values["bi_half"], values["ste_sign"])
             claims.append(
-                Claim(
+                program.Claim(
                     f"{model} {bits}: bi_half is more accurate than sign",
-                    holds=None if experiment.quick else better(test),
-                    measured={**summary(values), "gain": test},
+                    holds=None if experiment.quick else program.better(test),
+                    measured={**program.summary(values), "gain": test},
                     why="an eighth of the width, 2,000 images of CIFAR-10, 2 epochs"
                     if experiment.quick
                     else "",
                 )
             )
-    write_csv(out / "runs.csv", rows)
-    write_plot(plot_points(panels, "Equal Bits, Fig. 7: architectures"), out / "equal_bits_fig7.png")
-    write_verdicts(out, claims)
+    program.write_csv(out / "runs.csv", rows)
+    program.write_plot(
+        program.plot_points(panels, "Equal Bits, Fig. 7: architectures"), out / "equal_bits_fig7.png"
+    )
+    program.write_verdicts(out, claims)
 
 
 if __name__ == "__main__":

@@ -4,19 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from program import (
-    Claim,
-    Experiment,
-    better,
-    figure_program,
-    finals,
-    paired,
-    plot_points,
-    summary,
-    write_csv,
-    write_plot,
-    write_verdicts,
-)
+import program
 
 METHODS: dict[str, dict[str, Any]] = {
     "bi_half": {"quantizer": "bi_half"},
@@ -27,7 +15,7 @@ CRITERIA = {"bi_half": "rank", "ste_sign": "magnitude"}
 
 
 def pruned_run(
-    experiment: Experiment, model: str, method: str, sparsity: float, seed: int, **fields: Any
+    experiment: program.Experiment, model: str, method: str, sparsity: float, seed: int, **fields: Any
 ) -> Any:
     """A run of `model` of which every binary kernel has this share of zeros."""
     from larq_equalbits import pruning, zoo
@@ -42,8 +30,8 @@ def pruned_run(
     return experiment.run(chosen, f"{CRITERIA[method]} {sparsity}", build)
 
 
-@figure_program
-def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
+@program.figure_program
+def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
     """Equal Bits, Fig. 8: accuracy against sparsity, bi_half, sign and MPT with binary weights."""
     models = [("conv2", "cifar10")]
     if not experiment.quick:
@@ -60,7 +48,7 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
             for sparsity in sparsities
             for method in METHODS
         }
-        accuracy = finals(grid)
+        accuracy = program.finals(grid)
         rows += [
             {"model": model, "variant": name, "seed": seed, "test_accuracy": value}
             for name, values in accuracy.items()
@@ -72,18 +60,20 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
                 [np.mean([accuracy[f"{method} {s}"][seed] for s in sparsities]) for seed in range(seeds)]
                 for method in ("bi_half", rival)
             ]
-            test = paired(*means)
+            test = program.paired(*means)
             claims.append(
-                Claim(
+                program.Claim(
                     f"pruned {model}: bi_half is more accurate than {rival} (mean over the sparsities)",
-                    holds=better(test),
-                    measured={**summary(accuracy), "gain": test},
+                    holds=program.better(test),
+                    measured={**program.summary(accuracy), "gain": test},
                     why="a quarter of the width, 5,000 images, 4 epochs" if experiment.quick else "",
                 )
             )
-    write_csv(out / "runs.csv", rows)
-    write_plot(plot_points(panels, "Equal Bits, Fig. 8: pruned networks, 1/32"), out / "equal_bits_fig8.png")
-    write_verdicts(out, claims)
+    program.write_csv(out / "runs.csv", rows)
+    program.write_plot(
+        program.plot_points(panels, "Equal Bits, Fig. 8: pruned networks, 1/32"), out / "equal_bits_fig8.png"
+    )
+    program.write_verdicts(out, claims)
 
 
 if __name__ == "__main__":

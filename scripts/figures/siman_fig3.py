@@ -2,17 +2,7 @@
 
 from pathlib import Path
 
-from program import (
-    Experiment,
-    comparisons,
-    epoch_rows,
-    figure_program,
-    last,
-    plot_epochs,
-    write_csv,
-    write_plot,
-    write_verdicts,
-)
+import program
 
 VARIANTS = {
     "siman": {"recipe": "siman"},
@@ -26,27 +16,27 @@ VARIANTS = {
 }
 
 
-@figure_program
-def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
+@program.figure_program
+def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
     """SiMaN, Fig. 3: accuracy over training of SiMaN and RBNN (paper: ResNet-34 on ImageNet)."""
     if experiment.quick:
         shared = {"model": "resnet20", "epochs": 3}
     else:
         shared = {"model": "resnet34", "dataset": "imagenet2012", "epochs": 150}
     grid = experiment.grid({name: {**fields, **shared} for name, fields in VARIANTS.items()}, seeds or 3)
-    write_csv(out / "epochs.csv", epoch_rows(grid, ("accuracy", "val_accuracy", "loss")))
+    program.write_csv(out / "epochs.csv", program.epoch_rows(grid, ("accuracy", "val_accuracy", "loss")))
     panels = {"training accuracy": (grid, "accuracy"), "validation accuracy": (grid, "val_accuracy")}
-    write_plot(plot_epochs(panels, "SiMaN, Fig. 3: convergence"), out / "siman_fig3.png")
+    program.write_plot(program.plot_epochs(panels, "SiMaN, Fig. 3: convergence"), out / "siman_fig3.png")
     claims = []
     for key, words in (("accuracy", "training"), ("val_accuracy", "validation")):
-        claims += comparisons(
-            last(grid, key),
+        claims += program.comparisons(
+            program.last(grid, key),
             {f"SiMaN ends at a higher {words} accuracy than RBNN": ("siman", "rbnn")},
             why="3 epochs of a narrow ResNet-20 on 5,000 images of CIFAR-10, which do not tell convergence"
             if experiment.quick
             else "",
         )
-    write_verdicts(out, claims)
+    program.write_verdicts(out, claims)
 
 
 if __name__ == "__main__":

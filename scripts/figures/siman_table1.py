@@ -2,23 +2,13 @@
 
 from pathlib import Path
 
-from program import (
-    Experiment,
-    comparisons,
-    figure_program,
-    final_rows,
-    finals,
-    plot_points,
-    write_csv,
-    write_plot,
-    write_verdicts,
-)
+import program
 
 PAPER = {"l2, optimal": 55.1, "optimal": 57.3, "l2, half": 59.2, "half": 60.1}
 
 
-@figure_program
-def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
+@program.figure_program
+def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
     """SiMaN, Table 1: the four ablations (paper: ResNet-18 on ImageNet)."""
     if experiment.quick:
         shared = {"model": "resnet20", "epochs": 3}
@@ -34,13 +24,15 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
         for name in PAPER
     }
     grid = experiment.grid(variants, seeds or (1 if experiment.quick else 3))
-    accuracy = finals(grid)
-    write_csv(out / "runs.csv", final_rows(grid))
-    write_plot(plot_points({"test accuracy": accuracy}, "SiMaN, Table 1"), out / "siman_table1.png")
+    accuracy = program.finals(grid)
+    program.write_csv(out / "runs.csv", program.final_rows(grid))
+    program.write_plot(
+        program.plot_points({"test accuracy": accuracy}, "SiMaN, Table 1"), out / "siman_table1.png"
+    )
     why = "3 epochs of a narrow ResNet-20 on 5,000 images of CIFAR-10" if experiment.quick else ""
-    write_verdicts(
+    program.write_verdicts(
         out,
-        comparisons(
+        program.comparisons(
             accuracy,
             {
                 "the optimal encoding is more accurate without l2": ("optimal", "l2, optimal"),

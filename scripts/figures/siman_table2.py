@@ -2,17 +2,7 @@
 
 from pathlib import Path
 
-from program import (
-    Experiment,
-    comparisons,
-    figure_program,
-    final_rows,
-    finals,
-    plot_points,
-    write_csv,
-    write_plot,
-    write_verdicts,
-)
+import program
 
 METHODS = {
     "siman": {"recipe": "siman"},
@@ -23,18 +13,18 @@ METHODS = {
 PAPER = {"resnet20": {"siman": 87.4, "ir_net": 86.5}, "vgg_small": {"siman": 92.5, "ir_net": 90.4}}
 
 
-@figure_program
-def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
+@program.figure_program
+def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
     """SiMaN, Table 2: test accuracy of SiMaN, IR-Net, bi_half and sign with binary weights and activations."""
     rows, panels, claims = [], {}, []
     for model, paper in PAPER.items():
         shared = {"model": model, **({"epochs": 3} if experiment.quick else {})}
         variants = {name: {**shared, **fields} for name, fields in METHODS.items()}
         grid = experiment.grid(variants, seeds or (1 if experiment.quick else 3))
-        accuracy = finals(grid)
-        rows += [{"model": model, **row} for row in final_rows(grid)]
+        accuracy = program.finals(grid)
+        rows += [{"model": model, **row} for row in program.final_rows(grid)]
         panels[f"test accuracy, {model}"] = accuracy
-        claims += comparisons(
+        claims += program.comparisons(
             accuracy,
             {
                 f"{model}: SiMaN is more accurate than {other}": ("siman", other)
@@ -44,9 +34,9 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
             paper,
             "a quarter of the width, 5,000 images, 3 epochs of 300 to 400" if experiment.quick else "",
         )
-    write_csv(out / "runs.csv", rows)
-    write_plot(plot_points(panels, "SiMaN, Table 2"), out / "siman_table2.png")
-    write_verdicts(out, claims)
+    program.write_csv(out / "runs.csv", rows)
+    program.write_plot(program.plot_points(panels, "SiMaN, Table 2"), out / "siman_table2.png")
+    program.write_verdicts(out, claims)
 
 
 if __name__ == "__main__":
