@@ -3,10 +3,21 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from larq_equalbits_runtime._errors import InputError
+
+
+def _listed(found: Mapping[str, Any], name: str, kind: type) -> tuple[Any, ...]:
+    """The list by this name, whose members are all real numbers (`kind` is float) or all of another kind."""
+    values = found.get(name)
+    kinds = {int, float} if kind is float else {kind}
+    if values is not None and not (isinstance(values, list) and {*map(type, values)} <= kinds):
+        raise TypeError(f"{name} must be a list of {kind.__name__}")
+    return tuple(map(kind, values or ()))
 
 
 @dataclass(frozen=True)
@@ -15,13 +26,15 @@ class Description:
 
     Attributes:
         path: the file.
-        mean: of each channel, subtracted from images on the scale 0 to 1; empty where the file does not say.
+        input_shape: (height, width, channels) of images; empty where the file does not say.
+        mean: of each channel, subtracted from images on the scale 0 to 1; empty likewise.
         std: of each channel, by which they are then divided; empty likewise.
         labels: the name of each class, empty likewise.
         dataset: the data set that the model was trained on, "" likewise.
     """
 
     path: Path
+    input_shape: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     labels: tuple[str, ...]
@@ -40,8 +53,9 @@ class Description:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             expected = found["sha256"]
-            mean, std = (tuple(map(float, found.get(name) or ())) for name in ("mean", "std"))
-            labels = tuple(map(str, found.get("labels") or ()))
+            shape = _listed(found, "input_shape", int)
+            mean, std = _listed(found, "mean", float), _listed(found, "std", float)
+            labels = _listed(found, "labels", str)
         except (
             ValueError,
             KeyError,
@@ -63,24 +77,37 @@ class Description:
             raise InputError(
                 f"{path} must have a mean and a std above 0 for each channel, but has {mean}, {std}."
             )
-        return cls(path, mean, std, labels, str(found.get("dataset") or ""))
+        return cls(path, shape, mean, std, labels, str(found.get("dataset") or ""))
 
-    def require(self, channels: int) -> None:
-        """Checks that images of so many channels can be normalised.
+    def require(self, shape: tuple[int, ...], classes: int) -> None:
+        """Checks that the description is one of images of this shape and of so many classes.
+
+        Args:
+            shape: (height, width, channels) of the network's input.
+            classes: the number of its scores.
 
         Raises:
-            InputError: where mean and std are missing, or are those of other images.
+            InputError: where mean and std are missing, or are those of other images; where labels are given, but not
+                one for each class.
         """
         if not self.mean:
             raise InputError(
                 f"{self.path} does not say how images are normalised: convert the run that was trained "
                 "(larq-equalbits convert runs/NAME), not a bare model."
             )
-        if len(self.mean) != channels:
+        if self.input_shape not in ((), shape):
             raise InputError(
-                f"{self.path} must have one mean for each of {channels} channels, but has {len(self.mean)}."
+                f"{self.path} must describe images of shape {shape}, which the model takes, but has {self.input_shape}."
+            )
+        if len(self.mean) != shape[-1]:
+            raise InputError(
+                f"{self.path} must have one mean for each of {shape[-1]} channels, but has {len(self.mean)}."
+            )
+        if len(self.labels) not in (0, classes):
+            raise InputError(
+                f"{self.path} must have one label for each of {classes} classes, but has {len(self.labels)}."
             )
 
     def label(self, number: int) -> str:
-        """The name of a class, its number where it has none."""
-        return self.labels[number] if number < len(self.labels) else str(number)
+        """The name of a class, its number where there are no names."""
+        return self.labels[number] if self.labels else str(number)

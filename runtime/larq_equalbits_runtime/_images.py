@@ -90,14 +90,13 @@ def load(path: Path, shape: Any, description: Description) -> np.ndarray:
     Args:
         path: the file.
         shape: (1, height, width, channels) of the network's input.
-        description: the network's.
+        description: the network's, as its `require` accepts it.
 
     Raises:
-        InputError: see `decode`, and where the description lacks what is needed.
+        InputError: see `decode`.
         ImportError: without Pillow.
     """
     height, width, channels = (int(side) for side in shape[1:])
-    description.require(channels)
     pixels = decode(path, channels)
     fitted = fit(pixels, height, width, _CENTER.get(description.dataset, 1.0))
     return normalised(fitted, description)[None]

@@ -123,9 +123,16 @@ def _run(options: argparse.Namespace) -> int:
         raise InputError(
             f"{path.with_suffix('.json')} is missing, which says how images are normalised: copy it too."
         )
-    shape = interpreter.get_input_details()[0]["shape"]
+    shape = tuple(map(int, interpreter.get_input_details()[0]["shape"]))
     if len(interpreter.get_input_details()) > 1 or len(shape) != 4:
         raise InputError("MODEL must take one image for its answer; for another use Interpreter.predict.")
+    classes = interpreter.get_output_details()[0]["shape"]
+    if classes.size == 0 or classes[-1] == 1 or classes.prod() != classes[-1]:
+        raise InputError(
+            "MODEL must answer with scores of classes, but answers with "
+            f"{tuple(map(int, classes))}: use Interpreter.predict."
+        )
+    description.require(shape[1:], int(classes[-1]))
     status = 0
     for image in options.images:
         try:

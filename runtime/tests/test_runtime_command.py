@@ -1,5 +1,6 @@
 """`larq-equalbits-run`: labels, probabilities and milliseconds; and one line with exit status 2 for bad input."""
 
+import hashlib
 import json
 import math
 import re
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from larq_equalbits_runtime import _images, command
 from larq_equalbits_runtime._description import Description
+from tflite_files import File
 
 
 def run(*arguments, environment=None):
@@ -78,52 +80,43 @@ def test_a_bad_image_leaves_the_others(deployed):
         assert name in line
 
 
-def _remove_json(folder):
-    (folder / "model.json").unlink()
-
-
-def _other_hash(folder):
-    content = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(content | {"sha256": "0" * 64}))
-
-
-def _no_mean(folder):
-    content = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps({**content, "mean": None, "std": None}))
-
-
-def _no_json(folder):
-    (folder / "model.json").write_text("[1, 2")
-
-
-def _nested(folder):
-    (folder / "model.json").write_text("[" * 100_000)
-
-
-def _not_finite(folder):
-    content = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps({**content, "mean": [math.nan], "std": [1]}))
-
-
-def _colour(folder):
-    content = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps({**content, "mean": [0, 0, 0], "std": [1, 1, 1]}))
+def _with(**changes):
+    """The description with other values."""
+    return lambda text: json.dumps(json.loads(text) | changes)
 
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (_remove_json, "model.json is missing"),
-        (_other_hash, "describes another model"),
-        (_no_mean, "does not say how images are normalised"),
-        (_no_json, "must be what larq-equalbits convert wrote"),
-        (_nested, "must be what larq-equalbits convert wrote"),
-        (_not_finite, "a mean and a std above 0"),
-        (_colour, "one mean for each of 1 channels"),
+        (None, "model.json is missing"),
+        (_with(sha256="0" * 64), "describes another model"),
+        (_with(sha256=0), "describes another model"),
+        (_with(mean=None, std=None), "does not say how images are normalised"),
+        (lambda _: "[1, 2", "must be what larq-equalbits convert wrote"),
+        (lambda _: "[" * 100_000, "must be what larq-equalbits convert wrote"),
+        (_with(mean=[math.nan], std=[1]), "a mean and a std above 0"),
+        (_with(std=[0]), "a mean and a std above 0"),
+        (_with(mean="1", std="2"), "mean must be a list of float"),
+        (_with(std=[True]), "std must be a list of float"),
+        (_with(mean=[10**400]), "OverflowError"),
+        (_with(mean=[0, 0, 0], std=[1, 1, 1]), "one mean for each of 1 channels, but has 3"),
+        (
+            _with(input_shape=[32, 32, 3]),
+            "images of shape (8, 8, 1), which the model takes, but has (32, 32, 3)",
+        ),
+        (_with(input_shape="8x8"), "input_shape must be a list of int"),
+        (_with(labels=["cat", "dog"]), "one label for each of 10 classes, but has 2"),
+        (_with(labels=[str(number) for number in range(11)]), "one label for each of 10 classes, but has 11"),
+        (_with(labels="0123456789"), "labels must be a list of str"),
+        (_with(labels=[*range(10)]), "labels must be a list of str"),
     ],
 )
 def test_the_description_must_be_the_models(deployed, spoil, words):
-    spoil(deployed)
+    beside = deployed / "model.json"
+    if spoil is None:
+        beside.unlink()
+    else:
+        beside.write_text(spoil(beside.read_text()))
     done = run(deployed, deployed / "0.png")
     lines = [line for line in done.stderr.splitlines() if line.startswith("larq-equalbits-run:")]
     assert done.returncode == 2 and not done.stdout and len(lines) == 1 and words in lines[0], done.stderr
@@ -161,15 +154,30 @@ def test_without_pillow_the_extra_is_named(deployed):
     assert "Traceback" not in done.stderr
 
 
-def test_a_model_that_takes_no_image_is_refused(deployed, pair):
-    (deployed / "two.tflite").write_bytes(pair.tflite)
-    import hashlib
+def _quantized(shape, packed):
+    """A file with one operator."""
+    file = File()
+    image, words = file.tensor(shape, np.float32), file.tensor(packed, np.int32)
+    file.custom("LceQuantize", [image], [words])
+    return file.finish([image], [words])
 
-    content = json.loads((deployed / "model.json").read_text())
-    content["sha256"] = hashlib.sha256(pair.tflite).hexdigest()
-    (deployed / "two.json").write_text(json.dumps(content))
-    done = run(deployed / "two.tflite", deployed / "0.png")
-    assert done.returncode == 2 and "must take one image" in done.stderr
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (lambda pair: pair.tflite, "must take one image"),
+        (lambda _: _quantized((1, 8), (1, 1)), "must take one image"),
+        (lambda _: _quantized((1, 8, 8, 33), (1, 8, 8, 2)), "must answer with scores of classes"),
+        (lambda _: _quantized((1, 1, 1, 1), (1, 1, 1, 1)), "must answer with scores of classes"),
+    ],
+)
+def test_a_model_without_one_image_or_without_classes_is_refused(deployed, pair, content, words):
+    tflite = content(pair)
+    (deployed / "other.tflite").write_bytes(tflite)
+    described = _with(sha256=hashlib.sha256(tflite).hexdigest())((deployed / "model.json").read_text())
+    (deployed / "other.json").write_text(described)
+    done = run(deployed / "other.tflite", deployed / "0.png")
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_installed_program_answers():
