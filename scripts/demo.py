@@ -76,13 +76,16 @@ def _train_float(settings: Any, images: Any) -> Any:
 def _ship(network: Any, folder: Path, images: Any, bits: Any = None, **options: Any) -> dict[str, Any]:
     """Converts a network into a folder, and verifies it: the conversion, and under "values" what is known.
 
-    `bits` is the history of a run.
+    `bits` is the history of a run; without one the folder gets the accuracy on the test images as a run's has it.
     """
     from larq_equalbits import export
 
     folder.mkdir(exist_ok=True)
     path = folder / "model.tflite"
     report = export.convert(network, path, images=images, **options)
+    if bits is None:
+        accuracy = {"test_accuracy": report.verification.keras_accuracy}
+        _files.write_text(folder / "results.json", json.dumps(accuracy) + "\n")
     return {
         "network": network,
         "path": path,

@@ -1,6 +1,7 @@
 import csv
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,8 @@ def test_the_demo_trains_ships_and_reports(demo, tmp_path):
     assert report["verdict"]["sentence"] in result.stdout
     assert report["float_verdict"]["sentence"] in result.stdout
     page = (out / "comparison.html").read_text()
-    assert "bytes of the .tflite" in page
+    accuracies = re.search(r"<td>test accuracy</td>(.*?)</tr>", page)[1]
+    assert len(re.findall(r">0\.\d{4}<", accuracies)) == 4
     assert all(f"{network['tflite_bytes']:,}" in page for network in report["networks"].values())
     assert result.stdout.count("epoch ") == 4
 

@@ -117,6 +117,15 @@ def test_two_runs_beside_each_other(run, trained, tmp_path):
         run_page.render([run, run])
 
 
+def test_what_one_of_two_runs_lacks_is_said(run, trained, tmp_path):
+    other = shutil.copytree(trained, tmp_path / "other")
+    (other / "history.csv").unlink()
+    page = run_page.render([run, other])
+    assert cells(page, "entropy per filter \\(bits\\)") == ["1.0000", "-"]
+    assert "<td></td>" not in page
+    assert re.search(r"(?s)Not in these runs.*<b>other</b>: no history.csv, loss", page)
+
+
 def test_a_sweep(run, tmp_path):
     sweep = tmp_path / "ratios"
     trial = shutil.copytree(run, sweep / "trial_0")
@@ -139,7 +148,7 @@ def test_a_sweep(run, tmp_path):
     trials.write(sweep, [done, failed], {})
     (sweep / "ratios.png").write_bytes(b"png")
     page = run_page.write(sweep).read_text()
-    assert cells(page, "0.3")[:2] == ["1", ""]
+    assert cells(page, "0.3")[:2] == ["1", "-"]
     assert cells(page, "trial_0")[:3] == ["0.3", "1", "0.7500"]
     assert cells(page, "trial_1")[-1] == "no &lt;memory&gt;"
     assert "data:image/png;base64," in page

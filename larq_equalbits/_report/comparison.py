@@ -102,6 +102,12 @@ def describe(folders: list[Path], trust: bool) -> dict[str, Any]:
         parts.table("Settings that differ", names, _differences(runs)),
         parts.table("Layers at the end", *_layers(runs)),
         {"title": "Plots", "pictures": list(_pictures(runs))},
+        {
+            "title": "Not in these runs",
+            "entries": [
+                (name, f"no {file}, {use}") for name, run in runs.items() for file, use in run.missing.items()
+            ],
+        },
     ]
     return {
         "title": " and ".join(runs),
@@ -109,5 +115,5 @@ def describe(folders: list[Path], trust: bool) -> dict[str, Any]:
             f"{name}: {about(run.settings)}" for name, run in runs.items() if about(run.settings)
         ),
         "facts": [],
-        "sections": [each for each in sections if any(map(each.get, ("rows", "pictures")))],
+        "sections": [each for each in sections if any(map(each.get, ("rows", "pictures", "entries")))],
     }

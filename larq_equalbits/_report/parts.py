@@ -33,7 +33,7 @@ def table(
     rows: Iterable[Mapping[str, Any]],
     note: str = "",
 ) -> dict[str, Any]:
-    """A section with a table; a column or a row without any value is left out.
+    """A section with a table; a column or a row without any value is left out, and a cell without one holds a dash.
 
     Args:
         title: of the section.
@@ -53,7 +53,7 @@ def table(
         "rows": [
             {
                 "kind": "float" if row.get("binary") is False else "",
-                "cells": [(text(row.get(key)), kind) for key, kind in shown.items()],
+                "cells": [(text(row.get(key)) or "-", kind) for key, kind in shown.items()],
             }
             for row in kept
         ],
