@@ -23,6 +23,7 @@ FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-pthread", "-static", f"-I{S
 LAYERS = (
     ("3x3, 128 to 128 channels, 16x16", "binary", (16, 16, 128, 128, 3), 1_210_000),
     ("the same, pruned", "pruned", (16, 16, 128, 128, 3), 1_550_000),
+    ("the same, and signs of its output", "quantized", (16, 16, 128, 128, 3), None),
     ("3x3, 64 to 64 channels, 32x32", "binary", (32, 32, 64, 64, 3), None),
     ("3x3, 256 to 256 channels, 8x8", "binary", (8, 8, 256, 256, 3), None),
     ("1x1, 256 to 256 channels, 14x14", "binary", (14, 14, 256, 256, 1), None),
