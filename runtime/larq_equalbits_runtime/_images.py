@@ -9,19 +9,19 @@ from larq_equalbits_runtime._description import Description
 from larq_equalbits_runtime._errors import InputError
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-#: Of ImageNet's test images the centre is used: 224 of 256 pixels after the shorter side was resized.
-_CENTER = {"imagenet2012": 224 / 256}
 
 
 def decode(path: Path, channels: int) -> np.ndarray:
-    """The pixels (height, width, channels) of an image file, 0 to 255.
+    """The pixels (height, width, channels) of an image file, 0 to 255, upright as its EXIF data say.
+
+    What is transparent becomes white where the network takes no fourth channel.
 
     Raises:
         InputError: a file that is no image, or a number of channels that no image has.
         ImportError: without Pillow, naming the extra to install.
     """
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image, ImageOps
     except ImportError as error:
         raise ImportError(
             "Images need Pillow, which is not installed: pip install 'larq-equalbits-runtime[images]'."
@@ -31,36 +31,32 @@ def decode(path: Path, channels: int) -> np.ndarray:
             f"The model takes {channels} channels; an image has 1, 3 or 4. Use Interpreter.predict."
         )
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I;16"):
+                # Pillow clips 16 bits to 255 instead of scaling them.
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            transparent = image.mode in ("P", "PA", "LA", "RGBA") or "transparency" in image.info
+            if channels < 4 and transparent:
+                white = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(white, image.convert("RGBA"))
             pixels = np.asarray(image.convert(_MODES[channels]), np.float32)
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+    # Pillow's decoders raise these, and SyntaxError for a damaged PNG.
+    except (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or "Pillow cannot read it, or it is cut off"
         raise InputError(f"IMAGE must be an image file, but {path} is not: {reason}.") from error
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
-def _weights(size: int, target: int) -> np.ndarray:
-    """The matrix (target, size) of bilinear interpolation between the centres of pixels."""
-    centers = np.clip((np.arange(target) + 0.5) * (size / target) - 0.5, 0, size - 1)
-    lower = np.floor(centers).astype(int)
-    upper = np.minimum(lower + 1, size - 1)
-    share = (centers - lower).astype(np.float32)
-    matrix = np.zeros((target, size), np.float32)
-    rows = np.arange(target)
-    matrix[rows, lower] += 1 - share
-    matrix[rows, upper] += share
-    return matrix
+def _weights(size: int, target: int, scale: float, smooth: bool) -> np.ndarray:
+    """The matrix (target, size) of bilinear interpolation between the centres of pixels, `scale` of them for each."""
+    centers = size / 2 + (np.arange(target) - (target - 1) / 2) * scale - 0.5
+    distances = np.abs(np.arange(size) - centers[:, None])
+    matrix = np.maximum(0, 1 - distances / (max(scale, 1) if smooth else 1))
+    return (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """`pixels` (h, w, channels) as (height, width, channels): bilinear as in training, without smoothing."""
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    rows, columns = _weights(pixels.shape[0], height), _weights(pixels.shape[1], width)
-    return np.einsum("yh,hwc,xw->yxc", rows, pixels, columns, optimize=True).astype(np.float32)
-
-
-def fit(pixels: np.ndarray, height: int, width: int, share: float = 1.0) -> np.ndarray:
+def fit(pixels: np.ndarray, height: int, width: int, share: float = 1.0, smooth: bool = True) -> np.ndarray:
     """The centre of `pixels` with the proportions of (height, width), resized to it.
 
     Args:
@@ -68,14 +64,14 @@ def fit(pixels: np.ndarray, height: int, width: int, share: float = 1.0) -> np.n
         height: of the answer.
         width: of the answer.
         share: how much of the largest such part is kept, in each direction.
+        smooth: whether fine patterns are smoothed (antialiasing) where the answer is smaller.
     """
     if pixels.shape[:2] == (height, width):
         return pixels
     scale = min(pixels.shape[0] / height, pixels.shape[1] / width) * share
-    sides = [max(1, round(scale * side)) for side in (height, width)]
-    starts = [(have - side) // 2 for have, side in zip(pixels.shape[:2], sides, strict=True)]
-    cropped = pixels[starts[0] : starts[0] + sides[0], starts[1] : starts[1] + sides[1]]
-    return resize(cropped, height, width)
+    rows = _weights(pixels.shape[0], height, scale, smooth)
+    columns = _weights(pixels.shape[1], width, scale, smooth)
+    return np.einsum("yh,hwc,xw->yxc", rows, pixels, columns, optimize=True).astype(np.float32)
 
 
 def normalised(pixels: np.ndarray, description: Description) -> np.ndarray:
@@ -98,5 +94,9 @@ def load(path: Path, shape: Any, description: Description) -> np.ndarray:
     """
     height, width, channels = (int(side) for side in shape[1:])
     pixels = decode(path, channels)
-    fitted = fit(pixels, height, width, _CENTER.get(description.dataset, 1.0))
+    if description.dataset == "imagenet2012":
+        # Of its test images the centre is used, 224 of 256 pixels after the shorter side was resized; not smoothed.
+        fitted = fit(pixels, height, width, 224 / 256, smooth=False)
+    else:
+        fitted = fit(pixels, height, width)
     return normalised(fitted, description)[None]

@@ -69,14 +69,16 @@ def test_without_an_image_it_tells_the_time(deployed):
 
 def test_a_bad_image_leaves_the_others(deployed):
     (deployed / "text.png").write_text("no image")
-    (deployed / "cut.png").write_bytes((deployed / "1.png").read_bytes()[:40])
-    names = ["0.png", "text.png", "cut.png", "none.png", "2.png"]
+    content = (deployed / "1.png").read_bytes()
+    (deployed / "cut.png").write_bytes(content[:40])
+    (deployed / "damaged.png").write_bytes(content.replace(b"IDAT", b"ID\0T"))
+    names = ["0.png", "text.png", "cut.png", "damaged.png", "none.png", "2.png"]
     done = run(deployed, *(deployed / name for name in names))
     assert done.returncode == 2
     assert len(done.stdout.splitlines()) == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("larq-equalbits-run:")]
-    assert len(errors) == 3 and "Traceback" not in done.stderr
-    for name, line in zip(names[1:4], errors, strict=True):
+    assert len(errors) == 4 and "Traceback" not in done.stderr
+    for name, line in zip(names[1:5], errors, strict=True):
         assert name in line
 
 
@@ -188,22 +190,61 @@ def test_the_installed_program_answers():
     assert done.returncode == 0 and "plain" in done.stdout
 
 
+@pytest.mark.parametrize("smooth", [True, False])
 @pytest.mark.parametrize(
-    ("height", "width", "target"), [(8, 8, (8, 8)), (9, 5, (32, 32)), (100, 64, (7, 11)), (3, 2, (2, 3))]
+    ("height", "width", "target"), [(8, 8, (8, 8)), (9, 6, (36, 24)), (100, 60, (10, 6)), (3, 2, (6, 4))]
 )
-def test_images_are_resized_as_in_training(height, width, target):
+def test_images_are_resized_as_in_training(height, width, target, smooth):
     import tensorflow as tf
 
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.float32)
     np.testing.assert_allclose(
-        _images.resize(pixels, *target), tf.image.resize(pixels, target).numpy(), rtol=0, atol=1e-3
+        _images.fit(pixels, *target, smooth=smooth),
+        tf.image.resize(pixels, target, antialias=smooth).numpy(),
+        rtol=0,
+        atol=1e-3,
     )
+
+
+@pytest.mark.parametrize(
+    "kind", ["RGB", "L", "RGBA", "P", "16 bits", "turned", "turned, of 16 bits", "larger", "wide"]
+)
+def test_images_are_read_as_training_reads_a_folders(tmp_path, kind):
+    from PIL import Image
+
+    from larq_equalbits.data import folders
+
+    random = np.random.default_rng(0)
+    height, width = {"larger": (40, 40), "wide": (16, 32)}.get(kind, (8, 8))
+    if "16 bits" in kind:
+        image = Image.fromarray(random.integers(0, 65536, (height, width), np.uint16))
+    else:
+        image = Image.fromarray(random.integers(0, 256, (height, width, 4), np.uint8))
+        image = image if kind == "RGBA" else image.convert(kind if kind in ("L", "P") else "RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6 if "turned" in kind else 1
+    image.save(tmp_path / "image.png", exif=exif, **({"transparency": 3} if kind == "P" else {}))
+    found = _images.fit(_images.decode(tmp_path / "image.png", 3), 8, 8)
+    # Pillow rounds after each direction.
+    np.testing.assert_allclose(found, folders._image(tmp_path / "image.png", 8), rtol=0, atol=1)
+
+
+def test_the_centre_of_imagenets_images_is_taken_as_in_training(tmp_path):
+    from PIL import Image
+
+    from larq_equalbits.data import augmentation
+
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    description = Description(tmp_path, (), (0.0,) * 3, (1 / 255,) * 3, (), "imagenet2012")
+    found = _images.load(tmp_path / "image.png", (1, 224, 224, 3), description)
+    np.testing.assert_allclose(found[0], augmentation.central_crop(pixels).numpy(), rtol=0, atol=1e-2)
 
 
 def test_the_centre_of_an_image_is_taken():
     pixels = np.zeros((100, 300, 1), np.float32)
     pixels[:, 100:200] = 1
-    np.testing.assert_array_equal(_images.fit(pixels, 10, 10), np.ones((10, 10, 1)))
+    np.testing.assert_allclose(_images.fit(pixels, 10, 10, smooth=False), np.ones((10, 10, 1)), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,14 @@
 
 import contextlib
 import io
-import json
 import re
 import sys
 import types
 from pathlib import Path
 
 import numpy as np
-from larq_equalbits_runtime import Interpreter
+from larq_equalbits_runtime import Interpreter, _images
+from larq_equalbits_runtime._description import Description
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "deploy-raspberry-pi.md"
 
@@ -39,6 +39,8 @@ class Camera:
 
 
 def test_the_camera_loop_of_the_guide_prints_labels(deployed, monkeypatch):
+    from PIL import Image
+
     (code,) = re.findall(r"```py\n(.*?)```", GUIDE.read_text(), re.S)
     module = types.ModuleType("picamera2")
     module.Picamera2 = Camera
@@ -51,11 +53,8 @@ def test_the_camera_loop_of_the_guide_prints_labels(deployed, monkeypatch):
     labels = printed.getvalue().splitlines()
     assert len(labels) == 2
 
-    frame = next(Camera().frames)[:, 40:280].astype(np.float32)
-    steps = np.arange(8) * 30
-    grey = frame[np.ix_(steps, steps)] @ np.float32([0.299, 0.587, 0.114])
-    scores = Interpreter("digits/model.tflite").predict(
-        ((grey / 255 - 0.3) / 0.4)[None, ..., None].astype("f4")
-    )
-    names = json.loads(Path("digits/model.json").read_text())["labels"]
-    assert labels[0] == names[int(scores.argmax())]
+    Image.fromarray(next(Camera().frames)).save("frame.png")
+    description = Description.beside(Path("digits/model.tflite"), Path("digits/model.tflite").read_bytes())
+    pixels = _images.load(Path("frame.png"), (1, 8, 8, 1), description)
+    scores = Interpreter("digits/model.tflite").predict(pixels)
+    assert labels[0] == description.label(int(scores.argmax()))
