@@ -163,15 +163,14 @@ class Interpreter(litert.Interpreter):
             if set(inputs) != set(names):
                 raise invalid("inputs", sorted(map(str, inputs)), f"a mapping from {', '.join(names)}")
             given: list[Any] = [inputs[name] for name in names]
-        elif isinstance(inputs, np.ndarray) or len(details) == 1:
-            given = [inputs]
-        else:
+        elif isinstance(inputs, Sequence) and len(details) > 1:
             given = list(inputs)
+        else:
+            given = [inputs]
         if len(given) != len(details):
             raise invalid("inputs", f"{len(given)} arrays", f"one array for each of {', '.join(names)}")
         return [
-            _encoded(np.asarray(array), detail, name)
-            for array, detail, name in zip(given, details, names, strict=True)
+            _encoded(array, detail, name) for array, detail, name in zip(given, details, names, strict=True)
         ]
 
     def _resize(self, rows: int, details: Sequence[Mapping[str, Any]]) -> None:
@@ -224,7 +223,11 @@ class Interpreter(litert.Interpreter):
         return dict(zip(self.names("outputs"), decoded, strict=True))
 
 
-def _encoded(array: np.ndarray, detail: Mapping[str, Any], name: str) -> np.ndarray:
+def _encoded(values: Any, detail: Mapping[str, Any], name: str) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"inputs[{name!r}] must be an array of numbers, but: {first_line(error)}") from error
     expected = tuple(map(int, detail["shape"]))
     if array.dtype.kind not in "fiub":
         raise invalid(f"inputs[{name!r}]", f"an array of {array.dtype}", "an array of numbers")

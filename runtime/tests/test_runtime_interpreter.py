@@ -191,6 +191,8 @@ def test_cut_files_leave_the_process_alive(small, share):
         (np.zeros((8, 8, 1)), "of shape"),
         (np.zeros(()), "of shape"),
         (np.full((1, 8, 8, 1), "a"), "an array of numbers"),
+        ([[1, 2], [3]], "an array of numbers, but: setting an array element"),
+        (None, "an array of numbers, but got 'an array of object'"),
         ({"other": np.zeros((1, 8, 8, 1))}, "a mapping from image"),
     ],
 )
@@ -203,6 +205,8 @@ def test_bad_inputs_are_one_line(small, inputs, words):
 
 def test_two_inputs_need_two_arrays_of_one_length(pair):
     interpreter = Interpreter(pair.tflite)
+    with pytest.raises(InputError, match="one array for each"):
+        interpreter.predict(None)
     with pytest.raises(InputError, match="one array for each"):
         interpreter.predict([pair.images["left"]])
     with pytest.raises(InputError, match="one length"):
