@@ -14,6 +14,10 @@ from typing import Any
 from larq_equalbits._errors import InputError, invalid
 
 _DEEPEST = 100
+# By which the folder of a run, and that of a sweep, is known.
+SETTINGS, SWEEP = "settings.json", "sweep.json"
+# Suffixes that no .tflite gets.
+_NO_TFLITE = (".json", ".keras", ".h5", ".hdf5")
 # By which a page of ours is told from another's.
 REPORT_MARK = '<meta name="generator" content="larq-equalbits report">'
 
@@ -163,6 +167,51 @@ def check_no_links(*paths: Path, argument: str = "out") -> None:
                 f"{argument} must lead through no links, but {path} is a link, and what it leads to may be another's: "
                 "remove the link."
             )
+
+
+def check_tflite_target(path: str | os.PathLike[str], argument: str = "path") -> None:
+    """Checks that a .tflite may be written to `path`, and its `model.json` beside it.
+
+    Args:
+        path: of the .tflite.
+        argument: by which errors name it.
+
+    Raises:
+        InputError: another kind of file or a link is there, which is never replaced, or the suffix is that of one.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise invalid(argument, str(path), "the name of a file, but it is a folder")
+    beside = target.with_suffix(".json")
+    check_no_links(target, beside, argument=argument)
+    # A disk that takes capitals for small letters has one file for both.
+    if target.suffix.lower() in _NO_TFLITE:
+        raise invalid(
+            argument, str(path), f"a .tflite, not with the suffix {target.suffix} of another kind of file"
+        )
+    if target.exists():
+        with target.open("rb") as file:
+            if file.read(8)[4:] != b"TFL3":
+                raise InputError(
+                    f"{argument} must be new or that of a .tflite, but {target} is another file."
+                )
+    if beside.exists() and not holds(beside, "sha256", "report"):
+        raise InputError(
+            f"{argument} must leave {beside} as it is, which `convert` did not write: choose another name for the "
+            ".tflite."
+        )
+
+
+def check_new_folder(folder: Path) -> None:
+    """Checks that a sweep may be made in `folder`, where none is.
+
+    Raises:
+        InputError: a file, or a folder that holds other things.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"out must be a folder, but {folder} is a file.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"out must be a new folder or that of a sweep, but {folder} holds other things.")
 
 
 def plain_name(argument: str, name: str) -> str:

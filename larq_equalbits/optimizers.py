@@ -12,13 +12,11 @@ from typing import Any
 import tensorflow as tf
 
 from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._choices import DECAYS
 from larq_equalbits._errors import InputError, invalid, is_number, is_positive
 
 __all__ = ["SGD", "Adam", "ConstantRate", "CosineDecay", "StepDecay", "spared"]
 __dir__ = __all__.copy
-
-
-POLICIES = ("equal_bits", "siman", "none")
 
 
 def spared(model: tf.keras.Model, policy: str) -> list[tf.Variable]:
@@ -40,8 +38,8 @@ def spared(model: tf.keras.Model, policy: str) -> list[tf.Variable]:
         >>> [variable.name for variable in spared(model, "siman")]
         ['conv/kernel:0']
     """
-    if policy not in POLICIES:
-        raise invalid("decay", policy, f"one of {', '.join(POLICIES)}")
+    if policy not in DECAYS:
+        raise invalid("decay", policy, f"one of {', '.join(DECAYS)}")
     if policy == "none":
         return list(model.trainable_variables)
     if policy == "equal_bits":

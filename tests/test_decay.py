@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import optimizers
+from larq_equalbits._choices import DECAYS
 from larq_equalbits._errors import InputError
 
 L2 = 0.01
@@ -36,7 +37,7 @@ def reaching(model, optimizer):
 BINARY = {"binary/kernel:0", "learned/kernel:0"}
 
 
-@pytest.mark.parametrize("policy", optimizers.POLICIES)
+@pytest.mark.parametrize("policy", DECAYS)
 def test_the_gradient_that_reaches_each_variable(model, policy):
     names = [variable.name for variable in optimizers.spared(model, policy)]
     # A rate of 1 without momentum moves each variable by what reaches it.

@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from larq_equalbits import (
+    _choices,
     _files,
     _report,
     callbacks,
@@ -44,7 +45,7 @@ from larq_equalbits.binarization.changes import BinarizationReport
 from larq_equalbits.cli import doctor, main, program
 from larq_equalbits.export import gate
 from larq_equalbits.training import run_folder
-from larq_equalbits.tuning import presentation, progress, ratios, trials
+from larq_equalbits.tuning import presentation, progress, trials
 
 SETTINGS = training.Settings(epochs=1, batch_size=64, train_images=128, model_options={"width": 0.1})
 
@@ -919,7 +920,7 @@ NUMBERS = [1e308, 1e-320, 10**400, math.nan, math.inf, -1, "a", None, True]
         (lambda value: optimizers.StepDecay(0.1, [1], value), []),
         (lambda value: optimizers.CosineDecay(0.1, value), [1e-320]),
         (lambda value: tuning.objective({"a": value, "loss": 1.0}, "min"), []),
-        (lambda value: ratios.check([value]), [1e-320, True]),
+        (lambda value: _choices.check_ratios([value]), [1e-320, True]),
         (lambda value: theory.angle_bounds(value, 0), []),
         (lambda value: constraints.EqualBits(value), [1e-320]),
         (lambda value: device.Settings(repeats=value), []),
@@ -947,7 +948,7 @@ def test_a_comparison_allows_a_number(run, tmp_path, option):
 
 def test_a_billion_ratios_are_refused():
     with pytest.raises(InputError, match="10,000"):
-        ratios.parse("0:1:1e-9")
+        _choices.ratios("0:1:1e-9")
 
 
 @pytest.mark.parametrize("option", ["--workers", "--repeats"])

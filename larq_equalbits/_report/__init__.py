@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from larq_equalbits._errors import InputError, invalid, require
-from larq_equalbits._files import REPORT_MARK, check_no_links, is_report, write_text
+from larq_equalbits._files import REPORT_MARK, SWEEP, check_no_links, is_report, write_text
+from larq_equalbits._report import parts
 from larq_equalbits._text import visible
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -19,20 +20,25 @@ def _folders(runs: Paths) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise invalid("run", str(folder), "a run folder")
+        if not _is_sweep(folder):
+            parts.missing(folder)
+        elif len(folders) > 1:
+            raise InputError(
+                f"run: {folder} is a sweep, which has a page of its own; compare its runs: {folder}/trial_*."
+            )
     return folders
+
+
+def _is_sweep(folder: Path) -> bool:
+    return (folder / SWEEP).is_file()
 
 
 def _page(folders: list[Path], trust: bool) -> dict[str, Any]:
     from larq_equalbits._report import comparison, run, sweep
 
-    sweeps = [folder for folder in folders if sweep.is_sweep(folder)]
-    if len(folders) == 1:
-        return sweep.describe(folders[0]) if sweeps else run.describe(folders[0], trust)
-    if sweeps:
-        raise InputError(
-            f"run: {sweeps[0]} is a sweep, which has a page of its own; compare its runs: {sweeps[0]}/trial_*."
-        )
-    return comparison.describe(folders, trust)
+    if len(folders) > 1:
+        return comparison.describe(folders, trust)
+    return sweep.describe(folders[0]) if _is_sweep(folders[0]) else run.describe(folders[0], trust)
 
 
 def _shown(value: Any) -> Any:
@@ -63,14 +69,11 @@ def render(runs: Paths, *, trust: bool = False) -> str:
     return text + "\n"
 
 
-def write(runs: Paths, out: str | os.PathLike[str] | None = None, *, trust: bool = False) -> Path:
-    """Writes the report and returns its path.
+def place(runs: Paths, out: str | os.PathLike[str] | None = None) -> Path:
+    """Where `write` writes.
 
-    Args:
-        runs: see `render`, also for what is raised.
-        out: the file; by default ``report.html`` in the folder, and of several ``report-A-B.html`` (their names)
-            beside the first one. A file that is no report is not replaced.
-        trust: as for `render`.
+    Raises:
+        InputError: as `render`, as far as it is known without TensorFlow; a link or another file is there.
     """
     folders = _folders(runs)
     if out is not None:
@@ -83,5 +86,18 @@ def write(runs: Paths, out: str | os.PathLike[str] | None = None, *, trust: bool
     check_no_links(path)
     if path.exists() and not is_report(path):
         raise InputError(f"out must be a new file or a report, but {path} is another: choose another name.")
-    write_text(path, render(folders, trust=trust))
+    return path
+
+
+def write(runs: Paths, out: str | os.PathLike[str] | None = None, *, trust: bool = False) -> Path:
+    """Writes the report and returns its path.
+
+    Args:
+        runs: see `render`, also for what is raised.
+        out: the file; by default ``report.html`` in the folder, and of several ``report-A-B.html`` (their names)
+            beside the first one. A file that is no report is not replaced.
+        trust: as for `render`.
+    """
+    path = place(runs, out)
+    write_text(path, render(runs, trust=trust))
     return path

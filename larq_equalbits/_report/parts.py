@@ -3,7 +3,31 @@
 import base64
 import io
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+from larq_equalbits._errors import InputError
+
+_SOURCES = {
+    "settings.json": "the settings: runs of `larq-equalbits train` have them",
+    "history.csv": "loss, accuracy and bits over the epochs: train with callbacks.BitLogger and CSVLogger",
+    "results.json": "accuracy on the test images: a run of `larq-equalbits train` has it at its end",
+    "model.keras": "the weights at the end: save the model",
+    "model.json": "operators, bytes and verification of the .tflite: convert with `larq-equalbits convert`",
+    "device/report.json": "time and memory on a device: measure with `larq-equalbits device`",
+}
+
+
+def missing(folder: Path) -> dict[str, str]:
+    """The files that the run in `folder` lacks, with what would make them.
+
+    Raises:
+        InputError: it has none of them.
+    """
+    absent = {name: use for name, use in _SOURCES.items() if not (folder / name).is_file()}
+    if len(absent) == len(_SOURCES):
+        raise InputError(f"run: {folder} holds none of {', '.join(_SOURCES)}, so there is nothing to report.")
+    return absent
 
 
 def text(value: Any) -> str:

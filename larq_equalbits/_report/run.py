@@ -59,14 +59,6 @@ _DEVICES = {
     "images": "of images",
     "failure": "what failed",
 }
-_SOURCES = {
-    "settings.json": "the settings: runs of `larq-equalbits train` have them",
-    "history.csv": "loss, accuracy and bits over the epochs: train with callbacks.BitLogger and CSVLogger",
-    "results.json": "accuracy on the test images: a run of `larq-equalbits train` has it at its end",
-    "model.keras": "the weights at the end: save the model",
-    "model.json": "operators, bytes and verification of the .tflite: convert with `larq-equalbits convert`",
-    "device/report.json": "time and memory on a device: measure with `larq-equalbits device`",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,11 +114,9 @@ def read(folder: Path, trust: bool) -> Content:
     """What the run in `folder` holds.
 
     Raises:
-        InputError: it holds none of the files, or a damaged one.
+        InputError: it holds a damaged file.
     """
-    missing = {name: use for name, use in _SOURCES.items() if not (folder / name).is_file()}
-    if len(missing) == len(_SOURCES):
-        raise InputError(f"run: {folder} holds none of {', '.join(_SOURCES)}, so there is nothing to report.")
+    missing = parts.missing(folder)
 
     def there(name: str) -> bool:
         return name not in missing

@@ -20,11 +20,6 @@ _METRICS = {
 }
 
 
-def is_sweep(folder: Path) -> bool:
-    """Whether `folder` is that of a sweep."""
-    return (folder / search_folder.DESCRIPTION).is_file()
-
-
 def _ratio_row(each: trials.Ratio) -> dict[str, Any]:
     row: dict[str, Any] = {
         "ratio": f"{each.ratio:g}",

@@ -46,21 +46,21 @@ def start() -> None:
             tf.config.list_logical_devices()
 
 
-def _registering(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """`callback` after the quantizers' names are known to Keras, so every command can load a model."""
+def _in_memory(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """`callback`, whose want of memory is work that failed."""
 
     @functools.wraps(callback)
-    def registered(*args: Any, **kwargs: Any) -> Any:
-        start()
-        import tensorflow as tf
-
+    def work(*args: Any, **kwargs: Any) -> Any:
         try:
             return callback(*args, **kwargs)
-        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        except Exception as error:
+            # By its name, for bad input is answered before TensorFlow loads.
+            if not (isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"):
+                raise
             reason = (str(error).strip() or "no more can be had").splitlines()[0]
             raise WorkError(f"the memory does not suffice: {reason}") from error
 
-    return registered
+    return work
 
 
 class _LazyGroup(click.Group):
@@ -74,7 +74,7 @@ class _LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"larq_equalbits.cli.{cmd_name}").command
         command.name = cmd_name
-        command.callback = _registering(command.callback)
+        command.callback = _in_memory(command.callback)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

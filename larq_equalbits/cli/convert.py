@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from larq_equalbits import _choices, _files
 from larq_equalbits._text import visible
+from larq_equalbits.cli import names, start
 from larq_equalbits.cli.sources import compared_options
 
 
@@ -49,7 +52,11 @@ from larq_equalbits.cli.sources import compared_options
     "--no-strict", is_flag=True, help="Write the file even if a layer that should be binary is float."
 )
 @click.option(
-    "--without", multiple=True, metavar="REWRITE", help="Switch a rewrite off; several with one each."
+    "--without",
+    type=names.Name(_choices.REWRITES),
+    multiple=True,
+    metavar="REWRITE",
+    help="Switch a rewrite off; several with one each.",
 )
 @click.option(
     "--keep-names", is_flag=True, help="Keep the names of inner tensors in the file, for profilers."
@@ -65,7 +72,7 @@ def command(
     no_verify: bool,
     tolerance: float,
     bound: float | None,
-    rules: tuple[str, ...],
+    decisions: Any,
     float_layers: str,
     binary_weights: str,
     classifier: str,
@@ -89,19 +96,17 @@ def command(
       larq-equalbits convert runs/first --float-layers int8 --tolerance 0.1
       larq-equalbits convert runs/first --binary-weights bits
     """
+    if out is not None:
+        _files.check_tflite_target(out, "--out")
+    start()
     from rich.console import Console
 
     from larq_equalbits import export
-    from larq_equalbits._errors import InputError, invalid
+    from larq_equalbits._errors import InputError
     from larq_equalbits._quiet import waiting
-    from larq_equalbits.cli.sources import decisions, open_source
+    from larq_equalbits.cli.sources import open_source
     from larq_equalbits.export import model_json
 
-    for name in without:
-        if name not in export.REWRITES:
-            raise invalid("--without", name, f"one of {', '.join(export.REWRITES)}")
-    if out is not None:
-        model_json.check_target(out, "--out")
     opened = open_source(source, best=best, trust=trust)
     images = opened.images(dataset, data_dir)
     target = out or opened.folder / "model.tflite"
@@ -126,7 +131,7 @@ def command(
             source=opened.file,
             tolerance=tolerance,
             bound=bound,
-            decisions=decisions(rules),
+            decisions=decisions,
             rewrites=[name for name in export.REWRITES if name not in without],
             float_layers=float_layers,
             binary_weights=binary_weights,

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from larq_equalbits import _files
-from larq_equalbits._errors import InputError
+from larq_equalbits import _choices, _files
+from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._text import visible
+from larq_equalbits.cli import start
 from larq_equalbits.cli.sources import trust_option
 
 #: So much of a test set is taken whole, in bytes.
@@ -16,12 +17,16 @@ _LARGEST_BYTES = 2**30
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(
-            f"--threads must be whole numbers with commas between, such as 1,2,4, but got {text!r}."
-        ) from None
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and 1 <= int(part) <= 1024 for part in parts):
+        raise invalid("--threads", text, "whole numbers from 1 to 1024 with commas between, such as 1,2,4")
+    return tuple(map(int, parts))
+
+
+def _targets(_: click.Context, __: click.Parameter, targets: tuple[str, ...]) -> tuple[str, ...]:
+    for target in targets:
+        _choices.target(target)
+    return targets
 
 
 def _tflite(path: Path) -> Path:
@@ -47,21 +52,25 @@ def _array(option: str, path: Path) -> Any:
         raise InputError(f"{option}: {error}") from error
 
 
-def _test_images(folder: Path, count: int | None, data_dir: str | None) -> tuple[Any, Any]:
+def _settings(folder: Path) -> Any:
+    """Those of the run in `folder`, which name its data set."""
+    from larq_equalbits.training.settings import Settings
+
+    file = folder / _files.SETTINGS
+    if not file.is_file():
+        raise InputError(
+            f"{folder} has no settings.json that names a data set; give real images with --inputs FILE.npy."
+        )
+    return Settings.load(file)
+
+
+def _test_images(settings: Any, folder: Path, count: int | None, data_dir: str | None) -> tuple[Any, Any]:
     """The first `count` test images of the data set that a run was trained on, or all of them, and their labels."""
     import numpy as np
 
     from larq_equalbits import data
     from larq_equalbits.data import given
-    from larq_equalbits.training import run_folder
-    from larq_equalbits.training.settings import Settings
 
-    file = folder / run_folder.SETTINGS
-    if not file.is_file():
-        raise InputError(
-            f"{folder} has no settings.json that names a data set; give real images with --inputs FILE.npy."
-        )
-    settings = Settings.load(file)
     place = data_dir or settings.data_dir
     if settings.dataset == given.NAME:
         raise InputError(
@@ -124,6 +133,7 @@ def _names(paths: list[Path]) -> list[str]:
     default=["local"],
     show_default=True,
     metavar="TARGET",
+    callback=_targets,
     help="local, program, ssh:USER@HOST[:PORT] or adb[:SERIAL]; several with one --on each.",
 )
 @click.option(
@@ -221,21 +231,26 @@ def command(
     """
     import numpy as np
 
-    from larq_equalbits import device
-    from larq_equalbits.device import table
-    from larq_equalbits.device.results import check_folder
-
     paths = [_tflite(path) for path in models]
-    settings = device.Settings(images=images, **options)
     names = _names(paths)
+    first = models[0] if models[0].is_dir() else models[0].parent
     if inputs is not None:
         pixels = _array("--inputs", inputs)
         answers = None if labels is None else np.asarray(_array("--labels", labels))
     else:
+        trained = _settings(first)
+    start()
+    from larq_equalbits import device
+    from larq_equalbits.device import table
+    from larq_equalbits.device.results import check_folder
+
+    settings = device.Settings(images=images, **options)
+    if inputs is None:
         # A program of the user's is started for each image, and asked for few.
         few = options["program"] is not None and "local" not in targets
         pixels, answers = _test_images(
-            models[0] if models[0].is_dir() else models[0].parent,
+            trained,
+            first,
             8 if few and images is None else images,
             data_dir,
         )

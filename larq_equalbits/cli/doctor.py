@@ -12,6 +12,7 @@ import click
 from larq_equalbits._errors import advice
 from larq_equalbits._quiet import waiting
 from larq_equalbits._text import visible
+from larq_equalbits.cli import start
 
 _PACKAGES = {
     "tensorflow": None,
@@ -105,6 +106,7 @@ def command(as_json: bool) -> None:
 
     Exit status 1 where something that is installed does not work.
     """
+    start()
     versions = {package: _version(package) for package in _PACKAGES}
     tried = {"Keras": _check_keras, "quantizer": _check_quantizer}
     if versions["larq-compute-engine"]:

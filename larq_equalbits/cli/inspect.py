@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from larq_equalbits.cli import start
 from larq_equalbits.cli.sources import there
 
 
@@ -20,6 +21,7 @@ def command(file: Path, as_json: bool) -> None:
     Example:
       larq-equalbits inspect runs/first/model.tflite
     """
+    start()
     from rich.console import Console
 
     from larq_equalbits import export

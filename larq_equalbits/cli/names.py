@@ -9,24 +9,6 @@ from click.shell_completion import CompletionItem
 
 from larq_equalbits._errors import InputError
 
-MODELS = (
-    "conv2", "conv4", "conv6", "conv8", "vgg_small", "vgg16", "resnet18", "resnet20", "resnet34", "inception_v3",
-    "shufflenet",
-)  # fmt: skip
-RECIPES = ("equal-bits", "siman", "ir-net", "mpt")
-# Of kernels: ours, then Larq's.
-QUANTIZERS = (
-    "bi_half", "siman", "ir_net", "rbnn", "ste_sign", "approx_sign", "swish_sign", "magnitude_aware_sign", "ste_tern",
-    "ste_heaviside", "dorefa_quantizer",
-)  # fmt: skip
-DATASETS = ("digits", "cifar10", "cifar100", "imagenet2012")
-OPTIMIZERS = ("sgd", "adam")
-DECAYS = ("equal_bits", "siman", "none")
-SCHEDULES = ("constant", "step", "cosine")
-AUGMENTATIONS = ("none", "crop", "crop_flip", "resized_crop")
-PRECISIONS = ("float32", "mixed_bfloat16")
-STRATEGIES = ("mirrored", "multiworker")
-
 
 class Name(click.ParamType):
     """One of the names that are known.

@@ -7,6 +7,7 @@ import click
 
 from larq_equalbits._errors import invalid
 from larq_equalbits._text import visible
+from larq_equalbits.cli import start
 from larq_equalbits.cli.sources import trust_option
 
 
@@ -43,6 +44,8 @@ def command(runs: tuple[Path, ...], out: Path | None, trust: bool, as_json: bool
     from larq_equalbits import _report
     from larq_equalbits._quiet import waiting
 
+    _report.place(runs, out)
+    start()
     with waiting("Writing the report"):
         path = _report.write(runs, out, trust=trust)
     click.echo(json.dumps({"report": str(path)}) if as_json else f"Written to {visible(path)}")

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from larq_equalbits._errors import InputError
+from larq_equalbits import _choices
+from larq_equalbits._errors import InputError, invalid
 from larq_equalbits.cli import names
 
 trust_option = click.option(
@@ -30,6 +31,20 @@ def there(_: click.Context, parameter: click.Parameter, path: Path) -> Path:
     return path
 
 
+def _decisions(context: click.Context, parameter: click.Parameter, rules: tuple[str, ...]) -> Any:
+    """What --decisions says, as `export.verify` takes it."""
+    found: dict[str, str | float] = {}
+    for text in rules:
+        name, _, rule = text.rpartition("=")
+        try:
+            found[name] = rule if rule in ("argmax", "values") else float(rule)
+        except ValueError:
+            raise invalid("--decisions", text, "argmax, values or a threshold, or OUTPUT=RULE") from None
+    if "" in found and len(found) > 1:
+        raise InputError("--decisions must be one rule, or OUTPUT=RULE for each, but both were given.")
+    return found.get("", found or None)
+
+
 def compared_options(command: Callable[..., None]) -> Callable[..., None]:
     """The argument SOURCE and the options of whatever compares a file with a Keras model on a data set."""
     options = (
@@ -38,7 +53,7 @@ def compared_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--best", is_flag=True, help="Take the run's best model, not its last."),
         click.option(
             "--dataset",
-            type=names.Name(names.DATASETS, images=True),
+            type=names.Name(_choices.DATASETS, images=True),
             metavar="NAME|FOLDER",
             help="Compare on the test split of this data set.  [default: the run's]",
         ),
@@ -59,32 +74,14 @@ def compared_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--decisions",
-            "rules",
             multiple=True,
+            callback=_decisions,
             metavar="[OUTPUT=]RULE",
             help="What an output decides: argmax, values (nothing), or a threshold; several with one each.  [default: "
             "0.5 after a sigmoid, values for another single unit, else argmax]",
         ),
     )
     return functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
-
-
-def decisions(rules: tuple[str, ...]) -> Any:
-    """What --decisions says, as `export.verify` takes it.
-
-    Raises:
-        InputError: a rule for all outputs beside others.
-    """
-    found: dict[str, str | float] = {}
-    for text in rules:
-        name, _, rule = text.rpartition("=")
-        try:
-            found[name] = float(rule)
-        except ValueError:
-            found[name] = rule
-    if "" in found and len(found) > 1:
-        raise InputError("--decisions must be one rule, or OUTPUT=RULE for each, but both were given.")
-    return found.get("", found or None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from larq_equalbits import _files
+from larq_equalbits import _choices, _files
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._text import visible
-from larq_equalbits.cli import train
+from larq_equalbits.cli import names, start, train
 
 _ALGORITHMS = {"random": "RandomSearch", "bayesian": "BayesianOptimization", "hyperband": "Hyperband"}
 _NOT_TRAINING = (
@@ -28,8 +28,57 @@ _NOT_TRAINING = (
 )
 
 
+def _ratios(_: click.Context, __: click.Parameter, text: str) -> tuple[float, ...]:
+    return _choices.ratios(text)
+
+
+def _workers(_: click.Context, __: click.Parameter, text: str) -> int | str:
+    if text != "auto" and not (text.isdecimal() and 1 <= int(text) <= _choices.MOST_WORKERS):
+        raise invalid("--workers", text, f"a number from 1 to {_choices.MOST_WORKERS}, or auto")
+    return text if text == "auto" else int(text)
+
+
+def _quantizers(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[str, ...] | None:
+    name = names.Name(_choices.QUANTIZERS)
+    if text is None:
+        return None
+    return tuple(name.convert(each, parameter, context) for each in text.split(","))
+
+
+def _sparsities(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[float, ...] | None:
+    numbers = train._numbers(context, parameter, text)
+    if not all(0 <= each < 1 for each in numbers or ()):
+        raise invalid("--sparsities", text, "numbers from 0 to below 1 with commas between")
+    return numbers
+
+
+def _goals(
+    context: click.Context, parameter: click.Parameter, goals: tuple[str, ...]
+) -> str | dict[str, float]:
+    """One name, or the weights of several."""
+    if len(goals) == 1:
+        return goals[0]
+    weights = {}
+    for goal in goals:
+        name, _, weight = goal.partition("=")
+        try:
+            weights[name] = float(weight)
+        except ValueError as error:
+            raise invalid("--objective", goal, "NAME=WEIGHT where there are several") from error
+    return weights
+
+
 @click.command("sweep", context_settings={"show_default": True})
-@click.option("--ratios", default="0.1:0.9:0.1", help="first:last:step, or numbers with commas between.")
+@click.option(
+    "--ratios",
+    default="0.1:0.9:0.1",
+    callback=_ratios,
+    help="first:last:step, or numbers with commas between.",
+)
 @click.option(
     "--repeats",
     type=click.IntRange(1, 10_000),
@@ -40,6 +89,7 @@ _NOT_TRAINING = (
     "--workers",
     metavar="N|auto",
     default="1",
+    callback=_workers,
     help="Trials at a time, each in a process with its share of the processors or a GPU; auto: as many as there are.",
 )
 @click.option(
@@ -51,10 +101,13 @@ _NOT_TRAINING = (
 )
 @click.option("--max-trials", type=click.IntRange(1), help="Of random and bayesian.  [default: 10]")
 @click.option("--per-layer", is_flag=True, help="A ratio for each layer. Not for grid.")
-@click.option("--quantizers", metavar="NAME,...", help="Choose the quantizer too. Not for grid.")
+@click.option(
+    "--quantizers", metavar="NAME,...", callback=_quantizers, help="Choose the quantizer too. Not for grid."
+)
 @click.option(
     "--sparsities",
     metavar="NUMBER,...",
+    callback=_sparsities,
     help="Choose the fraction of zeros too, that of each layer with --per-layer. Not for grid.",
 )
 @click.option(
@@ -63,6 +116,7 @@ _NOT_TRAINING = (
     metavar="NAME[=WEIGHT]",
     multiple=True,
     default=("val_accuracy",),
+    callback=_goals,
     help="What the best trial is best in: a key of history.csv or results.json, tflite_bytes or instructions. "
     "Several with weights are added up.",
 )
@@ -80,7 +134,7 @@ _NOT_TRAINING = (
 )
 @click.option(
     "--reference",
-    type=float,
+    type=click.FloatRange(0, 1),
     metavar="RATIO",
     help="Compare the other ratios with this one, seed by seed.  [default: 0.5 where the sweep has it]",
 )
@@ -93,15 +147,15 @@ _NOT_TRAINING = (
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(
-    ratios: str,
+    ratios: tuple[float, ...],
     repeats: int,
-    workers: str,
+    workers: int | str,
     algorithm: str,
     max_trials: int | None,
     per_layer: bool,
-    quantizers: str | None,
-    sparsities: str | None,
-    goals: tuple[str, ...],
+    quantizers: tuple[str, ...] | None,
+    sparsities: tuple[float, ...] | None,
+    goals: str | dict[str, float],
     direction: str | None,
     download: bool,
     name: str | None,
@@ -140,39 +194,59 @@ def command(
       KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the chief
     """
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    import tensorflow as tf
+    from larq_equalbits.training.settings import Settings
 
-    from larq_equalbits import training, tuning
-    from larq_equalbits.tuning import distributed
-    from larq_equalbits.tuning import ratios as bit_ratios
-
-    # It says of every few trials that functions are traced again, which trials cannot but do.
-    tf.get_logger().setLevel("ERROR")
     fields = {key: value for key, value in given.items() if value is not None}
     if float_activations:
         fields["binarize_activations"] = False
-    settings = training.Settings(**fields)
+    settings = Settings(**fields)
     folder = _folder(settings, name, out)
-    if report:
-        _report(folder, reference, as_json)
-        return
-    role = distributed.role()
-    if role != "single" and workers != "1":
-        raise InputError(f"--workers must be 1 where KERASTUNER_TUNER_ID is set, but got {workers}.")
-    chosen = bit_ratios.parse(ratios)
-    hyper = _hypermodel(settings, chosen, repeats, per_layer, quantizers, sparsities)
-    if download and role != "chief":
-        hyper.check_data(download=True)
-    common: dict[str, Any] = {
-        "out": folder,
-        "objective": _objective(goals, direction),
-        "overwrite": overwrite,
-        "light": not full,
-    }
     only_searched = {"--per-layer": per_layer, "--quantizers": quantizers, "--sparsities": sparsities}
     for option, value in {**only_searched, "--max-trials": max_trials}.items():
         if value and (algorithm == "grid" or (algorithm, option) == ("hyperband", "--max-trials")):
             raise InputError(f"{option} needs another --search than {algorithm}.")
+    for goal in [goals] if isinstance(goals, str) else goals:
+        _choices.direction(goal, direction)
+    settings.plan()
+    if not (folder / _files.SWEEP).is_file():
+        if report:
+            raise InputError(
+                f"--report needs the folder of a sweep, but there is no {folder / _files.SWEEP}."
+            )
+        # Among several machines another may be writing there.
+        if "KERASTUNER_TUNER_ID" not in os.environ:
+            _files.check_new_folder(folder)
+    start()
+    import tensorflow as tf
+
+    from larq_equalbits import tuning
+    from larq_equalbits.tuning import distributed
+
+    # It says of every few trials that functions are traced again, which trials cannot but do.
+    tf.get_logger().setLevel("ERROR")
+    if report:
+        _report(folder, reference, as_json)
+        return
+    role = distributed.role()
+    if role != "single" and workers != 1:
+        raise InputError(f"--workers must be 1 where KERASTUNER_TUNER_ID is set, but got {workers}.")
+    hyper = tuning.HyperModel(
+        settings.model,
+        settings,
+        ratios=ratios,
+        per_layer=per_layer,
+        seeds=range(settings.seed, settings.seed + repeats),
+        quantizers=quantizers,
+        sparsities=sparsities,
+    )
+    if download and role != "chief":
+        hyper.check_data(download=True)
+    common: dict[str, Any] = {
+        "out": folder,
+        "objective": tuning.objective(goals, direction),
+        "overwrite": overwrite,
+        "light": not full,
+    }
     sweep: tuning.Search
     if algorithm == "grid":
         sweep = tuning.BitRatioSweep(hyper, **common)
@@ -185,52 +259,12 @@ def command(
     if reference is not None and reference not in (sweep.hyper.ratios or ()):
         raise invalid("--reference", reference, f"one of the ratios {sweep.hyper.ratios}")
     sweep.search(
-        workers=int(workers) if workers.isdecimal() else workers,
+        workers=workers,
         retry_failed=retry_failed,
         verbose=0 if quiet else 1,
     )
     if role != "worker":
         _print(folder, sweep.trials(), sweep.shown(), sweep.best_run(), reference, as_json)
-
-
-def _hypermodel(
-    settings: Any,
-    ratios: tuple[float, ...],
-    repeats: int,
-    per_layer: bool,
-    quantizers: str | None,
-    sparsities: str | None,
-) -> Any:
-    from larq_equalbits import tuning
-
-    try:
-        zeros = None if sparsities is None else [float(each) for each in sparsities.split(",")]
-    except ValueError as error:
-        raise invalid("--sparsities", sparsities, "numbers from 0 to below 1 with commas between") from error
-    return tuning.HyperModel(
-        settings.model,
-        settings,
-        ratios=ratios,
-        per_layer=per_layer,
-        seeds=range(settings.seed, settings.seed + repeats),
-        quantizers=None if quantizers is None else quantizers.split(","),
-        sparsities=zeros,
-    )
-
-
-def _objective(goals: tuple[str, ...], direction: str | None) -> Any:
-    from larq_equalbits import tuning
-
-    if len(goals) == 1:
-        return tuning.objective(goals[0], direction)
-    weights = {}
-    for goal in goals:
-        name, _, weight = goal.partition("=")
-        try:
-            weights[name] = float(weight)
-        except ValueError as error:
-            raise invalid("--objective", goal, "NAME=WEIGHT where there are several") from error
-    return tuning.objective(weights, direction)
 
 
 def _folder(settings: Any, name: str | None, out: Path | None) -> Path:

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from larq_equalbits import _files
+from larq_equalbits import _choices, _files
 from larq_equalbits._errors import InputError
 from larq_equalbits._text import visible
-from larq_equalbits.cli import names
+from larq_equalbits.cli import names, start
 
 _RECOVERIES = "LARQ_EQUALBITS_RECOVERIES"
 _MOST_RECOVERIES = 20
@@ -57,13 +57,13 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
 @click.command("train", context_settings={"show_default": True})
 @click.option(
     "--model",
-    type=names.Name(names.MODELS),
+    type=names.Name(_choices.MODELS),
     metavar="NAME",
-    help=f"{', '.join(names.MODELS[:-1])} or {names.MODELS[-1]}.  [default: conv2]",
+    help=f"{', '.join(_choices.MODELS[:-1])} or {_choices.MODELS[-1]}.  [default: conv2]",
 )
 @click.option(
     "--dataset",
-    type=names.Name(names.DATASETS, images=True),
+    type=names.Name(_choices.DATASETS, images=True),
     metavar="NAME|FOLDER",
     help="digits, cifar10, cifar100, imagenet2012, tfds:NAME, or a folder with a subfolder of images for each class.  "
     "[default: digits]",
@@ -77,15 +77,16 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
 @click.option("--download", is_flag=True, help="Download and prepare the data set if it is missing.")
 @click.option(
     "--recipe",
-    type=names.Name(names.RECIPES),
+    type=names.Name(_choices.RECIPES),
     metavar="NAME",
     help="equal-bits, siman, ir-net or mpt.  [default: equal-bits]",
 )
 @click.option(
     "--quantizer",
-    type=names.Name(names.QUANTIZERS),
+    type=names.Name(_choices.QUANTIZERS),
     metavar="NAME",
-    help=f"Of the kernels: {', '.join(names.QUANTIZERS[:-1])} or {names.QUANTIZERS[-1]}.  [default: the recipe's]",
+    help=f"Of the kernels: {', '.join(_choices.QUANTIZERS[:-1])} or {_choices.QUANTIZERS[-1]}.  "
+    "[default: the recipe's]",
 )
 @click.option(
     "--quantizer-option",
@@ -112,19 +113,19 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
     type=click.IntRange(1),
     help="Images per step, of all machines together.  [default: the recipe's, fewer for few images]",
 )
-@click.option("--optimizer", type=names.Name(names.OPTIMIZERS), metavar="NAME", help="sgd or adam.")
+@click.option("--optimizer", type=names.Name(_choices.OPTIMIZERS), metavar="NAME", help="sgd or adam.")
 @click.option("--learning-rate", type=click.FloatRange(0), help="The highest learning rate.")
 @click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), help="Of sgd.")
 @click.option("--weight-decay", type=click.FloatRange(0), help="L2 factor, as in PyTorch.")
 @click.option(
     "--decay",
-    type=names.Name(names.DECAYS),
+    type=names.Name(_choices.DECAYS),
     metavar="POLICY",
     help="What decays: equal_bits (all), siman (nothing binary), none.",
 )
 @click.option(
     "--schedule",
-    type=names.Name(names.SCHEDULES),
+    type=names.Name(_choices.SCHEDULES),
     metavar="NAME",
     help="Of the learning rate: constant, step or cosine.",
 )
@@ -154,7 +155,7 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
 )
 @click.option(
     "--augment",
-    type=names.Name(names.AUGMENTATIONS),
+    type=names.Name(_choices.AUGMENTATIONS),
     metavar="NAME",
     help="none, crop, crop_flip or resized_crop.",
 )
@@ -171,14 +172,14 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
 )
 @click.option(
     "--precision",
-    type=names.Name(names.PRECISIONS),
+    type=names.Name(_choices.PRECISIONS),
     metavar="POLICY",
     help="float32 or mixed_bfloat16.  [default: float32]",
 )
 @click.option("--nondeterministic", is_flag=True, help="Give up repeating bit for bit.")
 @click.option(
     "--strategy",
-    type=names.Name(names.STRATEGIES),
+    type=names.Name(_choices.STRATEGIES),
     metavar="NAME",
     help="mirrored, or multiworker with TF_CONFIG.",
 )
@@ -224,25 +225,24 @@ def command(
     if strategy is not None:
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
+    from larq_equalbits.training.settings import Settings
+
+    folder = _folder(Settings(), fields, name, out)
+    settings = Settings.load(folder / _files.SETTINGS).replace(**fields) if resume else Settings(**fields)
+    settings.plan()
+    new = not (resume or overwrite)
+    if new and strategy != "multiworker":
+        _check_new(folder)
+    start()
+    import tensorflow as tf
+
+    from larq_equalbits import training
     from larq_equalbits.training import distribution
 
     chosen = distribution.strategy(strategy)
     chief = distribution.is_chief(chosen)
-
-    from larq_equalbits import training
-    from larq_equalbits.training import run_folder
-
-    folder = _folder(training.Settings(), fields, name, out)
-    if resume:
-        settings = training.Settings.load(folder / run_folder.SETTINGS).replace(**fields)
-    else:
-        settings = training.Settings(**fields)
-        if chief and not overwrite and (folder / run_folder.SETTINGS).exists():
-            raise InputError(
-                f"--out must be a new folder, but {folder} holds a run: add --resume to go on with it, or "
-                "--overwrite to replace it."
-            )
-    import tensorflow as tf
+    if new and chief:
+        _check_new(folder)
 
     try:
         run = training.train(
@@ -257,10 +257,18 @@ def command(
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError):
         if strategy != "multiworker":
             raise
-        _start_again(folder / run_folder.SETTINGS)
+        _start_again(folder / _files.SETTINGS)
         raise
     if chief:
         _print(run, as_json)
+
+
+def _check_new(folder: Path) -> None:
+    if (folder / _files.SETTINGS).exists():
+        raise InputError(
+            f"--out must be a new folder, but {folder} holds a run: add --resume to go on with it, or "
+            "--overwrite to replace it."
+        )
 
 
 def _tracing(tf: Any) -> Any:

@@ -3,10 +3,12 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from larq_equalbits._errors import InputError
+from larq_equalbits.cli import start
 from larq_equalbits.cli.sources import compared_options
 
 
@@ -46,7 +48,7 @@ def command(
     data_dir: Path | None,
     tolerance: float,
     bound: float | None,
-    rules: tuple[str, ...],
+    decisions: Any,
     runtime: str,
     as_json: bool,
 ) -> None:
@@ -60,9 +62,10 @@ def command(
     Example:
       larq-equalbits verify runs/first
     """
+    start()
     from larq_equalbits import export
     from larq_equalbits._quiet import waiting
-    from larq_equalbits.cli.sources import decisions, open_source
+    from larq_equalbits.cli.sources import open_source
     from larq_equalbits.export import gate, model_json
     from larq_equalbits.export.results import describe
     from larq_equalbits.training import run_folder
@@ -74,9 +77,7 @@ def command(
     if images is None:
         raise InputError("--dataset must name a data set to compare on, where SOURCE is no run folder.")
     with waiting(f"Comparing {images.num_test} images with Keras"):
-        verification = export.verify(
-            opened.model, tflite, images.test, runtime=runtime, decisions=decisions(rules)
-        )
+        verification = export.verify(opened.model, tflite, images.test, runtime=runtime, decisions=decisions)
     click.echo(json.dumps(verification.to_dict()) if as_json else describe(verification))
     if not verification.within(tolerance, bound):
         sys.exit(1)

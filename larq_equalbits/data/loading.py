@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from larq_equalbits._choices import AUGMENTATIONS
 from larq_equalbits._errors import InputError, invalid, require
 from larq_equalbits.data import augmentation, folders, in_memory, tfds_any, tfds_folder
 from larq_equalbits.data.pipeline import Data, check_batch, check_common, limited, with_options
@@ -38,7 +39,6 @@ _SPECS = {
     "imagenet2012": _Spec((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "resized_crop", "validation", False),
 }
 NAMES = tuple(_SPECS)
-AUGMENTATIONS = ("none", "crop", "crop_flip", "resized_crop")
 
 
 def check_name(name: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from larq_equalbits import _choices
 from larq_equalbits._errors import DeviceError, DeviceLostError, InputError, invalid, require
 from larq_equalbits.device import host, remote
 from larq_equalbits.device.adb import Adb
@@ -44,22 +45,19 @@ __dir__ = __all__.copy
 
 #: So many images find every gross fault where the program is started for each.
 _PROGRAM_IMAGES = 8
-_FORMS = '"local", "program", "ssh:USER@HOST[:PORT]" or "adb[:SERIAL]"'
 
 
 def _shell(target: str, settings: Settings) -> Shell | None:
     folder = settings.device_folder
-    kind, _, rest = re.sub(r"^ssh(?:://|\s+)", "ssh:", target.strip()).partition(":")
-    if target == "local":
+    kind, rest = _choices.target(target)
+    if kind == "local":
         return None
-    if target == "program":
+    if kind == "program":
         return Shell(target, folder)
-    if kind == "adb" and (rest or ":" not in target):
+    if kind == "adb":
         return Adb(target, rest or None, folder)
-    if kind == "ssh" and rest:
-        address, port = re.fullmatch(r"(.*?)(?::(\d{1,5}))?", rest, re.S).groups()  # type: ignore[union-attr]
-        return Ssh(target, address, None if port is None else int(port), folder, settings.ssh_config)
-    raise invalid("target", target, _FORMS)
+    address, port = re.fullmatch(r"(.*?)(?::(\d{1,5}))?", rest, re.S).groups()  # type: ignore[union-attr]
+    return Ssh(target, address, None if port is None else int(port), folder, settings.ssh_config)
 
 
 def _command(settings: Settings, shell: Shell | None) -> list[str]:

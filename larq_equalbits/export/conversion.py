@@ -157,7 +157,7 @@ def convert(
     if images is not None and not isinstance(images, Data):
         raise invalid("images", images, "the data.Data that the model was trained on")
     if path is not None:
-        model_json.check_target(path)
+        _files.check_tflite_target(path)
     chosen = select(rewrites)
     checks.check(model)
     model = in_float32(model)

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError, fits, invalid
+from larq_equalbits._errors import InputError, fits
 from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.results import ConversionReport
 
 _PACKAGES = ("larq-equalbits", "larq-compute-engine", "larq", "tensorflow", "tf-keras")
-_OTHERS = (".json", ".keras", ".h5", ".hdf5")
 
 
 def _versions() -> dict[str, str]:
@@ -66,39 +65,6 @@ def write(
 ) -> None:
     """Writes `describe(report, images, source)` to `path`, whole or not at all."""
     _files.write_text(path, json.dumps(describe(report, images, source), indent=2) + "\n")
-
-
-def check_target(path: str | os.PathLike[str], argument: str = "path") -> None:
-    """Checks that a .tflite may be written to `path`, and its `model.json` beside it.
-
-    Args:
-        path: of the .tflite.
-        argument: by which errors name it.
-
-    Raises:
-        InputError: another kind of file or a link is there, which is never replaced, or the suffix is that of one.
-    """
-    target = Path(path)
-    if target.is_dir():
-        raise invalid(argument, str(path), "the name of a file, but it is a folder")
-    beside = target.with_suffix(".json")
-    _files.check_no_links(target, beside, argument=argument)
-    # A disk that takes capitals for small letters has one file for both.
-    if target.suffix.lower() in _OTHERS:
-        raise invalid(
-            argument, str(path), f"a .tflite, not with the suffix {target.suffix} of another kind of file"
-        )
-    if target.exists():
-        with target.open("rb") as file:
-            if file.read(8)[4:] != b"TFL3":
-                raise InputError(
-                    f"{argument} must be new or that of a .tflite, but {target} is another file."
-                )
-    if beside.exists() and not _files.holds(beside, "sha256", "report"):
-        raise InputError(
-            f"{argument} must leave {beside} as it is, which `convert` did not write: choose another name for the "
-            ".tflite."
-        )
 
 
 def source_of(tflite: str | os.PathLike[str]) -> str | None:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from larq_equalbits import _files
+from larq_equalbits._choices import STRATEGIES
 from larq_equalbits._errors import InputError, invalid
-
-NAMES = ("mirrored", "multiworker")
 
 
 def strategy(name: str | None) -> tf.distribute.Strategy:
@@ -25,8 +24,8 @@ def strategy(name: str | None) -> tf.distribute.Strategy:
     """
     if name is None:
         return tf.distribute.get_strategy()
-    if name not in NAMES:
-        raise invalid("strategy", name, f"one of {', '.join(NAMES)}")
+    if name not in STRATEGIES:
+        raise invalid("strategy", name, f"one of {', '.join(STRATEGIES)}")
     if name == "mirrored":
         return tf.distribute.MirroredStrategy()
     _check_cluster(os.environ.get("TF_CONFIG"))

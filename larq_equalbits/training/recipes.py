@@ -25,7 +25,7 @@ class Recipe:
         learning_rate: the highest learning rate, at least 0.
         momentum: of SGD, 0 to below 1.
         weight_decay: L2 factor as in PyTorch, at least 0.
-        decay: what decays, one of `decay.POLICIES`.
+        decay: what decays, "equal_bits", "siman" or "none".
         schedule: "constant", "step" or "cosine".
         milestones: epochs after which the step schedule multiplies the rate.
         factor: what it multiplies the rate by.

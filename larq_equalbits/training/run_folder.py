@@ -12,11 +12,12 @@ import tensorflow as tf
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError, WorkError, invalid, is_number
+from larq_equalbits._files import SETTINGS
 from larq_equalbits._keras.loading import load_model, load_weights
 from larq_equalbits.training import checkpoint, history
 from larq_equalbits.training.settings import KEYS, Settings
 
-SETTINGS, HISTORY, RESULTS = "settings.json", "history.csv", "results.json"
+HISTORY, RESULTS = "history.csv", "results.json"
 LAST, BEST = "model.keras", "best.keras"
 STATE, BEST_STATE = Path("checkpoint", "state.npz"), Path("checkpoint", "best.npz")
 LOGS = "logs"

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from larq_equalbits import _files, data
+from larq_equalbits import _files
+from larq_equalbits._choices import DATASETS, DECAYS, OPTIMIZERS, PRECISIONS, SCHEDULES
 from larq_equalbits._errors import LARGEST, InputError, fits, invalid, is_number, is_positive, is_whole
 from larq_equalbits.training import recipes
 
-POLICIES = ("float32", "mixed_bfloat16")
-OPTIMIZERS = ("sgd", "adam")
-SCHEDULES = ("constant", "step", "cosine")
 # What the JSON of any run holds, by which it is told from another's.
 KEYS = ("model", "dataset", "recipe")
 # Where the data lies does not change what is learned from it.
@@ -88,7 +86,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Takes numpy's numbers as Python's, and a folder of images by its absolute path."""
         given = self.dataset
-        if isinstance(given, str | os.PathLike) and given not in data.NAMES:
+        if isinstance(given, str | os.PathLike) and given not in DATASETS:
             folder = _is_folder(given)
             object.__setattr__(self, "dataset", str(Path(given).resolve() if folder else given))
         for field in dataclasses.fields(self):
@@ -137,13 +135,11 @@ class Settings:
                 raise invalid(field.name, value, f"of the type {getattr(kind, '__name__', kind)}")
 
     def _check(self, plan: recipes.Recipe) -> None:
-        from larq_equalbits import optimizers
-
         for name, value, choices in (
             ("optimizer", plan.optimizer, OPTIMIZERS),
             ("schedule", plan.schedule, SCHEDULES),
-            ("decay", plan.decay, optimizers.POLICIES),
-            ("precision", self.precision, POLICIES),
+            ("decay", plan.decay, DECAYS),
+            ("precision", self.precision, PRECISIONS),
         ):
             if value not in choices:
                 raise invalid(name, value, f"one of {', '.join(choices)}")

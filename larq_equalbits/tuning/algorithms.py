@@ -8,10 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from larq_equalbits import _files
+from larq_equalbits._choices import check_ratios
 from larq_equalbits._errors import InputError, invalid, is_whole
 from larq_equalbits.training.settings import Settings
 from larq_equalbits.tuning import comparison, folder, objectives, oracles, trials
-from larq_equalbits.tuning import ratios as bit_ratios
 from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.search import Search
 
@@ -85,7 +86,7 @@ class BitRatioSweep(Search):
             raise invalid("ratios", hyper.ratios, "given to the HyperModel of a grid")
         if not overwrite:
             ratios_there, seeds_there = folder.former_grid(Path(out))
-            hyper.ratios = bit_ratios.check(list(dict.fromkeys([*ratios_there, *hyper.ratios])))
+            hyper.ratios = check_ratios(list(dict.fromkeys([*ratios_there, *hyper.ratios])))
             hyper.seeds = tuple(dict.fromkeys([*seeds_there, *hyper.seeds]))
         oracle = oracles.GridOracle(hyper.ratios, hyper.seeds, objective=objectives.objective(objective))
         super().__init__(oracle, hyper, out, overwrite=overwrite, callbacks=callbacks, light=light)
@@ -209,7 +210,7 @@ def from_folder(out: Path, data_dir: Path | None = None) -> Search:
         >>> from_folder(folder / "ratios").oracle.objective.name
         'val_accuracy'
     """
-    path, description = out / folder.DESCRIPTION, folder.read(out)
+    path, description = out / _files.SWEEP, folder.read(out)
     if not isinstance(description.get("settings"), dict):
         raise InputError(f"{path}: the settings are a function, which only the program that made them has.")
     try:

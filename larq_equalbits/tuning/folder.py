@@ -11,7 +11,6 @@ from larq_equalbits._errors import InputError, is_number
 from larq_equalbits.training import run_folder
 from larq_equalbits.tuning import trials
 
-DESCRIPTION = "sweep.json"
 BEST = "best"
 STATE, STOP = "tuner.json", "stop.json"
 GRID, VERSION, LIGHT = "BitRatioSweep", "version", "light"
@@ -24,7 +23,7 @@ _WRITTEN = (
     trials.JSON,
     trials.PLOT,
     trials.FRONT,
-    DESCRIPTION,
+    _files.SWEEP,
 )
 
 
@@ -34,7 +33,7 @@ def claim(folder: Path, description: dict[str, Any], overwrite: bool) -> None:
     Raises:
         InputError: it holds another search, one of another version of the package, or other things.
     """
-    if (folder / DESCRIPTION).is_file():
+    if (folder / _files.SWEEP).is_file():
         known = read(folder)
         _files.check_no_links(folder / "workers", *folder.glob("trial_*"))
         best = folder / BEST
@@ -59,10 +58,8 @@ def claim(folder: Path, description: dict[str, Any], overwrite: bool) -> None:
                 "Choose another folder, or replace it with overwrite=True (--overwrite)."
             )
         clear(folder)
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"out must be a new folder or that of a sweep, but {folder} holds other things.")
-    elif folder.exists() and not folder.is_dir():
-        raise InputError(f"out must be a folder, but {folder} is a file.")
+    else:
+        _files.check_new_folder(folder)
     _write(folder, description)
 
 
@@ -72,7 +69,7 @@ def read(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: there is none, or it is damaged or of another program.
     """
-    path = folder / DESCRIPTION
+    path = folder / _files.SWEEP
     known = _files.read_json(path)
     goals, lists = known.get("objective"), [known.get(name) or [] for name in _LISTS]
     sound = (
@@ -90,7 +87,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def _write(folder: Path, description: dict[str, Any]) -> None:
-    _files.write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+    _files.write_text(folder / _files.SWEEP, json.dumps(description, indent=2) + "\n")
 
 
 def _adds(known: dict[str, Any], given: dict[str, Any]) -> bool:
@@ -118,7 +115,7 @@ def former_grid(folder: Path) -> tuple[list[float], list[int]]:
     Raises:
         InputError: its description is damaged.
     """
-    if not (folder / DESCRIPTION).is_file():
+    if not (folder / _files.SWEEP).is_file():
         return [], []
     known = read(folder)
     ratios, seeds = (known.get(name) or [] for name in _LISTS)

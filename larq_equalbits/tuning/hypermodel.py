@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from larq_equalbits import data, pruning
 from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._choices import check_ratios
 from larq_equalbits._errors import BuildError, InputError, invalid, is_whole
 from larq_equalbits._keras.quantizers import resolve
 from larq_equalbits.quantizers.base import EstimatorQuantizer
@@ -79,7 +80,7 @@ class HyperModel(keras_tuner.HyperModel):
         elif not callable(model):
             raise invalid("model", model, "the name of a network, or a function build(hp)")
         self._settings: Any = settings if settings is not None else Settings()
-        self.ratios = None if ratios is None else bit_ratios.check(ratios)
+        self.ratios = None if ratios is None else check_ratios(ratios)
         if self.ratios is None and not 0 <= low < high <= 1:
             raise invalid("low and high", (low, high), "0 <= low < high <= 1")
         self.low, self.high = float(low), float(high)

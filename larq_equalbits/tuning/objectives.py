@@ -1,10 +1,10 @@
 """What a search makes greater or smaller: one metric, or the weighted sum of several."""
 
-import dataclasses
 import importlib
 from collections.abc import Sequence
 from typing import Any
 
+from larq_equalbits import _choices
 from larq_equalbits._errors import invalid, is_positive
 from larq_equalbits.tuning.keras_2 import keras_tuner
 
@@ -53,21 +53,6 @@ def describe(objective: Any) -> Any:
     return {"name": objective.name, "direction": objective.direction}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Rule:
-    ending: str
-    direction: str
-
-
-_RULES = (
-    _Rule("accuracy", "max"),
-    _Rule("entropy", "max"),
-    _Rule("loss", "min"),
-    _Rule("bytes", "min"),
-    _Rule("instructions", "min"),
-)
-
-
 def objective(name: Any, direction: str | None = None) -> Any:
     """What a search makes greater or smaller, as keras-tuner's Objective.
 
@@ -97,8 +82,4 @@ def objective(name: Any, direction: str | None = None) -> Any:
         return [objective(each, direction) for each in name]
     if isinstance(name, keras_tuner.Objective):
         return name
-    if direction is None:
-        direction = next((rule.direction for rule in _RULES if str(name).endswith(rule.ending)), None)
-    if direction not in ("min", "max"):
-        raise invalid("direction", direction, f'"min" or "max" for the objective {name!r}')
-    return keras_tuner.Objective(name, direction)
+    return keras_tuner.Objective(name, _choices.direction(name, direction))

@@ -15,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from larq_equalbits import _files, training
+from larq_equalbits._choices import MOST_WORKERS
 from larq_equalbits._errors import InputError, WorkError, invalid, is_whole
 from larq_equalbits._version import VERSION
 from larq_equalbits.tuning import (
@@ -31,8 +32,6 @@ from larq_equalbits.tuning import ratios as bit_ratios
 from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.progress import Progress
-
-_MOST_WORKERS = 1_000
 
 
 class Search(keras_tuner.Tuner):
@@ -98,7 +97,7 @@ class Search(keras_tuner.Tuner):
         if self.role != "chief":
             self.hyper.check_data()
         if self.role != "worker":
-            used = (self.out / folder.DESCRIPTION).is_file()
+            used = (self.out / _files.SWEEP).is_file()
             with distributed.alone(self.out) if used else contextlib.nullcontext():
                 folder.claim(self.out, self.description, overwrite)
         # keras-tuner's own overwrite would let a worker remove the folder of the chief.
@@ -258,8 +257,8 @@ class Search(keras_tuner.Tuner):
         here, trials = machine.machine(), self.oracle.max_trials
         if given == "auto":
             return here.workers(trials) if self._portable and self.role == "single" else 1
-        if not (is_whole(given, 1) and int(given) <= _MOST_WORKERS):
-            raise invalid("workers", given, f'an integer of at least 1, at most {_MOST_WORKERS}, or "auto"')
+        if not (is_whole(given, 1) and int(given) <= MOST_WORKERS):
+            raise invalid("workers", given, f'an integer of at least 1, at most {MOST_WORKERS}, or "auto"')
         if int(given) > 1 and not self._portable:
             raise InputError(
                 "workers must be 1 for a network, settings or callbacks made in Python, which another process cannot "

@@ -4,6 +4,7 @@ import larq as lq
 import pytest
 import tensorflow as tf
 
+from larq_equalbits import _choices
 from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import InputError
 from larq_equalbits.tuning import HyperModel, keras_tuner, objective, ratios
@@ -21,7 +22,7 @@ from larq_equalbits.tuning import HyperModel, keras_tuner, objective, ratios
     ],
 )
 def test_parse(text, values):
-    assert ratios.parse(text) == values
+    assert _choices.ratios(text) == values
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_parse(text, values):
 )
 def test_parse_refuses(text):
     with pytest.raises(InputError, match="ratios must be"):
-        ratios.parse(text)
+        _choices.ratios(text)
 
 
 def _model():
