@@ -168,23 +168,24 @@ def test_a_damaged_folder_is_refused(tmp_path, damage):
     assert "\n" not in str(caught.value)
 
 
-def test_images_are_decoded_once_while_their_files_are_the_same(folder, tmp_path):
+@pytest.mark.parametrize("size", [None, 12])
+def test_images_are_decoded_once_while_their_files_are_the_same(folder, tmp_path, size):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     builder = digits.prepared_builder(tmp_path)
-    images, labels = tfds_folder.read_all(builder, "test")
-    again = tfds_folder.read_all(digits.prepared_builder(tmp_path), "test")
-    assert again[0] is images
-    assert again[1] is labels
+    first = tfds_folder.read_all(builder, "test", size)
+    assert tfds_folder.read_all(digits.prepared_builder(tmp_path), "test", size) is first
+    assert first.images.shape[1:] == (size or 8, size or 8, 1)
+    assert tfds_folder.read_all(builder, "test", 16) is not first
     with pytest.raises(ValueError, match="read-only"):
-        images[0] = 0
+        first.images[0] = 0
     # Other data sets take its place; files that were written again are read again.
     for split in ("train", "test"):
-        tfds_folder.read_all(digits.prepared_builder(folder), split)
-    assert tfds_folder.read_all(builder, "test")[0] is not images
-    images, _ = tfds_folder.read_all(builder, "test")
+        tfds_folder.read_all(digits.prepared_builder(folder), split, size)
+    images = tfds_folder.read_all(builder, "test", size).images
+    assert images is not first.images
     shard = next(tmp_path.rglob("digits-test.tfrecord*"))
     shard.write_bytes(shard.read_bytes())
-    again, _ = tfds_folder.read_all(builder, "test")
+    again = tfds_folder.read_all(builder, "test", size).images
     assert again is not images
     np.testing.assert_array_equal(again, images)
 

@@ -12,8 +12,8 @@ SOURCES = ("larq_equalbits", "zoo", "larq_equalbits_program.py")
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory):
-    """The files of a wheel that is built from a copy without symbolic links, as a checkout on Windows is."""
+def wheel(tmp_path_factory):
+    """A wheel that is built from a copy without symbolic links, as a checkout on Windows is."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in (*SOURCES, "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         source = ROOT / name
@@ -26,8 +26,13 @@ def names(tmp_path_factory):
     subprocess.run(
         [sys.executable, "-c", build, folder / "dist"], cwd=folder, check=True, capture_output=True
     )
-    (wheel,) = (folder / "dist").glob("*.whl")
-    return zipfile.ZipFile(wheel).namelist()
+    (path,) = (folder / "dist").glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+@pytest.fixture
+def names(wheel):
+    return wheel.namelist()
 
 
 def test_the_wheel_holds_every_module_and_the_zoo_inside_the_package(names):
@@ -54,3 +59,29 @@ def test_the_constraints_pin_by_name_and_version_alone():
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         name, separator, version = line.partition("==")
         assert name and separator and version and "://" not in line, line
+
+
+USER = """
+import larq_equalbits as lqe
+from larq_equalbits import export
+
+model = lqe.zoo.conv2(input_shape=(8, 8, 1), num_classes=10, quantizer="siman")
+twin = lqe.binarize(lqe.zoo.get("vgg16")(input_shape=(32, 32, 3), num_classes=10, quantizer=None))
+size: int = len(export.convert(twin, "twin.tflite", tolerance=0.1).tflite)
+lqe.zoo.conv4(input_shape=(8, 8), num_classes=10)
+lqe.zoo.resnet18(input_shape=(32, 32, 3), num_classes=10, quantiser="siman")
+lqe.binarize(model, quantiser="siman")
+export.convert(model, tolerance="0.1")
+"""
+
+
+def test_a_users_type_checker_knows_the_arguments(wheel, tmp_path):
+    wheel.extractall(tmp_path)
+    (tmp_path / "user.py").write_text(USER)
+    options = ["--strict", "--follow-imports=silent", "--ignore-missing-imports", "--config-file="]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, "user.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    lines = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert [line.split(":")[1] for line in lines] == ["8", "9", "10", "11"], done.stdout
+    assert [line.split("[")[-1] for line in lines] == ["arg-type]", "call-arg]", "call-arg]", "arg-type]"]

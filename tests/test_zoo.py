@@ -3,6 +3,7 @@ import inspect
 import numpy as np
 import pytest
 import tensorflow as tf
+from larq_equalbits.zoo.blocks import Builder
 
 from larq_equalbits import export, zoo
 from larq_equalbits._bits.kernels import quantized_kernels
@@ -37,6 +38,9 @@ def _adapted(model):
 def test_every_builder_takes_the_same_keyword_arguments():
     signatures = {str(inspect.signature(zoo.get(name))) for name in zoo.list_models()}
     assert len(signatures) == 1
+    declared, made = map(inspect.signature, (Builder.__call__, zoo.conv2))
+    told = [(each.name, each.annotation) for each in declared.parameters.values()]
+    assert told[1:] == [(each.name, each.annotation) for each in made.parameters.values()]
     for name in zoo.list_models():
         parameters = inspect.signature(zoo.get(name)).parameters.values()
         assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)

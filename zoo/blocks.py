@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 from larq_equalbits.zoo import forms
@@ -13,7 +13,30 @@ from larq_equalbits.zoo.style import Style
 from larq_equalbits._keras.quantizers import resolve
 from larq_equalbits.quantizers.activations import fast
 
-Builder = Callable[..., tf.keras.Model]
+
+class Builder(Protocol):
+    """What every network of the zoo is, with its arguments for editors and type checkers."""
+
+    __name__: str
+
+    def __call__(
+        self,
+        *,
+        input_shape: tuple[int, int, int],
+        num_classes: int,
+        quantizer: Any = ...,
+        binarize_activations: bool = ...,
+        input_quantizer: Any = ...,
+        kernel_regularizer: Any = ...,
+        width: float = ...,
+        binarize_first_last: bool = ...,
+        affine: bool = ...,
+        form: str = ...,
+        standardize_activations: bool | None = ...,
+        kernel_initializer: Any = ...,
+    ) -> tf.keras.Model:
+        """Builds the network."""
+
 
 _ARGUMENTS = """
 

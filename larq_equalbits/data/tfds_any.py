@@ -4,12 +4,11 @@ import os
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from larq_equalbits._errors import InputError, invalid, is_whole, require
 from larq_equalbits.data import tfds_folder
 from larq_equalbits.data.folders import AUGMENTATIONS, IMAGE_SIZE, tested_part
-from larq_equalbits.data.in_memory import Examples, Splits, from_splits, statistics
+from larq_equalbits.data.in_memory import Splits, from_splits, statistics
 from larq_equalbits.data.pipeline import Data
 
 PREFIX = "tfds:"
@@ -49,9 +48,9 @@ def load(
     image, label = _features(name, builder)
     height, width, _ = image.shape
     size = image_size or (None if height and width else IMAGE_SIZE)
-    train = _read(builder, "train", size)
+    train = tfds_folder.read_all(builder, "train", size)
     if "test" in builder.info.splits:
-        test = _read(builder, "test", size)
+        test = tfds_folder.read_all(builder, "test", size)
     else:
         tested = tested_part(train.labels)
         train, test = train[~tested], train[tested]
@@ -77,24 +76,3 @@ def _features(name: str, builder: Any) -> tuple[Any, Any]:
     if "train" not in builder.info.splits:
         raise InputError(f"{name} must have a split train, but has {', '.join(builder.info.splits)}.")
     return pair[0], pair[1]
-
-
-def _read(builder: Any, split: str, size: int | None) -> Examples:
-    if size is None:
-        return Examples(*tfds_folder.read_all(builder, split))
-    images, labels = [], []
-    with tfds_folder.explained(builder.info.name, builder.data_dir):
-        examples = builder.as_dataset(split=split, shuffle_files=False, as_supervised=True)
-        fitted = examples.map(lambda image, label: (_fit(image, size), label), tf.data.AUTOTUNE)
-        for image, label in fitted.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
-            images.append(image)
-            labels.append(label)
-    return Examples(np.stack(images), np.array(labels, np.int32))
-
-
-def _fit(image: tf.Tensor, size: int) -> tf.Tensor:
-    shape = tf.cast(tf.shape(image)[:2], tf.float32)
-    scaled = tf.cast(tf.math.ceil(shape * (size / tf.reduce_min(shape))), tf.int32)
-    resized = tf.image.resize(image, tf.maximum(scaled, size), antialias=True)
-    cropped = tf.image.resize_with_crop_or_pad(resized, size, size)
-    return tf.saturate_cast(tf.round(cropped), tf.uint8)

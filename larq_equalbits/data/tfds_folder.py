@@ -22,7 +22,7 @@ _DAMAGE = (
 )
 # The training and the test images of one data set.
 _SPLITS_KEPT = 2
-_kept: dict[Hashable, tuple[np.ndarray, np.ndarray]] = {}
+_kept: dict[Hashable, Examples] = {}
 # What nobody but a registered person may download.
 _BY_HAND = {"imagenet2012": ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")}
 
@@ -128,8 +128,8 @@ def streaming(name: str, data_dir: str | os.PathLike[str] | None) -> Iterator[No
         ) from error
 
 
-def read_all(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """All images of a split as uint8 (examples, height, width, channels), and their labels as int32.
+def read_all(builder: Any, split: str, size: int | None = None) -> Examples:
+    """All images of a split, in `size` pixels each way where it is given.
 
     What was read last stays in memory, and is answered again while its files are the same: a sweep decodes its
     images once.
@@ -137,11 +137,12 @@ def read_all(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: a file is damaged or cut off, or a label is none of the data set's classes.
     """
-    key = _state_of_files(builder, split)
-    if key is None:
-        return _decoded(builder, split)
+    state = _state_of_files(builder, split)
+    if state is None:
+        return _decoded(builder, split, size)
+    key = state, size
     if key not in _kept:
-        decoded = _decoded(builder, split)
+        decoded = _decoded(builder, split, size)
         while len(_kept) >= _SPLITS_KEPT:
             del _kept[next(iter(_kept))]
         _kept[key] = decoded
@@ -150,7 +151,7 @@ def read_all(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 def splits(builder: Any, test_split: str) -> Splits:
     """The training and the test images of a set whose images all have one size."""
-    train, test = (Examples(*read_all(builder, split)) for split in ("train", test_split))
+    train, test = (read_all(builder, split) for split in ("train", test_split))
     return Splits(train, test, tuple(builder.info.features["label"].names))
 
 
@@ -163,7 +164,7 @@ def _state_of_files(builder: Any, split: str) -> Hashable | None:
     return folder, split, tuple((name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats)
 
 
-def _decoded(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _decoded(builder: Any, split: str, size: int | None) -> Examples:
     name = builder.info.name
     tfds = require("data", "tensorflow_datasets")
     options = tfds.ReadConfig(add_tfds_id=False, try_autocache=False, interleave_cycle_length=1)
@@ -171,6 +172,8 @@ def _decoded(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
         examples = builder.as_dataset(
             split=split, shuffle_files=False, as_supervised=True, read_config=options
         )
+        if size is not None:
+            examples = examples.map(lambda image, label: (_fit(image, size), label), tf.data.AUTOTUNE)
         batches = list(examples.batch(1000).prefetch(2).as_numpy_iterator())
     images = np.concatenate([image for image, _ in batches])
     labels = np.concatenate([label for _, label in batches]).astype(np.int32)
@@ -180,7 +183,7 @@ def _decoded(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
             f"data_dir must hold {expected} {split} images of {name}, but {os.fspath(builder.data_dir)!r} has "
             f"{len(labels)}; prepare the data set again."
         )
-    classes = builder.info.features["label"].num_classes
+    classes = builder.info.features[builder.info.supervised_keys[1]].num_classes
     if labels.min() < 0 or labels.max() >= classes:
         raise InputError(
             f"{name} must have labels from 0 to {classes - 1}, but its {split} split in "
@@ -188,4 +191,12 @@ def _decoded(builder: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
         )
     for array in (images, labels):
         array.flags.writeable = False
-    return images, labels
+    return Examples(images, labels)
+
+
+def _fit(image: tf.Tensor, size: int) -> tf.Tensor:
+    shape = tf.cast(tf.shape(image)[:2], tf.float32)
+    scaled = tf.cast(tf.math.ceil(shape * (size / tf.reduce_min(shape))), tf.int32)
+    resized = tf.image.resize(image, tf.maximum(scaled, size), antialias=True)
+    cropped = tf.image.resize_with_crop_or_pad(resized, size, size)
+    return tf.saturate_cast(tf.round(cropped), tf.uint8)
