@@ -8,7 +8,7 @@ import tensorflow as tf
 from larq_equalbits._keras.calls import Call
 
 # Operations whose outputs are among the values of their first input, or of all inputs.
-_OF_FIRST = frozenset(
+OF_FIRST = frozenset(
     {
         "BatchToSpaceND",
         "BroadcastTo",
@@ -69,7 +69,7 @@ def are_signs(tensor: tf.Tensor) -> bool:
         return True
     if operation.type == "IdentityN":
         return are_signs(inputs[tensor.value_index])
-    if operation.type in _OF_FIRST:
+    if operation.type in OF_FIRST:
         return are_signs(inputs[0])
     if operation.type in _OF_ALL:
         return all(map(are_signs, inputs))

@@ -13,40 +13,18 @@ from larq_equalbits._keras import building, signs
 from larq_equalbits._keras.calls import Call, recording
 
 # Operations whose outputs are nowhere negative where their first input is not.
-_KEEP = frozenset(
-    {
-        "AvgPool",
-        "AvgPool3D",
-        "BatchToSpaceND",
-        "Cast",
-        "DepthToSpace",
-        "ExpandDims",
-        "GatherV2",
-        "Identity",
-        "Max",
-        "MaxPool",
-        "MaxPool3D",
-        "MaxPoolV2",
-        "Mean",
-        "MirrorPad",
-        "Pad",
-        "Pack",
-        "Reshape",
-        "ResizeBilinear",
-        "ResizeNearestNeighbor",
-        "Slice",
-        "SpaceToBatchND",
-        "SpaceToDepth",
-        "SplitV",
-        "Squeeze",
-        "StopGradient",
-        "StridedSlice",
-        "Sum",
-        "Tile",
-        "Transpose",
-        "Unpack",
-    }
-)
+_KEEP = (signs.OF_FIRST - {"Neg"}) | {
+    "AvgPool",
+    "AvgPool3D",
+    "Cast",
+    "MaxPoolV2",
+    "Mean",
+    "Pack",
+    "Pad",
+    "ResizeBilinear",
+    "SpaceToBatchND",
+    "Sum",
+}
 _RECTIFIERS = frozenset({"Relu", "Relu6"})
 _POSITIVE = _RECTIFIERS | {"Abs", "Exp", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Square"}
 

@@ -12,7 +12,7 @@ from larq_equalbits.cli import names, start
 from larq_equalbits.cli.sources import compared_options
 
 
-@click.command("convert")
+@click.command("convert", context_settings={"show_default": True})
 @compared_options
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The file to write.  [default: model.tflite in the run]"
@@ -22,14 +22,12 @@ from larq_equalbits.cli.sources import compared_options
     "--float-layers",
     type=click.Choice(["float32", "int8"]),
     default="float32",
-    show_default=True,
     help="What computes the layers that are not binary. int8 changes some answers: allow for it with --tolerance.",
 )
 @click.option(
     "--binary-weights",
     type=click.Choice(["int8", "bits", "float32"]),
     default="int8",
-    show_default=True,
     help="How binary weights of layers with a float input are stored: one byte a weight, for every runtime; one bit, "
     "for LCE's runtime and larq-equalbits-runtime; or floats.",
 )
@@ -37,14 +35,12 @@ from larq_equalbits.cli.sources import compared_options
     "--classifier",
     type=click.Choice(["float32", "float16"]),
     default="float32",
-    show_default=True,
     help="How the weights of the last layer are stored, where it is float. float16 moves the outputs a little.",
 )
 @click.option(
     "--calibration-images",
     type=click.IntRange(1, 10**6),
     default=256,
-    show_default=True,
     help="Training images on which int8 measures its ranges.",
 )
 @click.option("--int8-io", is_flag=True, help="Integer inputs and outputs too, with --float-layers int8.")
@@ -70,18 +66,13 @@ def command(
     dataset: str | None,
     data_dir: Path | None,
     no_verify: bool,
-    tolerance: float,
-    bound: float | None,
-    decisions: Any,
     float_layers: str,
-    binary_weights: str,
-    classifier: str,
     calibration_images: int,
     int8_io: bool,
     no_strict: bool,
     without: tuple[str, ...],
-    keep_names: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Convert SOURCE, a run folder or a saved Keras model, to a .tflite for LCE.
 
@@ -129,17 +120,12 @@ def command(
             verify_on=False if no_verify else None,
             images=images,
             source=opened.file,
-            tolerance=tolerance,
-            bound=bound,
-            decisions=decisions,
             rewrites=[name for name in export.REWRITES if name not in without],
             float_layers=float_layers,
-            binary_weights=binary_weights,
-            classifier=classifier,
-            keep_names=keep_names,
             calibrate_on=calibration,
             input_type=io_type,
             output_type=io_type,
+            **options,
         )
     if as_json:
         described = model_json.describe(report, images, opened.file)

@@ -116,7 +116,8 @@ def _names(paths: list[Path]) -> list[str]:
 
 
 @click.command(
-    epilog="Exit status: 0 done, 1 a device or a program failed (what was measured is kept), 2 bad input."
+    context_settings={"show_default": True},
+    epilog="Exit status: 0 done, 1 a device or a program failed (what was measured is kept), 2 bad input.",
 )
 @click.argument(
     "models",
@@ -131,7 +132,6 @@ def _names(paths: list[Path]) -> list[str]:
     "targets",
     multiple=True,
     default=["local"],
-    show_default=True,
     metavar="TARGET",
     callback=_targets,
     help="local, program, ssh:USER@HOST[:PORT] or adb[:SERIAL]; several with one --on each.",
@@ -146,7 +146,6 @@ def _names(paths: list[Path]) -> list[str]:
     "--runtime",
     type=click.Choice(["lce", "litert"]),
     default="lce",
-    show_default=True,
     help="What answers on local: LCE's interpreter, or larq-equalbits-runtime.",
 )
 @click.option(
@@ -156,28 +155,27 @@ def _names(paths: list[Path]) -> list[str]:
     "this clone, or else the published one.",
 )
 @trust_option
-@click.option("--prefix", default="", help='Words before the program on the device, such as "taskset f0".')
+@click.option(
+    "--prefix",
+    default="",
+    show_default=False,
+    help='Words before the program on the device, such as "taskset f0".',
+)
 @click.option(
     "--flag", "flags", multiple=True, help="More options for the program, such as --flag=--use_xnnpack=false."
 )
-@click.option(
-    "--threads", default="1", show_default=True, callback=_numbers, metavar="N,N", help="Numbers of threads."
-)
-@click.option(
-    "--repeats", type=click.IntRange(1, 10**6), default=50, show_default=True, help="Inferences in a round."
-)
+@click.option("--threads", default="1", callback=_numbers, metavar="N,N", help="Numbers of threads.")
+@click.option("--repeats", type=click.IntRange(1, 10**6), default=50, help="Inferences in a round.")
 @click.option(
     "--warmup",
     type=click.IntRange(0, 10**6),
     default=5,
-    show_default=True,
     help="Inferences before each round.",
 )
 @click.option(
     "--rounds",
     type=click.IntRange(1, 10**6),
     default=3,
-    show_default=True,
     help="How often the program is started for the latency.",
 )
 @click.option(
@@ -202,12 +200,9 @@ def _names(paths: list[Path]) -> list[str]:
     "--timeout",
     type=click.FloatRange(0, 10**6, min_open=True),
     default=600.0,
-    show_default=True,
     help="Seconds for one start of the program.",
 )
-@click.option(
-    "--profile/--no-profile", default=True, show_default=True, help="Measure memory and operators too."
-)
+@click.option("--profile/--no-profile", default=True, help="Measure memory and operators too.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

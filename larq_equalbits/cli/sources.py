@@ -64,7 +64,6 @@ def compared_options(command: Callable[..., None]) -> Callable[..., None]:
             "--tolerance",
             type=click.FloatRange(0, 1),
             default=0.0,
-            show_default=True,
             help="Share of the decisions (classes, pixels) that may differ from Keras'.",
         ),
         click.option(

@@ -23,7 +23,7 @@ def _tflite(context: click.Context, _: click.Parameter, path: Path | None) -> Pa
     return file
 
 
-@click.command("verify")
+@click.command("verify", context_settings={"show_default": True})
 @compared_options
 @click.option(
     "--tflite",
@@ -35,7 +35,6 @@ def _tflite(context: click.Context, _: click.Parameter, path: Path | None) -> Pa
     "--runtime",
     type=click.Choice(["lce", "litert"]),
     default="lce",
-    show_default=True,
     help="What runs the file: LCE's interpreter, or larq-equalbits-runtime.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

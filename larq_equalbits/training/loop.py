@@ -19,8 +19,6 @@ from larq_equalbits.training import building, distribution, run_folder
 from larq_equalbits.training.run_folder import Recorder, Run
 from larq_equalbits.training.settings import Settings
 
-__all__ = ["Run", "Settings", "train"]
-
 
 def train(
     settings: Settings,

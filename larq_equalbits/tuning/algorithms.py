@@ -224,6 +224,3 @@ def from_folder(out: Path, data_dir: Path | None = None) -> Search:
         return kind(hyper, out=out, objective=goal, light=light, **options)
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} must be what a sweep wrote about itself, but: {error!r}.") from error
-
-
-__all__ = ["BayesianOptimization", "BitRatioSweep", "Hyperband", "RandomSearch", "Search", "from_folder"]
