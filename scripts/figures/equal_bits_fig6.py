@@ -73,18 +73,9 @@ def main(out: Path, **_) -> None:
     combinations = [int((negatives == k).sum()) for k in range(WEIGHTS + 1)]
     distinct = set(keys) - {None}
 
-    write_csv(
-        out / "boundaries.csv",
-        [
-            {
-                "negatives": k,
-                "networks": combinations[k],
-                "boundaries": counts[k],
-                "paper": PAPER_BY_NEGATIVES[k],
-            }
-            for k in range(WEIGHTS + 1)
-        ],
-    )
+    columns = ("negatives", "networks", "boundaries", "paper")
+    rows = zip(range(WEIGHTS + 1), combinations, counts, PAPER_BY_NEGATIVES, strict=True)
+    write_csv(out / "boundaries.csv", [dict(zip(columns, row, strict=True)) for row in rows])
     size = len(np.arange(-5, 5, 0.04)) ** 2
 
     def unpack(found):

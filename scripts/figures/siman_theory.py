@@ -41,7 +41,7 @@ def _xnor_convolution(images: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return 2 * (n - differing.astype(np.int64)) - n
 
 
-def _shares(generator: np.random.Generator) -> tuple[list[Claim], list[dict], dict]:
+def _shares(generator: np.random.Generator) -> tuple[list[Claim], list[tuple], dict]:
     cases = {
         "Laplace": (generator.laplace(0, 0.02, WEIGHTS), theory.LAPLACE_SHARE, 0.37),
         "Gauss": (generator.normal(0, 0.02, WEIGHTS), theory.GAUSS_SHARE, 0.54),
@@ -61,19 +61,12 @@ def _shares(generator: np.random.Generator) -> tuple[list[Claim], list[dict], di
                 paper={"share": paper},
             )
         )
-        rows.append(
-            {
-                "quantity": f"share of +1, {name}",
-                "measured": share,
-                "closed_form": closed_form,
-                "paper": paper,
-            }
-        )
+        rows.append((f"share of +1, {name}", share, closed_form, paper))
         curves[name] = _objective(weights)
     return claims, rows, curves
 
 
-def _angles(generator: np.random.Generator) -> tuple[list[Claim], list[dict]]:
+def _angles(generator: np.random.Generator) -> tuple[list[Claim], list[tuple]]:
     claims, rows = [], []
     for k, r, paper in ((0.37, 0.13, (30.66, 36.35)), (0.51, 0.01, (7.97, 8.05))):
         n = 10_000
@@ -98,22 +91,8 @@ def _angles(generator: np.random.Generator) -> tuple[list[Claim], list[dict]]:
                 paper={"bounds": list(paper)},
             )
         )
-        rows.append(
-            {
-                "quantity": f"least angle, k={k}",
-                "measured": min(angles),
-                "closed_form": low,
-                "paper": paper[0],
-            }
-        )
-        rows.append(
-            {
-                "quantity": f"greatest angle, k={k}",
-                "measured": max(angles),
-                "closed_form": high,
-                "paper": paper[1],
-            }
-        )
+        rows.append((f"least angle, k={k}", min(angles), low, paper[0]))
+        rows.append((f"greatest angle, k={k}", max(angles), high, paper[1]))
     return claims, rows
 
 
@@ -156,7 +135,9 @@ def main(out: Path, **_) -> None:
     generator = np.random.default_rng(0)
     share_claims, share_rows, curves = _shares(generator)
     angle_claims, angle_rows = _angles(generator)
-    write_csv(out / "theory.csv", share_rows + angle_rows)
+    columns = ("quantity", "measured", "closed_form", "paper")
+    rows = [dict(zip(columns, row, strict=True)) for row in share_rows + angle_rows]
+    write_csv(out / "theory.csv", rows)
     write_plot(_plot(curves), out / "siman_theory.png")
     write_verdicts(out, [*share_claims, *angle_claims, _equation_9(generator)])
 
