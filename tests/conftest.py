@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import forking
+import numpy as np
 import pytest
 
 # Selects Keras 2 before any test imports TensorFlow.
@@ -38,6 +39,16 @@ def forgotten():
 
     tf.keras.backend.clear_session()
     gc.collect()
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """What the authors' code answered, for three kernels."""
+    with np.load(Path(__file__).parent / "golden" / "official.npz") as vectors:
+        return [
+            {name.partition("/")[2]: vectors[name] for name in vectors if name.startswith(f"case{i}/")}
+            for i in range(3)
+        ]
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ Loading TensorFlow takes four seconds of processor time, more than most programs
 import multiprocessing
 import os
 import runpy
+import socket
 import sys
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -37,3 +38,12 @@ def ended(process, timeout=300):
         process.kill()
         process.join()
     return process.exitcode
+
+
+def free_ports(count):
+    """Ports of the loopback interface on which nobody listens."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports

@@ -10,6 +10,7 @@ import faulthandler
 import gc
 import io
 import json
+import math
 import os
 import random
 import shutil
@@ -30,38 +31,40 @@ JUNK = (
     None,
     {},
     [],
+    [[[]]],
+    {"a": {}},
     "",
     "x",
     "\x1b[31m",
     "[/x]",
+    "../..",
     -1,
     0,
     1e308,
-    float("nan"),
+    math.nan,
     True,
-    [[[]]],
-    {"a": {}},
     10**20,
-    "../..",
 )
-TEXTS = (
+# Texts that any option and any cell may be given.
+ODD = (
     "",
-    "nan",
-    "inf",
-    "-1",
-    "0",
-    "1e308",
-    "9" * 20,
+    ".",
     "..",
     "a\nb",
     "[/x]",
     "\x1b[2J",
     "x" * 300,
     "'",
-    "٣",
     "none",
     ",",
+    "a/b",
+    "-1",
+    "0",
+    "nan",
+    "1e308",
+    "9" * 20,
 )
+TEXTS = (*ODD, "inf", "٣")
 SMALL = ("--epochs", "1", "--batch-size", "32", "--train-images", "64", "--model-option", "width=0.1")
 
 
@@ -275,66 +278,19 @@ def damaged_folder(rng, base, kind):
     }
 
 
-INTEGERS = ("-1", "0", "1", "nan", "1e3", "9" * 20, "", "abc", "1.5", "٣")
-NUMBERS = ("nan", "inf", "-inf", "-1", "0", "0.5", "1e308", "-1e308", "", "abc", "1,2", "'", "1e-400")
-PATHS = (
-    "",
-    ".",
-    "..",
-    "mine",
-    "mine/notes.txt",
-    "none",
-    "/dev/null/x",
-    "x" * 300,
-    "a\nb",
-    "\x1b[2J",
-    "mine/model.tflite",
-    "run",
-    "~",
-    "'",
-)
+INTEGERS = (*ODD, "1", "1e3", "1.5", "٣")
+NUMBERS = (*ODD, "inf", "-inf", "0.5", "-1e308", "1,2", "1e-400")
+PATHS = (*ODD, "mine", "mine/notes.txt", "mine/model.tflite", "/dev/null/x", "run", "~")
 PAIRS = (
-    "",
+    *ODD,
     "=",
-    "a",
     "=1",
-    "width=1e9",
-    "width=nan",
-    "width=-1",
-    "width=[]",
-    "width={}",
     'a={"b":',
-    "width=" + "9" * 30,
+    *(f"width={each}" for each in ("1e9", "nan", "-1", "[]", "{}", "9" * 30)),
 )
-RATIOS = (
-    "",
-    ",",
-    "0:1:1e-9",
-    "0:1:0",
-    "1:0:0.1",
-    "nan",
-    "0.5:0.5:inf",
-    "2",
-    "0.5,0.5",
-    "a:b:c",
-    "::",
-    "1e400",
-)
+RATIOS = (*ODD, "0:1:1e-9", "0:1:0", "1:0:0.1", "0.5:0.5:inf", "2", "0.5,0.5", "a:b:c", "::", "1e400")
 TARGETS = ("local", "", "ssh:", "ssh:@", "ssh: ", "adb:a b", "nowhere", "program", "ssh:-oProxyCommand=x@h")
-NAMES = (
-    "",
-    "..",
-    "conv2",
-    "conv",
-    "ste_sign",
-    "bi_half",
-    "[/x]",
-    "none",
-    "a/b",
-    "\x1b[2J",
-    "tfds:",
-    "tfds:../..",
-)
+NAMES = (*ODD, "conv2", "conv", "ste_sign", "bi_half", "tfds:", "tfds:../..")
 
 
 def values(option):

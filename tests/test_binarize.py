@@ -32,8 +32,7 @@ def convolutional(activation="relu"):
 
 def assert_same_weights(model, twin):
     assert [variable.name for variable in twin.weights] == [variable.name for variable in model.weights]
-    for mine, its in zip(model.get_weights(), twin.get_weights(), strict=True):
-        np.testing.assert_array_equal(mine, its)
+    np.testing.assert_equal(model.get_weights(), twin.get_weights())
 
 
 def around(layer, *shape):
@@ -209,7 +208,7 @@ def test_a_relu_in_a_layer_or_a_function_is_replaced(source):
     assert (inputs < 0).any()
 
 
-def test_a_relu_behind_which_signs_differ_stays():
+def test_a_relu_after_which_signs_differ_stays():
     model = between(_relu_layer, lambda x: L.BatchNormalization()(x))
     twin = lqe.binarize(model)
     assert "relu" not in rows(twin)
@@ -521,12 +520,11 @@ def test_bad_arguments_are_named(model, options, words):
     weights = [variable.numpy() for variable in variables]
     with pytest.raises(InputError, match=words):
         lqe.binarize(made, **options)
-    for variable, value in zip(variables, weights, strict=True):
-        np.testing.assert_array_equal(variable, value)
+    np.testing.assert_equal(variables, weights)
     assert all("call" not in vars(layer) for layer in made._flatten_layers())
 
 
-def test_a_model_that_cannot_be_made_anew_is_named():
+def test_a_model_that_cannot_be_made_again_is_named():
     class Stubborn(tf.keras.Model):
         """Takes an argument of which no configuration tells."""
 

@@ -105,6 +105,14 @@ class Saved(tf.keras.callbacks.Callback):
         self.epochs.append(self.codes())
         self.epoch_logs.append(dict(logs))
 
+    def assert_epochs_equal_numpy(self):
+        for logs, before, after in zip(self.epoch_logs, self.epochs, self.epochs[1:], strict=False):
+            assert_equal_numpy(logs, before, after)
+
+    def assert_steps_equal_numpy(self):
+        for logs, before, after in zip(self.step_logs, self.steps, self.steps[1:], strict=False):
+            assert_equal_numpy(logs, before, after)
+
 
 def entropy(codes, symbols=(-1, 1)):
     counts = [np.sum(codes == symbol) for symbol in symbols]
@@ -153,10 +161,8 @@ def test_every_epoch_and_step_equal_numpy(name):
     saved = Saved()
     logger = BitLogger(every=1)
     fit(sequential(QUANTIZERS[name]), logger, saved, epochs=2)
-    for index, logs in enumerate(saved.epoch_logs):
-        assert_equal_numpy(logs, saved.epochs[index], saved.epochs[index + 1])
-    for index, logs in enumerate(saved.step_logs):
-        assert_equal_numpy(logs, saved.steps[index], saved.steps[index + 1])
+    saved.assert_epochs_equal_numpy()
+    saved.assert_steps_equal_numpy()
     assert saved.epoch_logs[0]["bit_flips"] > 0
     assert [record["step"] for record in logger.records] == [1, 2, 3, 4, 5, 6]
     assert logger.records[3]["bit_flips"] == saved.step_logs[3]["bit_flips"]
@@ -166,8 +172,7 @@ def test_pruned_layers_equal_numpy():
     model = compiled(pruning.prune(sequential("bi_half"), sparsity=0.5))
     saved = Saved()
     fit(model, BitLogger(every=1), saved, epochs=2)
-    for index, logs in enumerate(saved.step_logs):
-        assert_equal_numpy(logs, saved.steps[index], saved.steps[index + 1])
+    saved.assert_steps_equal_numpy()
     assert saved.epoch_logs[0]["sparsity"] == pytest.approx(0.5, abs=0.05)
 
 
@@ -266,8 +271,7 @@ def test_nested_and_subclassed_models(build):
     assert {key for key in history if key.endswith("/bit_flips")} == {
         f"{kernel.name}/bit_flips" for kernel in quantized_kernels(model)
     }
-    for index, logs in enumerate(saved.epoch_logs):
-        assert_equal_numpy(logs, saved.epochs[index], saved.epochs[index + 1])
+    saved.assert_epochs_equal_numpy()
 
 
 @pytest.mark.parametrize("run_eagerly", [False, True])
@@ -354,8 +358,7 @@ def test_a_second_fit_counts_against_loaded_weights(tmp_path):
     model.load_weights(tmp_path / "weights.h5")
     saved = Saved()
     fit(model, logger, saved)
-    for index, logs in enumerate(saved.epoch_logs):
-        assert_equal_numpy(logs, saved.epochs[index], saved.epochs[index + 1])
+    saved.assert_epochs_equal_numpy()
 
 
 class InterruptedTrainingError(Exception):
@@ -417,8 +420,7 @@ def test_gradient_accumulation():
     model.build_sums()
     saved = Saved()
     fit(model, BitLogger(every=1), saved)
-    for index, logs in enumerate(saved.step_logs):
-        assert_equal_numpy(logs, saved.steps[index], saved.steps[index + 1])
+    saved.assert_steps_equal_numpy()
     flips = [logs["bit_flips"] for logs in saved.step_logs]
     assert flips[0::2] == [0.0] * len(flips[0::2])
     assert sum(flips) > 0
@@ -621,8 +623,7 @@ def test_bad_input_is_an_error_before_training(tmp_path, arguments, message):
     before = model.get_weights()
     with pytest.raises(InputError, match=message):
         fit(model, BitLogger(**arguments))
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
+    np.testing.assert_equal(before, model.get_weights())
 
 
 @pytest.mark.parametrize("built", [True, False])
@@ -658,5 +659,4 @@ def test_under_a_distribution_strategy():
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         model = sequential()
     fit(model, BitLogger(), saved)
-    for index, logs in enumerate(saved.epoch_logs):
-        assert_equal_numpy(logs, saved.epochs[index], saved.epochs[index + 1])
+    saved.assert_epochs_equal_numpy()

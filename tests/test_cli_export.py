@@ -133,20 +133,8 @@ def test_one_call_converts_compares_the_test_split_and_describes_the_images(tmp_
 
 def test_float_layers_become_integers_where_a_tolerance_allows_it(command, run, tmp_path):
     target = tmp_path / "m.tflite"
-    done = command(
-        *(
-            "convert",
-            run,
-            "--out",
-            target,
-            "--json",
-            "--float-layers",
-            "int8",
-            "--int8-io",
-            "--tolerance",
-            "1",
-        )
-    )
+    options = ("--float-layers", "int8", "--int8-io", "--tolerance", "1")
+    done = command("convert", run, "--out", target, "--json", *options)
     assert done.returncode == 0, done.stderr
     described = json.loads(done.stdout)
     assert {layer["weights"] for layer in described["report"]["layers"]} == {"1 bit", "int8"}

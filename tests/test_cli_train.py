@@ -60,6 +60,8 @@ def test_every_part_of_a_recipe_is_an_option(tmp_path, monkeypatch):
         (["--optimizer", "addam"], "optimizer must be one of sgd, adam, but got 'addam'. Did you mean adam?"),
         (["--strategy", "many"], "strategy must be one of"),
         (["--milestones", "a,b"], "--milestones must be numbers"),
+        (["--milestones", ""], "--milestones"),
+        *((["--model-option", f"width={width}"], "width") for width in (2**63, "1e308", "nan", "-1")),
         (["--quantizer-option", "0.3"], "--quantizer-option must be NAME=VALUE"),
         (["--estimator", "0.1"], "estimator must be two positive numbers"),
         (["--percentile", "1,2"], "--percentile must be a number or none"),

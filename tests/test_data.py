@@ -10,8 +10,8 @@ from larq_equalbits import data
 from larq_equalbits._errors import InputError
 from larq_equalbits.data import augmentation, digits, tfds_folder
 
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
-REAL = Path(os.environ.get("LARQ_EQUALBITS_DATA") or BESIDE)
+BESIDE = (folder / "shared" / "data" / "tfds" for folder in Path(__file__).resolve().parents)
+REAL = Path(os.environ.get("LARQ_EQUALBITS_DATA") or next(filter(Path.is_dir, BESIDE), "tfds"))
 needs_cifar10 = pytest.mark.skipif(
     not (REAL / "cifar10").is_dir(), reason="no prepared cifar10: set LARQ_EQUALBITS_DATA to its folder"
 )

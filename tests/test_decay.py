@@ -113,12 +113,6 @@ def test_optimizers_survive_their_configuration(kind):
     assert (again.l2, again.spared) == (0.25, {"a:0"})
 
 
-@pytest.mark.parametrize("l2", [-1, float("nan"), float("inf"), "1", True])
-def test_bad_decay_is_named(l2):
-    with pytest.raises(InputError, match="l2"):
-        optimizers.SGD(0.1, l2=l2)
-
-
 def test_an_unknown_policy_is_named(model):
     with pytest.raises(InputError, match="decay must be one of equal_bits, siman, none"):
         optimizers.spared(model, "most")

@@ -1,7 +1,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,19 +20,14 @@ PROGRAM = ROOT / "tests" / "programs" / "train_small.py"
 PLAIN = {"model_options": {"dropout": 0.0}}
 
 
-def free_ports(count):
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
+def cluster(workers, index):
+    return json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
 
 
 def start_worker(folder, workers, index, *arguments):
-    cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
     log = folder.parent / f"worker{index}.log"
     options = ("--strategy", "multiworker", "--no-dropout", *arguments)
-    return forking.start(PROGRAM, folder, *options, outputs=(log, log), TF_CONFIG=json.dumps(cluster))
+    return forking.start(PROGRAM, folder, *options, outputs=(log, log), TF_CONFIG=cluster(workers, index))
 
 
 def logs(folder):
@@ -54,7 +48,7 @@ def assert_close(one, other):
 
 def test_two_workers_train_to_the_weights_of_one_process(alone, tmp_path):
     folder = tmp_path / "run"
-    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    workers = [f"127.0.0.1:{port}" for port in forking.free_ports(2)]
     processes = [start_worker(folder, workers, index) for index in range(2)]
     assert [forking.ended(process) for process in processes] == [0, 0], logs(folder)
     assert_close(training.Run.load(folder), alone)
@@ -66,15 +60,8 @@ def test_two_workers_train_to_the_weights_of_one_process(alone, tmp_path):
         ("many", {}, "strategy must be one of mirrored, multiworker"),
         ("multiworker", {}, "TF_CONFIG must be the cluster"),
         ("multiworker", {"TF_CONFIG": "{"}, "TF_CONFIG must be"),
-        (
-            "multiworker",
-            {
-                "TF_CONFIG": json.dumps(
-                    {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}
-                )
-            },
-            "TF_CONFIG must be",
-        ),
+        ("multiworker", {"TF_CONFIG": cluster(["a:1"], 1)}, "TF_CONFIG must be"),
+        ("multiworker", {"TF_CONFIG": cluster("host:1", 0)}, "TF_CONFIG must be"),
     ],
 )
 def test_a_bad_cluster_is_named(monkeypatch, name, environment, words):
@@ -105,13 +92,10 @@ START = "from larq_equalbits_program import main\nmain()"
 
 
 def test_the_command_line_joins_a_cluster(tmp_path, run_script):
-    cluster = {
-        "cluster": {"worker": [f"127.0.0.1:{free_ports(1)[0]}"]},
-        "task": {"type": "worker", "index": 0},
-    }
+    (port,) = forking.free_ports(1)
     options = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--epochs", "1", "--quiet"]
     options += ["--strategy", "multiworker", "--out", tmp_path / "run"]
-    done = run_script(START, "train", *options, env={"TF_CONFIG": json.dumps(cluster)})
+    done = run_script(START, "train", *options, env={"TF_CONFIG": cluster([f"127.0.0.1:{port}"], 0)})
     assert done.returncode == 0, done.stderr
     assert "test_accuracy" in training.Run.load(tmp_path / "run").results
 
@@ -119,16 +103,15 @@ def test_the_command_line_joins_a_cluster(tmp_path, run_script):
 @pytest.mark.slow
 def test_a_worker_that_dies_and_comes_back_resumes(tmp_path):
     folder = tmp_path / "run"
-    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    workers = [f"127.0.0.1:{port}" for port in forking.free_ports(2)]
     options = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--epochs", "40", "--quiet"]
 
     def start(index, *more):
-        cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
         program = Path(sys.executable).parent / "larq-equalbits"
         with (tmp_path / f"worker{index}.log").open("a") as log:
             return subprocess.Popen(
                 [program, "train", "--strategy", "multiworker", "--out", folder, *options, *more],
-                env={**os.environ, "TF_CONFIG": json.dumps(cluster)},
+                env={**os.environ, "TF_CONFIG": cluster(workers, index)},
                 stdout=log,
                 stderr=log,
             )

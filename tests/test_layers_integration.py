@@ -1,6 +1,5 @@
 import json
 import logging
-import socket
 from pathlib import Path
 
 import forking
@@ -167,10 +166,7 @@ def train_quantizers(out, strategy, **environment):
 
 def test_every_quantizer_trains_alike_on_replicas(tmp_path):
     processes = {name: train_quantizers(tmp_path / f"{name}.npz", name) for name in ("single", "mirrored")}
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    workers = [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
-    for listener in listeners:
-        listener.close()
+    workers = [f"127.0.0.1:{port}" for port in forking.free_ports(2)]
     for index in range(2):
         cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
         processes[f"worker{index}"] = train_quantizers(

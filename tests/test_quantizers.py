@@ -1,7 +1,4 @@
-import doctest
-import importlib
 import re
-from pathlib import Path
 
 import larq as lq
 import numpy as np
@@ -16,15 +13,6 @@ from larq_equalbits.quantizers.rbnn import factors, fit_rotations
 
 SEEDS = st.integers(0, 2**32 - 1)
 SHAPE = (3, 3, 2, 5)
-
-
-@pytest.fixture(scope="module")
-def golden():
-    with np.load(Path(__file__).parent / "golden" / "official.npz") as vectors:
-        return [
-            {name.partition("/")[2]: vectors[name] for name in vectors if name.startswith(f"case{i}/")}
-            for i in range(3)
-        ]
 
 
 def draw(seed, shape=SHAPE):
@@ -444,9 +432,3 @@ def test_bad_arguments_are_refused_when_the_object_is_made(make, name):
 def test_a_kernel_without_filters_is_refused(name, shape):
     with pytest.raises(InputError, match="kernel must have"):
         lq.quantizers.get(name)(np.zeros(shape, np.float32))
-
-
-@pytest.mark.parametrize("module", ["bi_half", "siman"])
-def test_examples_in_the_documentation_run(module):
-    module = importlib.import_module(f"larq_equalbits.quantizers.{module}")
-    assert doctest.testmod(module).failed == 0

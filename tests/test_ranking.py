@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,15 +11,6 @@ from larq_equalbits._ranking import ranking
 SHAPES = [(1, 2), (5, 3), (3, 3, 2, 4)]
 TYPES = [np.float16, tf.bfloat16.as_numpy_dtype, np.float32, np.float64]
 SPECIAL = [0.0, -0.0, 1e-45, -1e-45, 1e-40, 1.0, -1.0, 3e38, -3e38, np.inf, -np.inf, np.nan]
-
-
-@pytest.fixture(scope="module")
-def golden():
-    with np.load(Path(__file__).parent / "golden" / "official.npz") as vectors:
-        return [
-            {name.partition("/")[2]: vectors[name] for name in vectors if name.startswith(f"case{i}/")}
-            for i in range(3)
-        ]
 
 
 def top_by_sorting(kernel, count, granularity="filter"):

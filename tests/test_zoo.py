@@ -155,6 +155,7 @@ def test_first_and_last_layer_can_be_binary_too():
         ({"input_shape": (None, None, 3)}, "input_shape"),
         ({"input_shape": 8}, "input_shape"),
         ({"num_classes": 1}, "num_classes"),
+        ({"num_classes": True}, "num_classes"),
         ({"num_classes": 2.5}, "num_classes"),
         ({"quantizer": "bi_quarter"}, "bi_half"),
         ({"input_quantizer": "bi_quarter"}, "input_quantizer"),

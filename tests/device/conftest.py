@@ -1,3 +1,4 @@
+import dataclasses
 import getpass
 import os
 import shlex
@@ -12,7 +13,9 @@ import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
+from forking import free_ports
 
+from larq_equalbits import device
 from larq_equalbits.device import shells
 
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
@@ -49,6 +52,19 @@ def images():
 
 
 @pytest.fixture
+def measured(images):
+    """Measures models quickly on the images, unless others are given: arguments of `device.run` and of its settings."""
+    known = {field.name for field in dataclasses.fields(device.Settings)}
+
+    def run(models, target, inputs=images, **options):
+        chosen = {name: options.pop(name) for name in known & options.keys()}
+        settings = device.Settings(**{"repeats": 5, "warmup": 1, "rounds": 1, "images": 2, **chosen})
+        return device.run(models, target, inputs, settings, **options)
+
+    return run
+
+
+@pytest.fixture
 def write_program(tmp_path):
     def write(style="new", before="", name="lce benchmark'model"):
         path = tmp_path / name
@@ -77,17 +93,7 @@ def wait_for(port):
 
 
 @pytest.fixture
-def free_port():
-    def find():
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return probe.getsockname()[1]
-
-    return find
-
-
-@pytest.fixture
-def ssh(tmp_path, request, free_port):
+def ssh(tmp_path, request):
     """A throw-away sshd; what `device.run` needs to reach it, and its process."""
     if not (SSHD and shutil.which("ssh") and shutil.which("ssh-keygen")):
         pytest.skip("needs OpenSSH's server and client: apt-get install openssh-server openssh-client")
@@ -95,7 +101,7 @@ def ssh(tmp_path, request, free_port):
     folder.mkdir(mode=0o700)
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    port = free_port()
+    (port,) = free_ports(1)
     (folder / "authorized").write_text((folder / "user.pub").read_text())
     (folder / "known").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
     (folder / "sshd_config").write_text(

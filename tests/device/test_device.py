@@ -33,21 +33,10 @@ def two_by_two_model():
     return tf.keras.Model([left, right], [summed, doubled])
 
 
-SETTINGS = {field.name for field in dataclasses.fields(device.Settings)}
-QUICK = {"repeats": 5, "warmup": 1, "rounds": 1, "images": 2}
-
-
-def test_local_measures_and_agrees_with_keras(converted, images):
+def test_local_measures_and_agrees_with_keras(measured, converted, images):
     model, tflite = converted
     labels = np.argmax(model(images).numpy(), axis=1)
-    report = device.run(
-        {"small": tflite},
-        "local",
-        images,
-        keras_model=model,
-        labels=labels,
-        settings=device.Settings(threads=(1, 2), **QUICK),
-    )
+    report = measured({"small": tflite}, "local", keras_model=model, labels=labels, threads=(1, 2))
     assert [(r.model, r.device, r.threads) for r in report.results] == [
         ("small", "local", 1),
         ("small", "local", 2),
@@ -63,29 +52,22 @@ def test_local_measures_and_agrees_with_keras(converted, images):
     assert not report.failures
 
 
-def test_memory_of_local_is_that_of_the_model_each_time():
+def test_memory_of_local_is_that_of_the_model_each_time(measured):
     larq_compute_engine = pytest.importorskip("larq_compute_engine")
     layers = [tf.keras.layers.Input((256, 256, 16)), tf.keras.layers.MaxPooling2D()]
     file = larq_compute_engine.convert_keras_model(tf.keras.Sequential(layers))
-    images = np.zeros((1, 256, 256, 16), np.float32)
-    report = device.run(file, "local", images, settings=device.Settings(threads=(1, 2), **QUICK))
+    report = measured(file, "local", np.zeros((1, 256, 256, 16), np.float32), threads=(1, 2))
     # Input and output take 4096 and 1024 KiB.
     assert [5000 < result.memory_kib < 20_000 for result in report.results] == [True, True]
 
 
-def test_local_answers_for_every_image_and_a_program_for_eight(converted, images, write_program):
+def test_local_answers_for_every_image_and_a_program_for_eight(measured, converted, images, write_program):
     model, tflite = converted
     many = np.concatenate([images] * 2)
     labels = np.argmax(model(many).numpy(), axis=1)
     labels[:3] = (labels[:3] + 1) % 10
-    options = {**QUICK, "images": None}
-    report = device.run(
-        tflite,
-        ["local", "program"],
-        many,
-        labels=labels,
-        settings=device.Settings(program=write_program(), **options),
-    )
+    targets = ["local", "program"]
+    report = measured(tflite, targets, many, labels=labels, program=write_program(), images=None)
     assert [result.accuracy_images for result in report.results] == [12, 8]
     assert [result.agreement("host").images for result in report.results] == [12, 8]
     shown = render(table.results(report.results))
@@ -94,18 +76,12 @@ def test_local_answers_for_every_image_and_a_program_for_eight(converted, images
 
 @pytest.mark.parametrize("style", ["new", "old"])
 def test_program_brings_back_times_memory_profile_and_outputs(
-    converted, images, write_program, style, folders
+    measured, converted, write_program, style, folders
 ):
     model, tflite = converted
     before, seen = folders(), []
-    report = device.run(
-        tflite,
-        "program",
-        images,
-        keras_model=model,
-        progress=seen.append,
-        settings=device.Settings(program=write_program(style), **{**QUICK, "rounds": 2}),
-    )
+    options = {"program": write_program(style), "rounds": 2}
+    report = measured(tflite, "program", keras_model=model, progress=seen.append, **options)
     (result,) = report.results
     assert not report.failures
     assert result.latency.count == 10 and result.latency.statistic == ("median" if style == "new" else "mean")
@@ -123,20 +99,18 @@ def test_program_brings_back_times_memory_profile_and_outputs(
     assert folders() == before
 
 
-def test_program_takes_a_prefix_and_a_command_line(converted, images, write_program):
+def test_program_takes_a_prefix_and_a_command_line(measured, converted, write_program):
     program = write_program()
     for given in (
         {"program": program, "prefix": "env -i"},
         {"program": f"env -i {shlex.quote(str(program))}"},
         {"program": [sys.executable, str(PROGRAM)], "flags": ["--use_indirect_bgemm=true"]},
     ):
-        (result,) = device.run(
-            converted[1], "program", images, settings=device.Settings(profile=False, **given, **QUICK)
-        ).results
+        (result,) = measured(converted[1], "program", profile=False, **given).results
         assert not result.failure and result.agreement("host").identical
 
 
-def test_several_inputs_and_outputs_keep_their_order_and_names_with_a_colon(write_program):
+def test_several_inputs_and_outputs_keep_their_order_and_names_with_a_colon(measured, write_program):
     import larq_compute_engine
 
     model = two_by_two_model()
@@ -149,29 +123,18 @@ def test_several_inputs_and_outputs_keep_their_order_and_names_with_a_colon(writ
     (parsed,) = models.load(tflite)
     assert all(":" in tensor.name for tensor in parsed.inputs)
     assert not any(":" in name for name in benchmark_model.layer_names(parsed.inputs))
-    (result,) = device.run(
-        tflite,
-        "program",
-        inputs,
-        keras_model=model,
-        settings=device.Settings(program=write_program(), **QUICK),
-    ).results
+    (result,) = measured(tflite, "program", inputs, keras_model=model, program=write_program()).results
     assert not result.failure
     assert result.agreement("keras").max_difference < 1e-5
     assert result.agreement("host").identical
     assert sorted(array.shape for array in result.outputs) == [(2, 2), (2, 3)]
 
 
-def test_a_program_that_dies_leaves_what_was_measured(converted, images, write_program, tmp_path, folders):
+def test_a_program_that_dies_leaves_what_was_measured(measured, converted, write_program, tmp_path, folders):
     count = shlex.quote(str(tmp_path / "starts"))
     dying = write_program(before=f"echo x >>{count}; [ $(wc -l <{count}) -gt 3 ] && kill -9 $$")
     before = folders()
-    report = device.run(
-        {"a": converted[1], "b": converted[1]},
-        "program",
-        images,
-        settings=device.Settings(program=dying, profile=False, **QUICK),
-    )
+    report = measured({"a": converted[1], "b": converted[1]}, "program", program=dying, profile=False)
     first, second = report.results
     assert "ended by signal 9" in first.failure and first.latency.count == 5
     assert len(first.outputs[0]) == 1 and first.agreement("host").images == 1
@@ -180,11 +143,9 @@ def test_a_program_that_dies_leaves_what_was_measured(converted, images, write_p
     assert folders() == before
 
 
-def test_a_program_that_refuses_says_why(converted, images, write_program):
+def test_a_program_that_refuses_says_why(measured, converted, write_program):
     broken = write_program(before='case "$*" in *graph*) echo "ERROR: Inputs mismatch" >&2; exit 1;; esac')
-    (result,) = device.run(
-        converted[1], "program", images, settings=device.Settings(program=broken, **QUICK)
-    ).results
+    (result,) = measured(converted[1], "program", program=broken).results
     assert "Inputs mismatch" in result.failure
 
 
@@ -198,7 +159,7 @@ Interpreter(graph).allocate_tensors()
 
 
 @pytest.mark.parametrize("operator", ["LceQuantize", "LceDequantize"])
-def test_a_program_without_the_operators_is_told_apart(operator, converted, tmp_path):
+def test_a_program_without_the_operators_is_told_apart(measured, operator, converted, tmp_path):
     pytest.importorskip("ai_edge_litert")
     tflite, shape = converted[1], (8, 8, 1)
     if operator == "LceDequantize":
@@ -206,14 +167,14 @@ def test_a_program_without_the_operators_is_told_apart(operator, converted, tmp_
         layer = lq.layers.QuantConv2D(32, 3, kernel_quantizer="ste_sign", input_shape=shape)
         tflite = export.convert(tf.keras.Sequential([layer]), binary_weights="bits", verify_on=False).tflite
     (tmp_path / "plain.py").write_text(PLAIN)
-    settings = device.Settings(program=tmp_path / "plain.py", prefix=[sys.executable], **QUICK)
-    (result,) = device.run(tflite, "program", np.zeros((2, *shape), "float32"), settings=settings).results
+    options = {"program": tmp_path / "plain.py", "prefix": [sys.executable]}
+    (result,) = measured(tflite, "program", np.zeros((2, *shape), "float32"), **options).results
     assert f"plain TensorFlow Lite has no {operator}: take Larq Compute Engine's build" in result.failure
     assert ('binary_weights="int8"' in result.failure) == (operator == "LceDequantize")
 
 
 def test_a_program_that_hangs_is_ended_at_the_limit(
-    converted, images, write_program, tmp_path, monkeypatch, folders
+    measured, converted, write_program, tmp_path, monkeypatch, folders
 ):
     pid = tmp_path / "pid of sleep"
     hanging = write_program(
@@ -221,9 +182,7 @@ def test_a_program_that_hangs_is_ended_at_the_limit(
     )
     monkeypatch.setattr(device.remote, "_GRACE_SECONDS", 0.0)
     before = folders()
-    (result,) = device.run(
-        converted[1], "program", images, settings=device.Settings(program=hanging, timeout=1.0, **QUICK)
-    ).results
+    (result,) = measured(converted[1], "program", program=hanging, timeout=1.0).results
     assert "did not finish within" in result.failure
     status = Path(f"/proc/{int(pid.read_text())}/status")
     # Ended, though perhaps nobody has asked for its exit status yet.
@@ -231,16 +190,11 @@ def test_a_program_that_hangs_is_ended_at_the_limit(
     assert folders() == before
 
 
-def test_report_round_trips_and_prints(converted, images, write_program, tmp_path):
+def test_report_round_trips_and_prints(measured, converted, images, write_program, tmp_path):
     model, tflite = converted
     labels = np.argmax(model(images).numpy(), axis=1)
-    report = device.run(
-        {"small": tflite},
-        ["local", "program"],
-        images,
-        keras_model=model,
-        labels=labels,
-        settings=device.Settings(program=write_program(), **QUICK),
+    report = measured(
+        {"small": tflite}, ["local", "program"], keras_model=model, labels=labels, program=write_program()
     )
     again = device.Report.from_json(report.to_json())
     assert again.to_json() == report.to_json()
@@ -259,9 +213,9 @@ def test_report_round_trips_and_prints(converted, images, write_program, tmp_pat
     assert len((report + again).results) == 4
 
 
-def test_chart_shows_every_result(converted, images, tmp_path):
+def test_chart_shows_every_result(measured, converted, tmp_path):
     pytest.importorskip("matplotlib")
-    report = device.run(converted[1], "local", images, settings=device.Settings(threads=(1, 2), **QUICK))
+    report = measured(converted[1], "local", threads=(1, 2))
     report.plot(tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="at least one measured latency"):
@@ -294,6 +248,13 @@ def test_chart_shows_every_result(converted, images, tmp_path):
         ({"threads": ()}, "from 1"),
         ({"threads": (1.5,)}, "whole numbers"),
         ({"threads": 2}, "one or more whole numbers"),
+        *(({name: 10**13}, f"{name} must be") for name in ("repeats", "warmup")),
+        ({"threads": (10**20,)}, "threads must be"),
+        *(({"timeout": seconds}, "timeout must be") for seconds in (float("nan"), -1)),
+        ({"inputs": np.full((6, 8, 8, 1), np.nan, np.float32)}, "inputs"),
+        *(({"labels": [0] * 5 + [label]}, "labels must be") for label in (10, -1, np.nan, "a")),
+        ({"labels": np.zeros(6, [("a", "f4")])}, "labels must be"),
+        *(({"prefix": prefix, "program": "'"}, "No closing quotation") for prefix in ("", "a '")),
         ({"repeats": 0}, "from 1"),
         ({"images": 0}, "from 1"),
         ({"inputs": np.zeros((3, 8, 8, 2), np.float32)}, r"\(images, 8, 8, 1\)"),
@@ -307,34 +268,21 @@ def test_chart_shows_every_result(converted, images, tmp_path):
         ({"keras_model": {"nobody": None}}, "keyed by the models"),
     ],
 )
-def test_bad_input_is_named(converted, images, write_program, change, words):
-    arguments = {
-        "models": converted[1],
-        "target": "program",
-        "inputs": images,
-        "program": write_program(),
-        **change,
-    }
+def test_bad_input_is_named(measured, converted, write_program, change, words):
+    arguments = {"models": converted[1], "target": "program", "program": write_program(), **change}
     with pytest.raises(InputError, match=words):
-        asked = {name: arguments.pop(name) for name in list(arguments) if name not in SETTINGS}
-        device.run(**asked, settings=device.Settings(**arguments))
+        measured(**arguments)
 
 
-def test_a_missing_lce_is_said_before_a_device_is_measured(converted, images, write_program, monkeypatch):
+def test_a_missing_lce_is_said_before_a_device_is_measured(measured, converted, write_program, monkeypatch):
     monkeypatch.setitem(sys.modules, "larq_compute_engine", None)
     lines = []
     with pytest.raises(ImportError, match=r"larq-equalbits\[deploy\]"):
-        device.run(
-            converted[1],
-            ["program", "local"],
-            images,
-            progress=lines.append,
-            settings=device.Settings(program=write_program(), **QUICK),
-        )
+        measured(converted[1], ["program", "local"], progress=lines.append, program=write_program())
     assert lines == []
 
 
-def test_a_file_that_lce_cannot_run_is_bad_input(images):
+def test_a_file_that_lce_cannot_run_is_bad_input(measured):
     # An operator of TensorFlow's own stays in the file, and LCE does not know it.
     function = tf.function(lambda x: tf.raw_ops.Betainc(a=x, b=x, x=x))
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
@@ -342,7 +290,7 @@ def test_a_file_that_lce_cannot_run_is_bad_input(images):
     )
     converter.allow_custom_ops = True
     with pytest.raises(InputError, match="LCE can run"):
-        device.run(converter.convert(), "local", images, settings=device.Settings(**QUICK))
+        measured(converter.convert(), "local")
 
 
 def test_quantized_tensors_are_encoded_and_decoded(converted):

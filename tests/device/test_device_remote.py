@@ -1,6 +1,5 @@
 """Models over the real sshd on loopback, and over the real adb client with a server of the tests' own."""
 
-import dataclasses
 import getpass
 import shlex
 import shutil
@@ -9,27 +8,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from forking import free_ports
 
-from larq_equalbits import device
 from larq_equalbits._errors import DeviceError, DeviceLostError
 from larq_equalbits.device.adb import Adb
 from larq_equalbits.device.ssh import Ssh
 
-QUICK = {"repeats": 5, "warmup": 1, "rounds": 1, "images": 2}
 ADB_SERVER = Path(__file__).parent.parent / "programs" / "adb_server.py"
 needs_adb = pytest.mark.skipif(not shutil.which("adb"), reason="needs the adb client: apt-get install adb")
 
 
-def test_ssh_measures_compares_and_cleans_up(converted, images, write_program, ssh, folders):
+def test_ssh_measures_compares_and_cleans_up(measured, converted, write_program, ssh, folders):
     model, tflite = converted
     before = folders()
     target, config, _ = ssh
-    report = device.run(
-        {"small": tflite},
-        inputs=images,
-        keras_model=model,
-        target=target,
-        settings=device.Settings(ssh_config=config, program=write_program(), **QUICK),
+    report = measured(
+        {"small": tflite}, target, keras_model=model, ssh_config=config, program=write_program()
     )
     assert not report.failures
     for result in report.results:
@@ -40,18 +34,12 @@ def test_ssh_measures_compares_and_cleans_up(converted, images, write_program, s
     assert folders() == before
 
 
-def test_ssh_quotes_a_folder_with_everything_in_its_name(converted, images, write_program, ssh, tmp_path):
+def test_ssh_quotes_a_folder_with_everything_in_its_name(measured, converted, write_program, ssh, tmp_path):
     awkward = tmp_path / 'it\'s a "folder"; $(touch hacked) `id` : * -rf'
     awkward.mkdir()
     (awkward / "mine").write_text("stays")
-    (result,) = device.run(
-        converted[1],
-        inputs=images,
-        target=ssh[0],
-        settings=device.Settings(
-            ssh_config=ssh[1], program=write_program(), device_folder=str(awkward), profile=False, **QUICK
-        ),
-    ).results
+    options = {"device_folder": str(awkward), "profile": False}
+    (result,) = measured(converted[1], ssh[0], ssh_config=ssh[1], program=write_program(), **options).results
     assert not result.failure and result.agreement("host").identical
     assert [path.name for path in awkward.iterdir()] == ["mine"]
     assert not list(tmp_path.rglob("hacked"))
@@ -60,17 +48,14 @@ def test_ssh_quotes_a_folder_with_everything_in_its_name(converted, images, writ
 @pytest.mark.parametrize(
     "ssh", ["ForceCommand sh -c 'echo Welcome; eval \"$SSH_ORIGINAL_COMMAND\"'"], indirect=True
 )
-def test_a_login_shell_that_talks_does_no_harm(converted, images, write_program, ssh):
-    (result,) = device.run(
-        converted[1],
-        inputs=images,
-        target=ssh[0],
-        settings=device.Settings(ssh_config=ssh[1], program=write_program(), profile=False, **QUICK),
+def test_a_login_shell_that_talks_does_no_harm(measured, converted, write_program, ssh):
+    (result,) = measured(
+        converted[1], ssh[0], ssh_config=ssh[1], program=write_program(), profile=False
     ).results
     assert not result.failure and result.agreement("host").identical
 
 
-def test_a_host_that_disappears_leaves_what_was_measured(converted, images, write_program, ssh, tmp_path):
+def test_a_host_that_disappears_leaves_what_was_measured(measured, converted, write_program, ssh, tmp_path):
     target, config, server = ssh
     count = shlex.quote(str(tmp_path / "starts"))
     # The fourth start is that of the second image: it takes the daemon and this connection's process with it.
@@ -79,17 +64,13 @@ def test_a_host_that_disappears_leaves_what_was_measured(converted, images, writ
         'while [ "$p" -gt 1 ]; do p=$(ps -o ppid= -p $p | tr -d " "); case $(ps -o comm= -p $p) in '
         "sshd*) kill -9 $p;; *python*|pytest*) exit 1;; esac; done; fi"
     )
-    report = device.run(
+    report = measured(
         {"a": converted[1], "b": converted[1]},
-        inputs=images,
-        target=target,
-        settings=device.Settings(
-            ssh_config=config,
-            program=write_program(before=pull_the_plug),
-            profile=False,
-            device_folder=str(tmp_path),
-            **QUICK,
-        ),
+        target,
+        ssh_config=config,
+        program=write_program(before=pull_the_plug),
+        profile=False,
+        device_folder=str(tmp_path),
     )
     first, second = report.results
     assert "cannot be reached" in first.failure
@@ -97,35 +78,24 @@ def test_a_host_that_disappears_leaves_what_was_measured(converted, images, writ
     assert second.failure.startswith("not measured") and second.latency is None
 
 
-def test_ssh_says_why_it_cannot_connect(converted, images, write_program, ssh, tmp_path, free_port):
+def test_ssh_says_why_it_cannot_connect(measured, converted, write_program, ssh):
     target, config, _ = ssh
-    nobody = f"ssh:{getpass.getuser()}@127.0.0.1:{free_port()}"
-    settings = device.Settings(program=write_program(), ssh_config=config, **QUICK)
+    nobody = f"ssh:{getpass.getuser()}@127.0.0.1:{free_ports(1)[0]}"
+    options = {"program": write_program(), "ssh_config": config}
     with pytest.raises(DeviceLostError, match=r"cannot be reached.*refused"):
-        device.run(converted[1], nobody, images, settings)
+        measured(converted[1], nobody, **options)
     with pytest.raises(DeviceError, match="cannot make a folder in /no/such/folder"):
-        device.run(
-            converted[1],
-            inputs=images,
-            target=target,
-            settings=dataclasses.replace(settings, device_folder="/no/such/folder"),
-        )
-    report = device.run(converted[1], ["local", nobody], images, settings)
+        measured(converted[1], target, device_folder="/no/such/folder", **options)
+    report = measured(converted[1], ["local", nobody], **options)
     assert [bool(result.failure) for result in report.results] == [False, True]
 
 
-def test_ssh_refuses_a_program_for_another_system(converted, images, ssh, tmp_path, folders):
+def test_ssh_refuses_a_program_for_another_system(measured, converted, ssh, tmp_path, folders):
     before = folders()
     wrong = tmp_path / "program"
     wrong.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x08\x00" + bytes(44))
-    settings = device.Settings(program=wrong, ssh_config=ssh[1], **QUICK)
     with pytest.raises(DeviceError, match="but the program is for"):
-        device.run(
-            converted[1],
-            inputs=images,
-            target=ssh[0],
-            settings=settings,
-        )
+        measured(converted[1], ssh[0], program=wrong, ssh_config=ssh[1])
     assert folders() == before
 
 
@@ -169,12 +139,10 @@ def phone(tmp_path, monkeypatch):
 
 @needs_adb
 @pytest.mark.parametrize(("features", "target"), [("shell_v2,cmd", "adb"), ("cmd", "adb:test-phone")])
-def test_adb_measures_compares_and_cleans_up(converted, images, write_program, phone, features, target):
+def test_adb_measures_compares_and_cleans_up(measured, converted, write_program, phone, features, target):
     model, tflite = converted
     root = phone("--features", features)
-    report = device.run(
-        tflite, target, images, keras_model=model, settings=device.Settings(program=write_program(), **QUICK)
-    )
+    report = measured(tflite, target, keras_model=model, program=write_program())
     (result,) = report.results
     assert not result.failure
     assert result.latency.count == 5 and result.operators and result.memory_kib
@@ -183,39 +151,29 @@ def test_adb_measures_compares_and_cleans_up(converted, images, write_program, p
 
 
 @needs_adb
-def test_a_phone_that_is_unplugged_leaves_what_was_measured(converted, images, write_program, phone):
+def test_a_phone_that_is_unplugged_leaves_what_was_measured(measured, converted, write_program, phone):
     phone("--dies-after", "5")
-    report = device.run(
-        {"a": converted[1], "b": converted[1]},
-        "adb",
-        images,
-        settings=device.Settings(program=write_program(), profile=False, **QUICK),
-    )
+    report = measured({"a": converted[1], "b": converted[1]}, "adb", program=write_program(), profile=False)
     first, second = report.results
     assert "adb" in first.failure and first.latency.count == 5 and len(first.outputs[0]) == 1
     assert second.failure.startswith("not measured")
 
 
 @needs_adb
-def test_adb_says_which_devices_it_sees(converted, images, write_program, phone):
+def test_adb_says_which_devices_it_sees(measured, converted, write_program, phone):
     phone()
     with pytest.raises(DeviceLostError, match=r"no such device.*test-phone"):
-        device.run(
-            converted[1],
-            "adb:other-phone",
-            images,
-            settings=device.Settings(program=write_program(), **QUICK),
-        )
+        measured(converted[1], "adb:other-phone", program=write_program())
     phone_is_there = Adb("adb")
     phone_is_there.find()
     assert phone_is_there.run("echo one; exit 3").code == 3
 
 
 @needs_adb
-def test_adb_without_a_server_says_so(converted, images, write_program, monkeypatch, free_port):
-    monkeypatch.setenv("ADB_SERVER_SOCKET", f"tcp:127.0.0.1:{free_port()}")
+def test_adb_without_a_server_says_so(measured, converted, write_program, monkeypatch):
+    monkeypatch.setenv("ADB_SERVER_SOCKET", f"tcp:127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(DeviceLostError, match="adb does not work"):
-        device.run(converted[1], "adb", images, settings=device.Settings(program=write_program(), **QUICK))
+        measured(converted[1], "adb", program=write_program())
 
 
 def test_a_missing_client_is_named(monkeypatch):

@@ -5,6 +5,7 @@ import larq_compute_engine
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import stack
 from tensorflow.lite.python import schema_py_generated as schema
 
 from larq_equalbits import export, zoo
@@ -69,7 +70,7 @@ def _recurrent():
 
 
 def _without_weights():
-    return tf.keras.Sequential([tf.keras.Input((4, 4, 2)), tf.keras.layers.Rescaling([2.0, 3.0])])
+    return stack(tf.keras.layers.Rescaling([2.0, 3.0]), shape=(4, 4, 2))
 
 
 def _unfused():
@@ -159,9 +160,7 @@ def test_why_a_layer_is_float_stands_in_the_file(kind, options, codes, words):
     """In what LCE's own converter makes of a plain Larq model."""
     filters = () if kind is layers.QuantDepthwiseConv2D else (8,)
     layer = kind(*filters, **({} if kind is layers.QuantDense else {"kernel_size": 3}), **options)
-    model = tf.keras.Sequential(
-        [tf.keras.Input((8, 32) if kind is layers.QuantConv1D else (8, 8, 32)), layer]
-    )
+    model = stack(layer, shape=(8, 32) if kind is layers.QuantConv1D else (8, 8, 32))
     if codes is not None:
         layer.kernel.latent_variable.assign(codes(layer.kernel.latent_variable.numpy()))
     with export.freeze(model):
@@ -172,7 +171,7 @@ def test_why_a_layer_is_float_stands_in_the_file(kind, options, codes, words):
 
 
 def test_a_float_file_is_read_too():
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 3)), tf.keras.layers.Conv2D(4, 3)])
+    model = stack(tf.keras.layers.Conv2D(4, 3), shape=(8, 8, 3))
     audit = export.audit(tf.lite.TFLiteConverter.from_keras_model(model).convert())
     assert [layer.operator for layer in audit.layers] == ["CONV_2D"]
 
@@ -209,9 +208,7 @@ def _mutations(tflite, count):
 def _left_float(tflite):
     """A file whose only convolution is float and small, so its kernel's shape is hit often."""
     layer = layers.QuantConv2D(1, 1, **BINARY)
-    return export.convert(
-        tf.keras.Sequential([tf.keras.Input((2, 2, 2)), layer]), strict=False, verify_on=False
-    ).tflite
+    return export.convert(stack(layer, shape=(2, 2, 2)), strict=False, verify_on=False).tflite
 
 
 @pytest.mark.parametrize("made", [bytes, _left_float])

@@ -6,6 +6,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import stack
 
 from larq_equalbits import data, export, zoo
 from larq_equalbits._errors import InputError
@@ -79,18 +80,15 @@ def test_integer_input_is_what_the_sidecar_says(trained, digits):
 
 
 def test_normalization_and_rectifier_become_part_of_the_integer_operator(images):
-    model = tf.keras.Sequential(
-        [
-            tf.keras.Input((8, 8, 32)),
-            layers.Conv2D(16, 3, name="first"),
-            layers.BatchNormalization(),
-            layers.ReLU(),
-            layers.DepthwiseConv2D(3, use_bias=False, name="second"),
-            layers.BatchNormalization(),
-            larq.layers.QuantConv2D(8, 3, kernel_quantizer="bi_half", use_bias=False, name="third"),
-            layers.Flatten(),
-            layers.Dense(4, activation="relu", name="fourth"),
-        ]
+    model = stack(
+        layers.Conv2D(16, 3, name="first"),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.DepthwiseConv2D(3, use_bias=False, name="second"),
+        layers.BatchNormalization(),
+        larq.layers.QuantConv2D(8, 3, kernel_quantizer="bi_half", use_bias=False, name="third"),
+        layers.Flatten(),
+        layers.Dense(4, activation="relu", name="fourth"),
     )
     generator = np.random.default_rng(3)
     for layer in model.layers:
@@ -105,12 +103,8 @@ def test_normalization_and_rectifier_become_part_of_the_integer_operator(images)
 
 
 def test_a_layer_without_integer_form_stays_float_and_says_why(images):
-    model = tf.keras.Sequential(
-        [
-            tf.keras.Input((8, 8, 32)),
-            layers.Conv2DTranspose(4, 3, name="up"),
-            layers.Conv2D(4, 3, activation="tanh", name="bent"),
-        ]
+    model = stack(
+        layers.Conv2DTranspose(4, 3, name="up"), layers.Conv2D(4, 3, activation="tanh", name="bent")
     )
     rows = by_name(export.convert(model, calibrate_on=images, **INT8))
     assert "not int8: no integer form of Conv2DTranspose" in rows["up"].reason
@@ -134,6 +128,7 @@ def test_the_model_is_as_it_was(trained, digits):
         ),
         ({"float_layers": "int8"}, "calibrate_on must be inputs"),
         ({"float_layers": "int8", "calibrate_on": np.zeros((0, 8, 8, 1))}, "above 0"),
+        ({"float_layers": "int8", "calibrate_on": np.full((4, 8, 8, 1), np.nan)}, "must be finite"),
         ({"float_layers": "int8", "calibrate_on": np.zeros((4, 9, 9, 1))}, r"shape \(n, 8, 8, 1\)"),
     ],
 )

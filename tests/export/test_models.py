@@ -2,6 +2,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import stack
 
 from larq_equalbits import export, pruning, zoo
 from larq_equalbits._bits.kernels import quantized_kernels
@@ -35,7 +36,7 @@ def _operators(report):
 
 
 def test_a_kernel_above_the_converters_folding_limit_is_binary(convolution):
-    model = tf.keras.Sequential([tf.keras.Input((3, 3, 512)), convolution(512, name="c")])
+    model = stack(convolution(512, name="c"), shape=(3, 3, 512))
     report = export.convert(model, verify_on=np.random.default_rng(0).normal(size=(1, 3, 3, 512)))
     assert report.verification.max_abs_diff == 0
     assert len(report.tflite) < 320_000
@@ -46,7 +47,7 @@ def test_a_kernel_above_the_converters_folding_limit_is_binary(convolution):
 )
 def test_any_quantizer_is_frozen(convolution, images, quantizer):
     kernel_quantizer = LoopQuantizer() if quantizer == "loop" else quantizer
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer=kernel_quantizer)])
+    model = stack(convolution(kernel_quantizer=kernel_quantizer))
     report = export.convert(model, verify_on=images)
     assert _operators(report) == {"LceQuantize": 1, "LceBconv2d": 1}
 
@@ -58,14 +59,14 @@ def test_a_quantizer_is_evaluated_once(convolution):
         calls.append(tf.executing_eagerly())
         return tf.sign(kernel)
 
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer=counting)])
+    model = stack(convolution(kernel_quantizer=counting))
     calls.clear()
     export.convert(model, verify_on=False)
     assert calls == [True]
 
 
 def test_the_callers_model_is_untouched_also_after_a_failure(convolution, images, monkeypatch):
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer="siman")])
+    model = stack(convolution(kernel_quantizer="siman"))
     model.compile("adam", "mse")
     model.fit(images, np.zeros((6, 6, 6, 8)), verbose=0)
     weights = [weight.copy() for weight in model.get_weights()]
@@ -81,8 +82,7 @@ def test_the_callers_model_is_untouched_also_after_a_failure(convolution, images
         export.convert(model)
     assert model.layers[0].kernel.quantizer is quantizer
     assert "call" not in vars(model.layers[0])
-    for one, other in zip(weights, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    np.testing.assert_equal(weights, model.get_weights())
     for one, other in zip(state, model.optimizer.variables, strict=True):
         np.testing.assert_array_equal(one, other.numpy())
     np.testing.assert_array_equal(model.predict(images, verbose=0), before)
@@ -139,7 +139,7 @@ def test_several_inputs_and_outputs_keep_their_names(convolution):
 
 @pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved_model"])
 def test_a_loaded_model_converts(convolution, images, tmp_path, name):
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="c")])
+    model = stack(convolution(name="c"))
     model.save(tmp_path / name)
     report = export.convert(tf.keras.models.load_model(tmp_path / name), verify_on=images)
     assert report.layers[0].binary
@@ -148,7 +148,7 @@ def test_a_loaded_model_converts(convolution, images, tmp_path, name):
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 1 - 1 / 288])
 @pytest.mark.parametrize("options", [{}, {"padding": "same"}])
 def test_pruned_kernels_equal_keras(convolution, images, sparsity, options):
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="p", **options)])
+    model = stack(convolution(name="p", **options))
     pruned = pruning.prune(model, sparsity)
     for one in (pruned, pruning.strip(pruned)):
         report = export.convert(one, verify_on=images)
@@ -158,13 +158,10 @@ def test_pruned_kernels_equal_keras(convolution, images, sparsity, options):
 
 
 def test_a_normalization_after_a_pruned_layer_is_folded(convolution, images):
-    model = tf.keras.Sequential(
-        [
-            tf.keras.Input((8, 8, 32)),
-            convolution(16, padding="same", pad_values=1, name="p"),
-            tf.keras.layers.BatchNormalization(name="n"),
-            convolution(name="next"),
-        ]
+    model = stack(
+        convolution(16, padding="same", pad_values=1, name="p"),
+        tf.keras.layers.BatchNormalization(name="n"),
+        convolution(name="next"),
     )
     report = export.convert(pruning.prune(model, 0.5))
     assert _operators(report)["LceBconv2d"] == 4
@@ -173,7 +170,7 @@ def test_a_normalization_after_a_pruned_layer_is_folded(convolution, images):
 
 @pytest.mark.slow
 def test_one_binary_kernel_and_two_compare_in_size(convolution):
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 256)), convolution(256, name="c")])
+    model = stack(convolution(256, name="c"), shape=(8, 8, 256))
     one = len(export.convert(model, verify_on=False).tflite)
     two = len(export.convert(pruning.prune(model, 0.5), verify_on=False).tflite)
     assert two <= 2.05 * one
@@ -222,14 +219,14 @@ def test_a_subclassed_model_in_mixed_precision_is_refused():
 
 def _grouped():
     layer = larq.layers.QuantConv2D(8, 3, groups=2, input_quantizer="ste_sign", kernel_quantizer="bi_half")
-    return tf.keras.Sequential([tf.keras.Input((8, 8, 64)), layer])
+    return stack(layer, shape=(8, 8, 64))
 
 
 def _padded():
     layer = larq.layers.QuantConv2D(
         8, 3, padding="same", pad_values=-1.0, input_quantizer="ste_sign", kernel_quantizer="bi_half"
     )
-    return tf.keras.Sequential([tf.keras.Input((8, 8, 32)), layer])
+    return stack(layer)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +235,7 @@ def _padded():
         (lambda: "model", "Keras 2 model"),
         (lambda: tf.keras.Sequential([tf.keras.layers.Dense(2)]), "built"),
         (
-            lambda: tf.keras.Sequential([tf.keras.Input((None, None, 3)), tf.keras.layers.Conv2D(2, 3)]),
+            lambda: stack(tf.keras.layers.Conv2D(2, 3), shape=(None, None, 3)),
             "known",
         ),
         (_grouped, "groups"),
@@ -251,7 +248,7 @@ def test_bad_models_are_refused(make, words):
 
 
 def test_nothing_is_written_when_the_conversion_fails(convolution, tmp_path):
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer=ManyLevels())])
+    model = stack(convolution(kernel_quantizer=ManyLevels()))
     path = tmp_path / "model.tflite"
     path.write_bytes(b"\0\0\0\0TFL3 mine")
     with pytest.raises(export.ConversionError, match="not binary"):
@@ -274,7 +271,7 @@ def test_each_float_layer_has_its_reason(convolution):
 
 
 def test_a_report_survives_json(convolution, images):
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="c")])
+    model = stack(convolution(name="c"))
     report = export.convert(model, verify_on=images)
     assert export.ConversionReport.from_json(report.to_json(), report.tflite) == report
     assert "LceBconv2d" in str(report)
@@ -285,7 +282,7 @@ def test_a_report_survives_json(convolution, images):
 
 
 def test_freezing_holds_for_the_block_alone(convolution, images):
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="c")])
+    model = stack(convolution(name="c"))
     with export.freeze(model) as constants:
         assert set(np.unique(constants["c"])) == {-1, 1}
         frozen = model(images)
@@ -297,7 +294,7 @@ def test_freezing_holds_for_the_block_alone(convolution, images):
 def test_predictions_in_the_block_are_frozen_and_those_after_it_are_not(
     convolution, images, before, compiled
 ):
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="c")])
+    model = stack(convolution(name="c"))
     if compiled:
         model.compile("sgd", "mse")
     known = model.predict(images, verbose=0) if before else None
@@ -321,13 +318,13 @@ def test_predictions_in_the_block_are_frozen_and_those_after_it_are_not(
     ],
 )
 def test_wrong_inputs_are_named(convolution, inputs, words):
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="c")])
+    model = stack(convolution(name="c"))
     tflite = export.convert(model, verify_on=False).tflite
     with pytest.raises(InputError, match=words):
         export.verify(model, tflite, inputs)
 
 
-def test_a_layer_is_found_behind_the_converters_cut_names():
+def test_a_layer_is_found_where_the_converter_cuts_names():
     model = zoo.conv2(input_shape=(8, 8, 1), num_classes=10)
     assert [layer.name for layer in export.convert(model, verify_on=False).layers] == [
         "conv1_1",

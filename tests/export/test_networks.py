@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import as_if_trained, stack
 
 import larq_equalbits as lqe
 from larq_equalbits import export
@@ -87,20 +88,18 @@ def shared_layers():
 
 
 def augmentation_first():
-    return tf.keras.Sequential(
-        [
-            tf.keras.Input(IMAGE),
-            layers.RandomFlip("horizontal"),
-            layers.RandomRotation(0.1),
-            layers.Rescaling(0.5),
-            conv(name="stem"),
-            layers.BatchNormalization(),
-            conv(name="body"),
-            layers.BatchNormalization(),
-            layers.Dropout(0.3),
-            layers.GlobalMaxPooling2D(),
-            layers.Dense(3, "softmax", name="head"),
-        ]
+    return stack(
+        layers.RandomFlip("horizontal"),
+        layers.RandomRotation(0.1),
+        layers.Rescaling(0.5),
+        conv(name="stem"),
+        layers.BatchNormalization(),
+        conv(name="body"),
+        layers.BatchNormalization(),
+        layers.Dropout(0.3),
+        layers.GlobalMaxPooling2D(),
+        layers.Dense(3, "softmax", name="head"),
+        shape=IMAGE,
     )
 
 
@@ -260,17 +259,6 @@ NETWORKS = {
 # The rest takes longer together than a default run should.
 QUICK = {"one output", "two heads", "U-Net", "siamese", "frozen base", "causal sequence", "input passed on"}
 QUICK |= {"subclassed with an auxiliary head", "augmentation first"}
-
-
-def as_if_trained(model):
-    generator = np.random.default_rng(2)
-    for layer in model._flatten_layers():
-        if isinstance(layer, layers.BatchNormalization) and layer.built:
-            for name in ("gamma", "beta", "moving_mean"):
-                variable = getattr(layer, name)
-                variable.assign(generator.normal(size=variable.shape))
-            layer.moving_variance.assign(generator.uniform(0.5, 2, size=layer.moving_variance.shape))
-    return model
 
 
 def examples(model):

@@ -4,6 +4,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import stack
 
 from larq_equalbits import export
 from larq_equalbits.quantizers import BiHalf
@@ -52,9 +53,7 @@ def of_zeros(convolution, norm):
 def network(convolution, front, *, center=True):
     """A network whose normalization answers next to 0 for a sum of 0 (of 1 with the bias), both above and below."""
     norm = layers.BatchNormalization(center=center, name="norm")
-    model = tf.keras.Sequential(
-        [tf.keras.Input((10, 8, 48)), *front(convolution, norm), convolution(8, name="second")]
-    )
+    model = stack(*front(convolution, norm), convolution(8, name="second"), shape=(10, 8, 48))
     norm.moving_variance.assign(tf.fill([CHANNELS], 146.2))
     offsets = np.linspace(-3e-6, 3e-6, CHANNELS)
     middle = 1.0 if model.layers[0].use_bias else 0.0
@@ -81,8 +80,7 @@ def test_signs_are_those_of_keras(convolution, inputs, front, center):
     assert report.verification.max_abs_diff == 0
     (row,) = (row for row in report.layers if row.name == "first")
     assert "offsets of norm moved by a rounding" in row.rewrite
-    for value, former in zip(norm.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(value, former)
+    np.testing.assert_equal(norm.get_weights(), before)
 
 
 @pytest.mark.parametrize("front", [direct, activated])
@@ -97,13 +95,11 @@ def test_without_the_rewrite_signs_differ(convolution, inputs, front):
 
 
 def test_an_untrained_normalization_after_padded_zeros(convolution, inputs):
-    model = tf.keras.Sequential(
-        [
-            tf.keras.Input((10, 8, 48)),
-            convolution(CHANNELS, padding="same", name="first"),
-            layers.BatchNormalization(),
-            convolution(8, name="second"),
-        ]
+    model = stack(
+        convolution(CHANNELS, padding="same", name="first"),
+        layers.BatchNormalization(),
+        convolution(8, name="second"),
+        shape=(10, 8, 48),
     )
     assert export.convert(model, verify_on=inputs).verification.max_abs_diff == 0
 
@@ -118,9 +114,7 @@ def test_nothing_moves_far_from_zero(convolution, inputs):
 
 def test_what_no_sign_reads_stays_as_it_is(convolution, inputs):
     norm = layers.BatchNormalization(name="norm")
-    model = tf.keras.Sequential(
-        [tf.keras.Input((10, 8, 48)), *direct(convolution, norm), layers.GlobalAveragePooling2D()]
-    )
+    model = stack(*direct(convolution, norm), layers.GlobalAveragePooling2D(), shape=(10, 8, 48))
     report = export.convert(model, verify_on=inputs, tolerance=1)
     assert {row.rewrite for row in report.layers} == {""}
 
@@ -168,14 +162,12 @@ def test_means_have_the_signs_of_exact_arithmetic(convolution, inputs, pool, cou
     """Sums of `count` values of which one is next to 0, above and below by more than Keras rounds."""
     size, padding = pool
     norm = layers.BatchNormalization(name="norm")
-    model = tf.keras.Sequential(
-        [
-            tf.keras.Input((10, 8, 48)),
-            convolution(CHANNELS, (7, 1), name="first"),
-            norm,
-            layers.AveragePooling2D(size, 1, padding),
-            convolution(8, name="second"),
-        ]
+    model = stack(
+        convolution(CHANNELS, (7, 1), name="first"),
+        norm,
+        layers.AveragePooling2D(size, 1, padding),
+        convolution(8, name="second"),
+        shape=(10, 8, 48),
     )
     norm.moving_variance.assign(tf.fill([CHANNELS], 146.2))
     norm.moving_mean.assign(tf.fill([CHANNELS], 2 / count))

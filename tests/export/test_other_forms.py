@@ -6,6 +6,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import as_if_trained, stack
 
 import larq_equalbits as lqe
 from larq_equalbits import callbacks, export
@@ -130,15 +131,7 @@ def sequentials_inside():
 
     inner = part(conv(name="inner"), layers.BatchNormalization(), layers.ReLU())
     outer = part(inner, conv(name="outer"), layers.BatchNormalization(), part(layers.ReLU()))
-    return tf.keras.Sequential(
-        [
-            tf.keras.Input(IMAGE),
-            part(conv(name="stem")),
-            outer,
-            layers.Flatten(),
-            layers.Dense(3, name="head"),
-        ]
-    )
+    return stack(part(conv(name="stem")), outer, layers.Flatten(), layers.Dense(3, name="head"), shape=IMAGE)
 
 
 def channels_first():
@@ -287,15 +280,6 @@ def inputs_of(model, count=12):
 
 def labels_of(model, inputs):
     return tf.nest.map_structure(lambda output: np.zeros_like(output), model.predict(inputs, verbose=0))
-
-
-def as_if_trained(model):
-    generator = np.random.default_rng(2)
-    for layer in model._flatten_layers():
-        if isinstance(layer, layers.BatchNormalization) and layer.built:
-            for name in ("gamma", "beta", "moving_mean"):
-                variable = getattr(layer, name)
-                variable.assign(generator.normal(size=variable.shape))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import stack
 
 from larq_equalbits import export, zoo
 
@@ -79,7 +80,7 @@ def test_inputs_of_several_bits_stay_float_and_say_why(photographs):
 
 def test_zeros_are_not_split_for_inputs_of_several_bits(photographs):
     dense = larq.layers.QuantDense(4, input_quantizer=larq.quantizers.DoReFa(2), kernel_quantizer="ste_tern")
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 3)), layers.Flatten(), dense])
+    model = stack(layers.Flatten(), dense, shape=(8, 8, 3))
     report = export.convert(model, verify_on=False)
     assert report.layers[0].operator == "FULLY_CONNECTED"
     assert report.layers[0].rewrite == ""
@@ -89,7 +90,7 @@ def test_a_binary_quantizer_that_lce_does_not_know_fails():
     layer = larq.layers.QuantConv2D(
         8, 3, input_quantizer="ste_heaviside", kernel_quantizer="ste_sign", name="c"
     )
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), layer])
+    model = stack(layer)
     with pytest.raises(export.ConversionError, match=r"c \(CONV_2D\): input not binary to LCE"):
         export.convert(model)
 

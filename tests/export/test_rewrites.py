@@ -2,6 +2,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import stack
 
 from larq_equalbits import export
 from larq_equalbits.export.kernels import split
@@ -16,14 +17,14 @@ def _rows(report):
 
 def _with_kernel(layer, shape, change):
     """`layer` as a model whose kernel is what `change` makes of codes in -1 and +1."""
-    model = tf.keras.Sequential([tf.keras.Input(shape), layer])
+    model = stack(layer, shape=shape)
     codes = np.random.default_rng(3).choice([-1.0, 1.0], layer.kernel.shape).astype("float32")
     layer.kernel.assign(change(codes))
     return model
 
 
 def test_a_plain_binary_convolution_needs_no_rewrite(convolution, exact, images):
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), convolution(name="c")])
+    model = stack(convolution(name="c"))
     report, operators = exact(model, images)
     assert operators == {"LceQuantize": 1, "LceBconv2d": 1}
     assert _rows(report)["c"].rewrite == ""
@@ -31,7 +32,7 @@ def test_a_plain_binary_convolution_needs_no_rewrite(convolution, exact, images)
 
 def test_a_dense_layer_becomes_a_convolution(exact):
     dense = larq.layers.QuantDense(10, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="d")
-    model = tf.keras.Sequential([tf.keras.Input((96,)), dense])
+    model = stack(dense, shape=(96,))
     report, operators = exact(model, np.random.default_rng(0).normal(size=(5, 96)))
     assert operators["LceBconv2d"] == 1
     assert "FULLY_CONNECTED" not in operators
@@ -39,14 +40,11 @@ def test_a_dense_layer_becomes_a_convolution(exact):
 
 
 def test_a_dense_layer_after_a_flatten_keeps_packed_bits(convolution, exact, images):
-    model = tf.keras.Sequential(
-        [
-            tf.keras.Input((8, 8, 32)),
-            convolution(32, padding="same", pad_values=1, name="c"),
-            tf.keras.layers.BatchNormalization(),
-            tf.keras.layers.Flatten(),
-            larq.layers.QuantDense(10, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="d"),
-        ]
+    model = stack(
+        convolution(32, padding="same", pad_values=1, name="c"),
+        tf.keras.layers.BatchNormalization(),
+        tf.keras.layers.Flatten(),
+        larq.layers.QuantDense(10, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="d"),
     )
     report, operators = exact(model, images)
     assert operators["LceBconv2d"] == 2
@@ -56,7 +54,7 @@ def test_a_dense_layer_after_a_flatten_keeps_packed_bits(convolution, exact, ima
 
 def test_a_dense_layer_on_sequences_keeps_its_shape(exact):
     dense = larq.layers.QuantDense(4, input_quantizer="ste_sign", kernel_quantizer="bi_half")
-    model = tf.keras.Sequential([tf.keras.Input((5, 64)), dense])
+    model = stack(dense, shape=(5, 64))
     _, operators = exact(model, np.random.default_rng(0).normal(size=(3, 5, 64)))
     assert operators["LceBconv2d"] == 1
 
@@ -68,7 +66,7 @@ def test_a_one_dimensional_convolution_becomes_a_flat_one(exact, options):
     layer = larq.layers.QuantConv1D(
         8, 3, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="c", use_bias=False, **options
     )
-    model = tf.keras.Sequential([tf.keras.Input((16, 32)), layer])
+    model = stack(layer, shape=(16, 32))
     report, operators = exact(model, np.random.default_rng(0).normal(size=(4, 16, 32)))
     assert operators["LceBconv2d"] == 1
     assert _rows(report)["c"].rewrite == "conv1d as convolution"
@@ -86,7 +84,7 @@ def test_a_separable_convolution_becomes_one(exact, images, padding):
         name="s",
         use_bias=False,
     )
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), layer])
+    model = stack(layer)
     report, operators = exact(model, images)
     assert operators["LceBconv2d"] == 1
     assert "DEPTHWISE_CONV_2D" not in operators
@@ -136,14 +134,11 @@ def test_zero_filters_become_a_mask(convolution, exact, images):
 
 
 def test_normalization_and_pooling_change_places(convolution, exact, images):
-    model = tf.keras.Sequential(
-        [
-            tf.keras.Input((8, 8, 32)),
-            convolution(32, padding="same", pad_values=1, name="c"),
-            tf.keras.layers.MaxPooling2D(),
-            tf.keras.layers.BatchNormalization(),
-            convolution(name="next"),
-        ]
+    model = stack(
+        convolution(32, padding="same", pad_values=1, name="c"),
+        tf.keras.layers.MaxPooling2D(),
+        tf.keras.layers.BatchNormalization(),
+        convolution(name="next"),
     )
     report, operators = exact(model, images)
     assert operators == {"LceQuantize": 1, "LceBconv2d": 2, "LceBMaxPool2d": 1}
@@ -152,9 +147,7 @@ def test_normalization_and_pooling_change_places(convolution, exact, images):
 
 def test_a_negative_factor_keeps_the_order(convolution, images):
     norm = tf.keras.layers.BatchNormalization()
-    model = tf.keras.Sequential(
-        [tf.keras.Input((8, 8, 32)), convolution(padding="same"), tf.keras.layers.MaxPooling2D(), norm]
-    )
+    model = stack(convolution(padding="same"), tf.keras.layers.MaxPooling2D(), norm)
     norm.gamma.assign([-1.0] + [1.0] * 7)
     report = export.convert(model, verify_on=images)
     assert report.verification.max_abs_diff < SMALL
@@ -162,13 +155,10 @@ def test_a_negative_factor_keeps_the_order(convolution, images):
 
 
 def test_what_cannot_change_a_sign_goes_away(convolution, exact, images):
-    model = tf.keras.Sequential(
-        [
-            tf.keras.Input((8, 8, 32)),
-            tf.keras.layers.Activation(larq.activations.hard_tanh),
-            tf.keras.layers.Rescaling(0.25),
-            convolution(name="c"),
-        ]
+    model = stack(
+        tf.keras.layers.Activation(larq.activations.hard_tanh),
+        tf.keras.layers.Rescaling(0.25),
+        convolution(name="c"),
     )
     report, operators = exact(model, images)
     assert operators == {"LceQuantize": 1, "LceBconv2d": 1}
@@ -250,7 +240,7 @@ def test_an_activation_of_a_layer_goes_away_before_a_sign(convolution, exact, im
     else:
         quantizer = {"binary": "ste_sign", "ternary": "ste_tern"}[first]
         layer = convolution(32, activation="hard_tanh", kernel_quantizer=quantizer, name="f")
-    model = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), layer, convolution(name="c")])
+    model = stack(layer, convolution(name="c"))
     report, _ = exact(model, images)
     assert "hard tanh taken away before a sign" in _rows(report)["f"].rewrite
     assert layer.activation is larq.activations.hard_tanh
@@ -292,7 +282,7 @@ class Doubled(larq.layers.QuantDense):
 @pytest.mark.parametrize("kind", [Same, Doubled])
 def test_a_subclass_is_rewritten_where_it_computes_what_its_base_does(exact, kind):
     dense = kind(10, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="d")
-    model = tf.keras.Sequential([tf.keras.Input((96,)), dense])
+    model = stack(dense, shape=(96,))
     inputs = np.random.default_rng(0).normal(size=(5, 96))
     if kind is Same:
         report, _ = exact(model, inputs)
@@ -328,7 +318,7 @@ def test_a_subclass_of_a_convolution_with_zeros(exact, images):
 
 def test_every_rewrite_can_be_switched_off(images):
     dense = larq.layers.QuantDense(10, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="d")
-    model = tf.keras.Sequential([tf.keras.Input((96,)), dense])
+    model = stack(dense, shape=(96,))
     with pytest.raises(export.ConversionError, match="d \\(FULLY_CONNECTED\\)"):
         export.convert(model, rewrites=[])
     report = export.convert(model, rewrites=[], strict=False)
@@ -340,9 +330,7 @@ def test_every_rewrite_can_be_switched_off(images):
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0, "fan_in", "mean_abs"])
 def test_a_scale_folds(convolution, exact, images, scale):
-    model = tf.keras.Sequential(
-        [tf.keras.Input((8, 8, 32)), convolution(kernel_quantizer=BiHalf(scale=scale), name="c")]
-    )
+    model = stack(convolution(kernel_quantizer=BiHalf(scale=scale), name="c"))
     # Sums that tie are apart by rounding in Keras on some processors: the values count here, not the largest of them.
     _, operators = exact(model, images, atol=1e-2 if scale == 100 else SMALL, tolerance=1.0)
     assert operators == {"LceQuantize": 1, "LceBconv2d": 1}

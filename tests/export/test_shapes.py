@@ -4,6 +4,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import as_if_trained
 
 from larq_equalbits import export
 from larq_equalbits._errors import ConversionError, InputError
@@ -144,17 +145,6 @@ SHAPES = {
     "causal and pruned": (lambda: causal(True, kernel_quantizer="bi_half", dilation_rate=2), {"first": 2}),
     "a sign by a function": (sign_by_a_function, {"first": 1}),
 }
-
-
-def as_if_trained(model):
-    generator = np.random.default_rng(2)
-    for layer in model._flatten_layers():
-        if isinstance(layer, layers.BatchNormalization):
-            for name in ("gamma", "beta", "moving_mean"):
-                variable = getattr(layer, name)
-                variable.assign(generator.normal(size=variable.shape))
-            layer.moving_variance.assign(generator.uniform(0.5, 2, size=layer.moving_variance.shape))
-    return model
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -4,6 +4,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import stack
 
 from larq_equalbits import export, pruning
 
@@ -52,14 +53,7 @@ def a_model_and_a_class(convolution, norm):
         def __init__(self):
             super().__init__()
             self.norm = norm
-            self.inner = tf.keras.Sequential(
-                [
-                    tf.keras.Input((8, 8, 32)),
-                    convolution(32, padding="same", pad_values=1),
-                    layers.MaxPooling2D(),
-                    norm,
-                ]
-            )
+            self.inner = stack(convolution(32, padding="same", pad_values=1), layers.MaxPooling2D(), norm)
 
         def call(self, inputs):
             return self.inner(self.norm(inputs))

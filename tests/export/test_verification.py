@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import stack
 
 from larq_equalbits import export
 from larq_equalbits._errors import ConversionError, InputError
@@ -114,15 +115,13 @@ def test_a_network_whose_input_is_an_output_of_its_first_layer_is_verified(first
 
 
 def test_without_inputs_an_embedding_is_compared_on_indices():
-    model = tf.keras.Sequential(
-        [tf.keras.Input((10,)), layers.Embedding(50, 8), layers.GlobalAveragePooling1D(), layers.Dense(4)]
-    )
+    model = stack(layers.Embedding(50, 8), layers.GlobalAveragePooling1D(), layers.Dense(4), shape=(10,))
     verification = export.convert(model).verification
     assert verification.generated and verification.images == 32
 
 
 def test_a_network_that_no_random_inputs_suit_has_to_be_given_inputs():
-    model = tf.keras.Sequential([tf.keras.Input((4,)), layers.Lambda(lambda x: tf.math.log(x - 2))])
+    model = stack(layers.Lambda(lambda x: tf.math.log(x - 2)), shape=(4,))
     with pytest.raises(ConversionError, match=r"NaN or infinity.*pass verify_on with real ones"):
         export.convert(model)
 

@@ -4,15 +4,12 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import stack
 
 from larq_equalbits import export, pruning
 
 layers = tf.keras.layers
 WITHOUT = [name for name in export.REWRITES if name != "zero_filters"]
-
-
-def network(*stack, shape=(8, 8, 32)):
-    return tf.keras.Sequential([tf.keras.Input(shape), *stack])
 
 
 def pruned(model, sparsity=0.5):
@@ -26,7 +23,7 @@ def rewrites(report):
 @pytest.mark.parametrize("pad_values", [0, 1])
 def test_a_chain_loses_its_zero_filters(convolution, images, exact, pad_values):
     same = {"padding": "same", "pad_values": pad_values}
-    model = network(
+    model = stack(
         convolution(32, name="first", **same),
         layers.BatchNormalization(),
         convolution(32, name="second", **same),
@@ -60,14 +57,14 @@ def test_a_chain_loses_its_zero_filters(convolution, images, exact, pad_values):
 
 
 def test_one_layer_without_normalization_is_bit_exact(convolution, images, exact):
-    model = network(convolution(32), convolution(8, size=1))
+    model = stack(convolution(32), convolution(8, size=1))
     report, operators = exact(pruned(model), images)
     assert operators["LceBconv2d"] == 2
     assert "16 of 32 filters are zero and dropped" in report.layers[0].rewrite
 
 
 def test_float_activations_and_float_consumers(convolution, images, exact):
-    model = network(
+    model = stack(
         convolution(32, input_quantizer=None, use_bias=True, bias_initializer="ones", name="first"),
         layers.ReLU(),
         convolution(16, input_quantizer=None, padding="same", activation="relu", name="second"),
@@ -93,12 +90,12 @@ def test_what_a_skip_needs_stays(convolution, images, exact):
 
 def test_of_filters_that_are_all_zero_one_stays(images, exact, convolution):
     silent = pruning.PrunedBinary(convolution(8), criterion=np.zeros((3, 3, 32, 8)))
-    report, _ = exact(network(silent, convolution(8)), images)
+    report, _ = exact(stack(silent, convolution(8)), images)
     assert "7 of 8 filters are zero and dropped" in report.layers[0].rewrite
 
 
 def test_the_model_is_as_it_was(convolution, images):
-    model = pruned(network(convolution(32), layers.BatchNormalization(), convolution(8), layers.PReLU()))
+    model = pruned(stack(convolution(32), layers.BatchNormalization(), convolution(8), layers.PReLU()))
     before = model.predict(images, verbose=0)
     attributes = [dict(vars(layer)) for layer in model._flatten_layers()]
     export.convert(model)

@@ -4,6 +4,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import stack
 
 from larq_equalbits import export, pruning
 
@@ -15,9 +16,9 @@ def images(height, width):
     return np.random.default_rng(0).normal(size=(8, height, width, 64)).astype("float32")
 
 
-def model_of(height, width, *stack):
+def model_of(height, width, *layers):
     tf.keras.utils.set_random_seed(1)
-    return tf.keras.Sequential([tf.keras.Input((height, width, 64)), *stack])
+    return stack(*layers, shape=(height, width, 64))
 
 
 CASES = [
@@ -79,12 +80,10 @@ def test_what_follows_the_convolution_follows_the_constant(convolution, exact, p
 
 
 def test_a_row_of_one_dimension(exact):
-    model = tf.keras.Sequential(
-        [
-            tf.keras.Input((3, 64)),
-            larq.layers.QuantConv1D(
-                8, 5, padding="same", input_quantizer="ste_sign", kernel_quantizer="bi_half", use_bias=False
-            ),
-        ]
+    model = stack(
+        larq.layers.QuantConv1D(
+            8, 5, padding="same", input_quantizer="ste_sign", kernel_quantizer="bi_half", use_bias=False
+        ),
+        shape=(3, 64),
     )
     exact(model, np.random.default_rng(0).normal(size=(8, 3, 64)).astype("float32"))

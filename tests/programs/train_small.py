@@ -35,20 +35,20 @@ def settings(**changes):
     return training.Settings(**{"model": "small", "quantizer": "ste_sign", "epochs": 3, **changes})
 
 
-class Kill(tf.keras.callbacks.Callback):
-    """Dies in the middle of the given epoch (from 0)."""
+class Stop(tf.keras.callbacks.Callback):
+    """Calls `stop` in the middle of the given epoch (from 0)."""
 
-    def __init__(self, epoch):
+    def __init__(self, epoch, stop):
         super().__init__()
-        self.dying = epoch
+        self.last, self.stop = epoch, stop
         self.epoch = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.epoch == self.dying and batch == 4:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self.epoch == self.last and batch == 4:
+            self.stop()
 
 
 class Fill(tf.keras.callbacks.Callback):
@@ -103,7 +103,9 @@ def main():
     strategy = replicas(arguments.replicas) or distribution.strategy(arguments.strategy)
     if arguments.kill_while_saving:
         die_while_saving(arguments.kill_while_saving)
-    saboteurs = [] if arguments.kill_in_epoch is None else [Kill(arguments.kill_in_epoch)]
+    saboteurs = []
+    if arguments.kill_in_epoch is not None:
+        saboteurs.append(Stop(arguments.kill_in_epoch, lambda: os.kill(os.getpid(), signal.SIGKILL)))
     if arguments.fill_disk_in_epoch is not None:
         saboteurs.append(Fill(arguments.fill_disk_in_epoch))
     changes = {"model_options": {"dropout": 0.0}} if arguments.no_dropout else {}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from forking import free_ports
 from markdown_it import MarkdownIt
 
 from larq_equalbits._errors import InputError
@@ -33,6 +34,8 @@ def sweep(*arguments):
         (("--ratios", "0.1:1.9:0.1"), "ratios must be from 0 to 1"),
         (("--repeats", "0"), "repeats"),
         (("--workers", "0"), "workers"),
+        (("--workers", "9" * 20), "workers"),
+        (("--repeats", "9" * 20), "repeats"),
         (("--model", "conv3"), "conv3"),
         (("--dataset", "mnist"), "mnist"),
         (("--objective", "bit_flips"), "direction"),
@@ -161,18 +164,12 @@ def test_after_kill_9_a_sweep_goes_on_and_repeats_no_finished_trial(workers, unb
     assert "trial 4 of 4" in errors and "±" in output
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True])
 def test_chief_and_two_workers_over_grpc_also_where_a_worker_dies(killed, unbroken, tmp_path):
     out = tmp_path / "out"
     command = (*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out)
-    service = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": free_port()}
+    service = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_ports(1)[0])}
     names = ("chief", "worker-0", "worker-1")
     processes = {name: start(*command, KERASTUNER_TUNER_ID=name, **service) for name in names}
     if killed:
@@ -201,7 +198,7 @@ def test_the_guides_recipe_for_a_batch_system_survives_the_death_of_a_worker(unb
         **ENVIRONMENT,
         "PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}",
         "SWEEP_FOLDER": str(tmp_path),
-        "SWEEP_PORT": free_port(),
+        "SWEEP_PORT": str(free_ports(1)[0]),
         "SWEEP_ADDRESS": "127.0.0.1",
     }
     command = ["sh", tmp_path / "sweep.sh", *SHORT, "--ratios", "0.3,0.6", "--repeats", "2"]
@@ -250,7 +247,7 @@ def test_an_objective_that_is_not_logged_ends_workers_and_chief_with_status_2(lo
     if local:
         processes = [start(*command, "--workers", 2)]
     else:
-        service = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": free_port()}
+        service = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_ports(1)[0])}
         processes = [start(*command, KERASTUNER_TUNER_ID=name, **service) for name in ("chief", "worker-0")]
     for process in processes:
         _, errors = process.communicate(timeout=900)
@@ -262,7 +259,7 @@ def test_an_objective_that_is_not_logged_ends_workers_and_chief_with_status_2(lo
 @pytest.mark.slow
 def test_a_worker_with_other_settings_ends_alone(unbroken, tmp_path):
     out = tmp_path / "out"
-    service = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": free_port()}
+    service = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_ports(1)[0])}
     command = (*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out)
     chief = start(*command, KERASTUNER_TUNER_ID="chief", **service)
     other = start(*command, "--batch-size", 64, KERASTUNER_TUNER_ID="worker-0", **service)
@@ -278,7 +275,7 @@ def test_a_worker_with_other_settings_ends_alone(unbroken, tmp_path):
 
 def test_a_chief_that_cannot_be_reached_is_tried_with_a_limit(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(oracles.Resilient, "patience", 0.05)
-    port = free_port()
+    port = str(free_ports(1)[0])
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker-0")
