@@ -1,11 +1,11 @@
 """What repeatability and mixed precision cost: steps of one network in each mode, taking turns in one process."""
 
 import json
-import statistics
-import time
+from collections.abc import Callable
 from typing import Any
 
 import click
+import turns
 
 from larq_equalbits.cli import run_command
 
@@ -17,9 +17,10 @@ MODES = {
 }
 
 
-def _step(network: str, precision: str, batch_size: int) -> Any:
-    """A function that trains one step."""
+def _step(network: str, precision: str, deterministic: bool, batch_size: int) -> Callable[[], Any]:
+    """A function that trains one step in a mode."""
     import tensorflow as tf
+    from tensorflow.python.framework import config
 
     from larq_equalbits import zoo
 
@@ -28,11 +29,9 @@ def _step(network: str, precision: str, batch_size: int) -> Any:
         model = zoo.get(network)(input_shape=(32, 32, 3), num_classes=10)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
-    model.compile(tf.keras.optimizers.SGD(0.01, momentum=0.9), "sparse_categorical_crossentropy")
-    images = tf.random.stateless_normal((batch_size, 32, 32, 3), [0, 1])
-    data = iter(tf.data.Dataset.from_tensors((images, tf.zeros(batch_size, tf.int32))).repeat())
-    train = model.make_train_function()
-    return lambda: train(data)["loss"].numpy()
+    train = turns.training_step(model, batch_size)
+    choose = tf.config.experimental.enable_op_determinism if deterministic else config.disable_op_determinism
+    return lambda: (choose(), train())
 
 
 @click.command(context_settings={"show_default": True})
@@ -42,23 +41,9 @@ def _step(network: str, precision: str, batch_size: int) -> Any:
 def main(model: str, batch_size: int, steps: int) -> None:
     """Measure each mode's steps, and print their medians and what they are of the plain mode's as JSON."""
     import tensorflow as tf
-    from tensorflow.python.framework import config
 
     tf.keras.utils.set_random_seed(0)
-    functions = {name: _step(model, precision, batch_size) for name, (precision, _) in MODES.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in MODES}
-    for step in range(steps + 2):
-        for name, (_, deterministic) in MODES.items():
-            if deterministic:
-                tf.config.experimental.enable_op_determinism()
-            else:
-                config.disable_op_determinism()
-            start = time.perf_counter()
-            functions[name]()
-            # The first steps compile.
-            if step >= 2:
-                seconds[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    medians = turns.medians({name: _step(model, *mode, batch_size) for name, mode in MODES.items()}, steps)
     result = {
         name: {"ms_per_step": round(1000 * value, 1), "of_plain": round(value / medians["plain"], 3)}
         for name, value in medians.items()

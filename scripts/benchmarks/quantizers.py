@@ -4,21 +4,22 @@ They are called as a training step calls them, by a function that XLA does not c
 """
 
 import argparse
-import statistics
 import time
 
 import larq_equalbits  # isort: skip  # selects Keras 2 before Larq is imported
 import larq as lq
 import tensorflow as tf
+import turns
 
 assert larq_equalbits.__version__
 
 SHAPES = {"3x3x512x512": (3, 3, 512, 512), "16384x256": (16384, 256), "3x3x64x64": (3, 3, 64, 64)}
 
 
-def traced(alias):
+def traced(alias, kernel):
     quantizer = lq.quantizers.get(alias)
-    return tf.function(lambda kernel: quantizer(kernel))
+    function = tf.function(lambda kernel: quantizer(kernel))
+    return lambda: function(kernel).numpy()
 
 
 def main():
@@ -27,19 +28,10 @@ def main():
     parser.add_argument("--repeats", type=int, default=50, help="timed calls of each (default %(default)s)")
     arguments = parser.parse_args()
     kernel = tf.random.stateless_normal(SHAPES[arguments.shape], [0, 1]) * 0.02
-    functions = {alias: traced(alias) for alias in ("ste_sign", "bi_half", "siman")}
-    seconds = {alias: [] for alias in functions}
-    for function in functions.values():
-        function(kernel)
-    for _ in range(arguments.repeats):
-        for alias, function in functions.items():
-            start = time.process_time()
-            function(kernel).numpy()
-            seconds[alias].append(time.process_time() - start)
-    reference = statistics.median(seconds["ste_sign"])
-    for alias, times in seconds.items():
-        median = statistics.median(times)
-        print(f"{alias:10s} {1e3 * median:8.2f} ms  {median / reference:6.2f} of ste_sign")
+    functions = {alias: traced(alias, kernel) for alias in ("ste_sign", "bi_half", "siman")}
+    medians = turns.medians(functions, arguments.repeats, time.process_time)
+    for alias, median in medians.items():
+        print(f"{alias:10s} {1e3 * median:8.2f} ms  {median / medians['ste_sign']:6.2f} of ste_sign")
 
 
 if __name__ == "__main__":

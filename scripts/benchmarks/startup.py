@@ -4,39 +4,30 @@ Every start is a process of its own; the two imports take turns, and medians and
 """
 
 import os
-import statistics
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import click
-
-
-def _seconds(*arguments: str) -> float:
-    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    start = time.perf_counter()
-    subprocess.run(
-        arguments, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    return time.perf_counter() - start
+import turns
 
 
 @click.command()
 @click.option("--repeats", type=click.IntRange(1), default=7, show_default=True, help="Starts of each kind.")
 def main(repeats: int) -> None:
     """Measure start-up times in seconds."""
+    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    start = partial(
+        subprocess.run, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     commands = {
         "import larq": (sys.executable, "-c", "import larq"),
         "import larq_equalbits": (sys.executable, "-c", "import larq_equalbits"),
         "larq-equalbits --help": (str(Path(sys.executable).parent / "larq-equalbits"), "--help"),
     }
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(repeats + 1):
-        for name, command in commands.items():
-            times[name].append(_seconds(*command))
-    # The first round fills the disk's cache.
-    medians = {name: statistics.median(seconds[1:]) for name, seconds in times.items()}
+    # The first turns fill the disk's cache.
+    medians = turns.medians({name: partial(start, command) for name, command in commands.items()}, repeats)
     for name, seconds in medians.items():
         print(f"{name}: {seconds:.2f} s")
     print(f"ratio of the imports: {medians['import larq_equalbits'] / medians['import larq']:.3f}")

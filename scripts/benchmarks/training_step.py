@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import click
+import turns
 
 from larq_equalbits.cli import run_command
 
@@ -26,18 +27,11 @@ def _use_threads(threads: int) -> None:
 
 def _step(network: str, name: str, size: int, batch_size: int) -> Any:
     """A function that trains one step."""
-    import tensorflow as tf
-
     from larq_equalbits import zoo
 
     quantizer = None if name == "float" else name
     model = zoo.get(network)(input_shape=(size, size, 3), num_classes=10, quantizer=quantizer)
-    optimizer = tf.keras.optimizers.SGD(0.01, momentum=0.9)
-    model.compile(optimizer, "sparse_categorical_crossentropy")
-    images = tf.random.stateless_normal((batch_size, size, size, 3), [0, 1])
-    data = iter(tf.data.Dataset.from_tensors((images, tf.zeros(batch_size, tf.int32))).repeat())
-    train = model.make_train_function()
-    return lambda: train(data)["loss"].numpy()
+    return turns.training_step(model, batch_size)
 
 
 def _timed(function: Any) -> tuple[float, float]:

@@ -4,11 +4,10 @@ The two take turns, step by step, on the same random images in one process; medi
 """
 
 import json
-import statistics
-import time
 from typing import Any
 
 import click
+import turns
 
 from larq_equalbits.cli import run_command
 
@@ -88,17 +87,6 @@ def resnet18_by_hand(quantizer: str) -> Any:
 BY_HAND = {"conv2": conv2_by_hand, "resnet18": resnet18_by_hand}
 
 
-def _step(model: Any, batch_size: int) -> Any:
-    """A function that trains one step."""
-    import tensorflow as tf
-
-    model.compile(tf.keras.optimizers.SGD(0.01, momentum=0.9), "sparse_categorical_crossentropy")
-    images = tf.random.stateless_normal((batch_size, *SHAPE), [0, 1])
-    data = iter(tf.data.Dataset.from_tensors((images, tf.zeros(batch_size, tf.int32))).repeat())
-    train = model.make_train_function()
-    return lambda: train(data)["loss"].numpy()
-
-
 def measure(network: str, quantizer: str, batch_size: int, steps: int) -> dict[str, Any]:
     """Steps per second of both, and how fast the zoo's is compared with the other."""
     from larq_equalbits import zoo
@@ -109,17 +97,8 @@ def measure(network: str, quantizer: str, batch_size: int, steps: int) -> dict[s
     }
     if models["zoo"].count_params() != models["by_hand"].count_params():
         raise RuntimeError(f"{network} by hand is another network than the zoo's.")
-    functions = {name: _step(model, batch_size) for name, model in models.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for step in range(steps + 2):
-        # Whoever runs second finds other caches, so they change places.
-        for name in sorted(functions, reverse=bool(step % 2)):
-            start = time.perf_counter()
-            functions[name]()
-            # The first steps compile.
-            if step >= 2:
-                seconds[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    functions = {name: turns.training_step(model, batch_size) for name, model in models.items()}
+    medians = turns.medians(functions, steps)
     return {
         "network": network,
         "zoo_steps_per_second": round(1 / medians["zoo"], 3),

@@ -1,0 +1,31 @@
+"""Functions that take turns in one process, so that all see the same machine, and the training step of a network."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def training_step(model: Any, batch_size: int) -> Callable[[], Any]:
+    """A function that trains a step on random images."""
+    import tensorflow as tf
+
+    model.compile(tf.keras.optimizers.SGD(0.01, momentum=0.9), "sparse_categorical_crossentropy")
+    images = tf.random.stateless_normal((batch_size, *model.input_shape[1:]), [0, 1])
+    data = iter(tf.data.Dataset.from_tensors((images, tf.zeros(batch_size, tf.int32))).repeat())
+    train = model.make_train_function()
+    return lambda: train(data)["loss"].numpy()
+
+
+def medians(
+    functions: Mapping[str, Callable[[], Any]], turns: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
+    """The median seconds of each function's calls but its first two, which compile or fill caches."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(turns + 2):
+        # Whoever runs second finds other caches, so they change places.
+        for name in sorted(functions, reverse=bool(turn % 2)):
+            start = clock()
+            functions[name]()
+            seconds[name].append(clock() - start)
+    return {name: statistics.median(seconds[name][2:]) for name in functions}
