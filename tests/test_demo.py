@@ -1,9 +1,9 @@
 import csv
-import importlib.util
 import json
 import re
 from pathlib import Path
 
+import demo
 import pytest
 from click.testing import CliRunner
 
@@ -12,15 +12,7 @@ from larq_equalbits._errors import InputError
 SCRIPT = Path(__file__).parent.parent / "scripts" / "demo.py"
 
 
-@pytest.fixture(scope="module")
-def demo():
-    specification = importlib.util.spec_from_file_location("demo", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-def test_the_demo_trains_ships_and_reports(demo, tmp_path):
+def test_the_demo_trains_ships_and_reports(tmp_path):
     out = tmp_path / "demo"
     result = CliRunner().invoke(demo.main, ["--out", str(out), "--epochs", "2"], catch_exceptions=False)
     assert result.exit_code == 0
@@ -83,7 +75,7 @@ def test_the_demo_trains_ships_and_reports(demo, tmp_path):
     assert result.stdout.count("epoch ") == 4
 
 
-def test_level_networks_are_called_level(demo):
+def test_level_networks_are_called_level():
     def verdict(first, second):
         return demo._verdict({"a": {"test_accuracy": first}, "b": {"test_accuracy": second}}, "a", "b", 355)
 
@@ -102,7 +94,7 @@ def test_level_networks_are_called_level(demo):
         (["--dataset", "cifar10", "--data-dir", "nowhere"], "cifar10"),
     ],
 )
-def test_bad_input_is_named_and_nothing_is_written(demo, tmp_path, arguments, message):
+def test_bad_input_is_named_and_nothing_is_written(tmp_path, arguments, message):
     result = CliRunner().invoke(demo.main, ["--out", str(tmp_path / "demo"), *arguments])
     assert isinstance(result.exception, InputError)
     assert message in str(result.exception)

@@ -2,10 +2,12 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
 
+import plan
 import pytest
+import results_page as page
+import run_queue
 from click.testing import CliRunner
 
 from larq_equalbits._errors import InputError
@@ -30,18 +32,6 @@ run_queue.run_command(run_queue.main)
 """
 
 
-@pytest.fixture(scope="module")
-def programs():
-    """The modules of the figure programs."""
-    sys.path.insert(0, str(FIGURES))
-    import plan
-    import results_page
-    import run_queue
-
-    yield plan, run_queue, results_page
-    sys.path.remove(str(FIGURES))
-
-
 def write(folder, group, variant, seed, accuracy, says=None):
     row = {"group": group, "variant": says or variant, "seed": seed, "epoch": 1, "loss": 1.5, "accuracy": 0.4}
     row |= {
@@ -57,24 +47,23 @@ def write(folder, group, variant, seed, accuracy, says=None):
         writer.writerow(row)
 
 
-def test_every_run_of_the_plan_has_a_name_of_its_own_and_settings_that_hold(programs):
+def test_every_run_of_the_plan_has_a_name_of_its_own_and_settings_that_hold():
     from larq_equalbits import training
 
-    runs = programs[0].runs()
+    runs = plan.runs()
     assert len({run.name for run in runs}) == len(runs)
     for run in runs:
-        plan = training.Settings(**run.fields).plan()
-        assert plan.epochs >= 3
-    for group in programs[0].GROUPS:
+        assert training.Settings(**run.fields).plan().epochs >= 3
+    for group in plan.GROUPS:
         assert {name for claim in group.claims for name in claim[1:]} <= set(group.variants)
 
 
-def test_the_seeds_of_a_group_are_finished_one_after_the_other(programs):
-    seeds = [run.seed for run in programs[0].runs() if run.group == "recipe"]
+def test_the_seeds_of_a_group_are_finished_one_after_the_other():
+    seeds = [run.seed for run in plan.runs() if run.group == "recipe"]
     assert seeds == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4
 
 
-def test_a_queue_trains_what_is_open_and_nothing_twice(programs, run_script, tmp_path):
+def test_a_queue_trains_what_is_open_and_nothing_twice(run_script, tmp_path):
     options = ("--runs", tmp_path / "runs", "--results", tmp_path / "data")
     done = run_script(DRIVER, *options, "--limit", "1")
     assert done.returncode == 0, done.stderr
@@ -101,8 +90,7 @@ def test_a_queue_trains_what_is_open_and_nothing_twice(programs, run_script, tmp
     assert run_script(DRIVER, *options, "--list").stdout == ""
 
 
-def test_a_run_of_another_process_is_passed_over(programs, tmp_path):
-    plan, run_queue, _ = programs
+def test_a_run_of_another_process_is_passed_over(tmp_path):
     run = plan.runs()[0]
     with run_queue.claimed(run, tmp_path) as first, run_queue.claimed(run, tmp_path) as second:
         assert (first, second) == (True, False)
@@ -110,16 +98,15 @@ def test_a_run_of_another_process_is_passed_over(programs, tmp_path):
         assert again
 
 
-def test_bad_groups_and_cores_are_named(programs, run_script, tmp_path):
+def test_bad_groups_and_cores_are_named(run_script, tmp_path):
     with pytest.raises(InputError, match="group must be one of short"):
-        programs[1].open_runs(("all",), tmp_path)
+        run_queue.open_runs(("all",), tmp_path)
     done = run_script(FIGURES / "run_queue.py", "--core", "999", "--runs", tmp_path, "--results", tmp_path)
     assert done.returncode == 2
     assert "core must be among" in done.stderr
 
 
-def test_the_page_says_what_ran_and_what_it_tells(programs, tmp_path):
-    plan, _, page = programs
+def test_the_page_says_what_ran_and_what_it_tells(tmp_path):
     for seed in range(4):
         write(tmp_path, "short", "bi_half", seed, 0.30 + seed / 1000)
         write(tmp_path, "short", "ste_sign", seed, 0.25 + seed / 1000 + (seed == 2) / 100)
@@ -144,8 +131,7 @@ def test_the_page_says_what_ran_and_what_it_tells(programs, tmp_path):
     assert text.read_text() == made
 
 
-def test_a_file_that_is_no_result_is_named(programs, tmp_path):
-    plan, _, page = programs
+def test_a_file_that_is_no_result_is_named(tmp_path):
     write(tmp_path, "short", "siman", 0, 0.4, says="bi_half")
     with pytest.raises(InputError, match=r"short-siman-0\.csv must be the result of short-siman-0"):
         page.read(plan.GROUPS[0], tmp_path)
