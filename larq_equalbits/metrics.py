@@ -53,7 +53,7 @@ class BitEntropy(_CodeMetric):
         self._negative = self._add_count("negative")
         self._zero = self._add_count("zero")
 
-    @tf.autograph.experimental.do_not_convert  # so that errors keep their type
+    @tf.autograph.experimental.do_not_convert  # errors keep their type
     def update_state(self, values: Any, sample_weight: None = None) -> None:
         """Counts the codes of `values`; `sample_weight` must be None, as codes are counted one by one.
 
@@ -120,7 +120,7 @@ class BitFlips(_CodeMetric):
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
 
-    @tf.autograph.experimental.do_not_convert  # so that errors keep their type
+    @tf.autograph.experimental.do_not_convert  # errors keep their type
     def update_state(self, values: Any, sample_weight: None = None) -> None:
         """Compares the codes of `values` with the remembered ones and remembers them.
 

@@ -30,14 +30,20 @@ def recording(layers: Iterable[tf.keras.layers.Layer], calls: list[Call]) -> Ite
     """Within the block, every call of one of `layers` is added to `calls`."""
     with contextlib.ExitStack() as restore:
         for layer in layers:
-            # Straight into the instance: Keras tracks what is set the ordinary way.
-            own = vars(layer)
-            if "call" in own:
-                restore.callback(own.__setitem__, "call", own["call"])
-            else:
-                restore.callback(own.pop, "call", None)
-            own["call"] = _recorded(layer, layer.call, calls)
+            replace(layer, _recorded(layer, layer.call, calls), restore)
         yield
+
+
+def replace(layer: tf.keras.layers.Layer, call: Callable[..., Any], restore: contextlib.ExitStack) -> None:
+    """Makes `call` the layer's, until `restore` closes."""
+    # Straight into the instance: Keras tracks what is set the ordinary way. The layers that Keras makes of TensorFlow's
+    # functions hold their call themselves.
+    own = vars(layer)
+    if "call" in own:
+        restore.callback(own.__setitem__, "call", own["call"])
+    else:
+        restore.callback(own.pop, "call", None)
+    own["call"] = call
 
 
 def _recorded(

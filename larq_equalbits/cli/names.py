@@ -23,6 +23,10 @@ class Name(click.ParamType):
     def __init__(self, names: tuple[str, ...], images: bool = False) -> None:
         self.names, self.images = names, images
 
+    def get_metavar(self, *_: Any, **__: Any) -> str:
+        """What stands for a name in the help."""
+        return "NAME|FOLDER" if self.images else "NAME"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """`value` where it is known.
 

@@ -54,7 +54,6 @@ def compared_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--dataset",
             type=names.Name(_choices.DATASETS, images=True),
-            metavar="NAME|FOLDER",
             help="Compare on the test split of this data set.  [default: the run's]",
         ),
         click.option(

@@ -58,13 +58,11 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
 @click.option(
     "--model",
     type=names.Name(_choices.MODELS),
-    metavar="NAME",
     help=f"{', '.join(_choices.MODELS[:-1])} or {_choices.MODELS[-1]}.  [default: conv2]",
 )
 @click.option(
     "--dataset",
     type=names.Name(_choices.DATASETS, images=True),
-    metavar="NAME|FOLDER",
     help="digits, cifar10, cifar100, imagenet2012, tfds:NAME, or a folder with a subfolder of images for each class.  "
     "[default: digits]",
 )
@@ -78,13 +76,11 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
 @click.option(
     "--recipe",
     type=names.Name(_choices.RECIPES),
-    metavar="NAME",
     help="equal-bits, siman, ir-net or mpt.  [default: equal-bits]",
 )
 @click.option(
     "--quantizer",
     type=names.Name(_choices.QUANTIZERS),
-    metavar="NAME",
     help=f"Of the kernels: {', '.join(_choices.QUANTIZERS[:-1])} or {_choices.QUANTIZERS[-1]}.  "
     "[default: the recipe's]",
 )
@@ -113,7 +109,7 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
     type=click.IntRange(1),
     help="Images per step, of all machines together.  [default: the recipe's, fewer for few images]",
 )
-@click.option("--optimizer", type=names.Name(_choices.OPTIMIZERS), metavar="NAME", help="sgd or adam.")
+@click.option("--optimizer", type=names.Name(_choices.OPTIMIZERS), help="sgd or adam.")
 @click.option("--learning-rate", type=click.FloatRange(0), help="The highest learning rate.")
 @click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), help="Of sgd.")
 @click.option("--weight-decay", type=click.FloatRange(0), help="L2 factor, as in PyTorch.")
@@ -124,10 +120,7 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
     help="What decays: equal_bits (all), siman (nothing binary), none.",
 )
 @click.option(
-    "--schedule",
-    type=names.Name(_choices.SCHEDULES),
-    metavar="NAME",
-    help="Of the learning rate: constant, step or cosine.",
+    "--schedule", type=names.Name(_choices.SCHEDULES), help="Of the learning rate: constant, step or cosine."
 )
 @click.option("--milestones", callback=_numbers, help="Epochs of the step schedule, e.g. 15,25,32.")
 @click.option(
@@ -154,10 +147,7 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
     help="Share of zeros where scores are learned for frozen weights (mpt).",
 )
 @click.option(
-    "--augment",
-    type=names.Name(_choices.AUGMENTATIONS),
-    metavar="NAME",
-    help="none, crop, crop_flip or resized_crop.",
+    "--augment", type=names.Name(_choices.AUGMENTATIONS), help="none, crop, crop_flip or resized_crop."
 )
 @click.option(
     "--validation-fraction",
@@ -178,10 +168,7 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
 )
 @click.option("--nondeterministic", is_flag=True, help="Give up repeating bit for bit.")
 @click.option(
-    "--strategy",
-    type=names.Name(_choices.STRATEGIES),
-    metavar="NAME",
-    help="mirrored, or multiworker with TF_CONFIG.",
+    "--strategy", type=names.Name(_choices.STRATEGIES), help="mirrored, or multiworker with TF_CONFIG."
 )
 @click.option("--name", help="Of the run: its folder is runs/NAME.  [default: MODEL-DATASET-QUANTIZER-SEED]")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder, in place of runs/NAME.")

@@ -60,7 +60,7 @@ class Bench(ABC):
             DeviceLostError: where the device cannot be reached.
             DeviceError: at the time limit.
         """
-        # The program's number is written down so that it can be ended where the connection breaks.
+        # By the number that is written down the program can be ended where the connection breaks.
         script = (
             f"cd {shlex.quote(self.shell.folder)} || exit 1\n"
             f"{shlex.join(command)} </dev/null & echo $! >pid\nwait $!\ncode=$?\nrm -f pid\nexit $code"

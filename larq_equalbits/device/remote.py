@@ -25,9 +25,7 @@ class ProgramBench(Bench):
     """The benchmark program in a folder of its own on one device.
 
     Args:
-        shell: where.
-        settings: how to measure.
-        progress: called with a line of text before each step.
+        shell, settings, progress: see `Bench`.
         program: words before the program (an emulator, `taskset`), and the program last. On this machine it
             is called as it stands; elsewhere its file is copied to the device.
     """
@@ -43,7 +41,7 @@ class ProgramBench(Bench):
     def prepare(
         self, models: Sequence[Model], samples: Sequence[Samples]
     ) -> tuple[dict[str, str], list[str]]:
-        """Checks the device and copies everything to it; returns what is known of it, and remarks."""
+        """See `Bench.prepare`."""
         known = checks.facts(self.shell)
         contents = {f"model_{i}.tflite": model.data for i, model in enumerate(models)}
         for i, several in enumerate(samples):
@@ -85,7 +83,7 @@ class ProgramBench(Bench):
         return finished.text
 
     def measure(self, index: int, model: Model, samples: Samples, threads: int, result: Result) -> None:
-        """Fills `result`, step by step, so a device that disappears leaves what was measured."""
+        """See `Bench.measure`."""
         name = f"{self.shell.name}: {model.name}, {threads} threads"
         inputs = self._input_flags(index, model, 0)
         measured: list[Latency] = []

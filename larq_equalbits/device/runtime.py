@@ -52,9 +52,8 @@ class RuntimeBench(Bench):
     of its own.
 
     Args:
-        shell: where.
-        settings: how to measure; `prefix` goes before Python there, and `wheels.runtime` finds `runtime_wheel`.
-        progress: called with a line of text before each step.
+        shell, settings, progress: see `Bench`; `settings.prefix` goes before Python there, and `wheels.runtime` finds
+            `settings.runtime_wheel`.
     """
 
     def __init__(self, shell: Shell, settings: Settings, progress: Callable[[str], None]) -> None:

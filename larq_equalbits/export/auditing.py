@@ -109,7 +109,7 @@ def _reason(model: Model, operator: Operator) -> str:
     if before[-1:] != ["LceDequantize"]:
         return FLOAT_INPUT
     kernel = model.tensors[operator.inputs[1]]
-    stored = constants.behind(model, operator.inputs[1])
+    stored = constants.read(model, operator.inputs[1])
     if stored is None:
         return "kernel is not a constant: the quantizer was not folded"
     dense = operator.name == "FULLY_CONNECTED"

@@ -27,7 +27,7 @@ class Stored:
     values: np.ndarray | None = dataclasses.field(repr=False, compare=False)
 
 
-def behind(model: Model, index: int, depth: int = _LONGEST) -> Stored | None:
+def read(model: Model, index: int, depth: int = _LONGEST) -> Stored | None:
     """What is stored for the tensor at `index`; None for one that is computed from the graph's inputs."""
     if index < 0 or depth == 0:
         return None
@@ -40,7 +40,7 @@ def behind(model: Model, index: int, depth: int = _LONGEST) -> Stored | None:
     if operator.name == "LceDequantize":
         return _unpacked(model, operator.inputs[0], tensor)
     if operator.name in ("DEQUANTIZE", "RESHAPE"):
-        source = behind(model, operator.inputs[0], depth - 1)
+        source = read(model, operator.inputs[0], depth - 1)
         return source and dataclasses.replace(source, values=_shaped(source.values, tensor.shape))
     if operator.name in ("ADD", "MUL") and len(operator.inputs) == 2:
         return _combined(model, operator, tensor, depth - 1)
@@ -49,7 +49,7 @@ def behind(model: Model, index: int, depth: int = _LONGEST) -> Stored | None:
 
 def of(model: Model, operator: Operator) -> dict[int, Stored]:
     """What is stored for each input of `operator`, by the input's place; computed ones are left out."""
-    found = {place: behind(model, index) for place, index in enumerate(operator.inputs)}
+    found = {place: read(model, index) for place, index in enumerate(operator.inputs)}
     return {place: stored for place, stored in found.items() if stored is not None}
 
 
@@ -89,7 +89,7 @@ def _unpacked(model: Model, index: int, target: Tensor) -> Stored | None:
 
 
 def _combined(model: Model, operator: Operator, target: Tensor, depth: int) -> Stored | None:
-    first, second = (behind(model, index, depth) for index in operator.inputs)
+    first, second = (read(model, index, depth) for index in operator.inputs)
     if first is None or second is None:
         return None
     if operator.name == "ADD":

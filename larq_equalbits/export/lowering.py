@@ -18,9 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits._bits.kernels import quantized_kernels
-from larq_equalbits._keras import signs
-from larq_equalbits._keras.calls import Call as Recorded
-from larq_equalbits._keras.calls import recording
+from larq_equalbits._keras import calls, signs
 from larq_equalbits.export import freezing, graph
 from larq_equalbits.export.functions import Served
 from larq_equalbits.export.kernels import Parts
@@ -146,11 +144,11 @@ def _takers_of_signs(model: tf.keras.Model, leaves: dict[int, Leaf]) -> set[int]
         for leaf in leaves.values()
         if leaf.kernels and getattr(leaf.layer, "input_quantizer", None) is None
     ]
-    calls: list[Recorded] = []
+    made: list[calls.Call] = []
     if wanted:
-        with recording(wanted, calls):
+        with calls.recording(wanted, made):
             Served(model)
-    return signs.takers(calls)
+    return signs.takers(made)
 
 
 @contextlib.contextmanager
@@ -183,21 +181,11 @@ def lower(model: tf.keras.Model, rewrites: Sequence[Rewrite]) -> Iterator[Loweri
         for rewrite in rewrites:
             rewrite(lowering)
         for leaf in leaves.values():
-            _replace_call(leaf.layer, _scoped(leaf), restore)
+            calls.replace(leaf.layer, _scoped(leaf), restore)
         for layer in model._flatten_layers():
             if isinstance(layer, tf.keras.layers.RNN) and layer.return_sequences:
-                _replace_call(layer, _of_known_shape(layer.call), restore)
+                calls.replace(layer, _of_known_shape(layer.call), restore)
         yield lowering
-
-
-def _replace_call(layer: tf.keras.layers.Layer, call: Call, restore: contextlib.ExitStack) -> None:
-    own = vars(layer)
-    # The layers that Keras makes of TensorFlow's functions hold their call themselves.
-    if "call" in own:
-        restore.callback(own.__setitem__, "call", own["call"])
-    else:
-        restore.callback(own.pop, "call", None)
-    own["call"] = call
 
 
 def _of_known_shape(call: Call) -> Call:

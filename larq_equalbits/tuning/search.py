@@ -39,7 +39,7 @@ class Search(keras_tuner.Tuner):
 
     Every trial trains by `training.train` in a folder of its own under `out` (settings, history with BitLogger's
     values, last and best model, checkpoint), so a killed search goes on within the trial it was killed in
-    and repeats none that has ended, and so that `larq-equalbits convert` takes any trial.
+    and repeats none that has ended, and `larq-equalbits convert` takes any trial.
 
     With keras-tuner's environment variables ``KERASTUNER_TUNER_ID`` ("chief", or a name for each worker),
     ``KERASTUNER_ORACLE_IP`` and ``KERASTUNER_ORACLE_PORT`` set, the same program is the chief or a worker of a
