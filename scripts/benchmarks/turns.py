@@ -1,4 +1,4 @@
-"""Functions that take turns in one process, so that all see the same machine, and the training step of a network."""
+"""Functions that take turns in one process, as all then see the same machine, and the training step of a network."""
 
 import statistics
 import time
