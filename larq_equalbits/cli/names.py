@@ -18,14 +18,10 @@ class Name(click.ParamType):
         images: whether a folder of images and "tfds:NAME" do too.
     """
 
-    name = "name"
-
     def __init__(self, names: tuple[str, ...], images: bool = False) -> None:
         self.names, self.images = names, images
-
-    def get_metavar(self, *_: Any, **__: Any) -> str:
-        """What stands for a name in the help."""
-        return "NAME|FOLDER" if self.images else "NAME"
+        # What stands for it in the help, in capitals there.
+        self.name = "name|folder" if images else "name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """`value` where it is known.
