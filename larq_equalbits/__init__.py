@@ -9,6 +9,7 @@ environment brings them back.
 import contextlib
 import importlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from larq_equalbits import _quiet
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from larq_equalbits.binarization import binarize as binarize
 
 __version__ = VERSION
+
+# In a clone, where Python that is started there finds it first, the networks lie beside the package.
+if not Path(__file__).with_name("zoo").is_dir():
+    __path__.append(str(Path(__file__).parent.parent))
 
 # Larq names NumPy below 2, of which Python 3.13 has no wheel, and works with NumPy 2.
 _WITHOUT_LARQ = (

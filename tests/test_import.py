@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+ROOT = Path(__file__).parent.parent
 QUANTIZED = "larq.layers.QuantDense(2, kernel_quantizer='bi_half')"
 
 
@@ -84,3 +87,12 @@ def test_tensorflow_says_nothing_until_it_is_asked_to(run_python):
     done = run_python("-c", code)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "2.0", "")
     assert run_python("-c", code, env={"LARQ_EQUALBITS_VERBOSE": "1"}).stderr
+
+
+def test_python_that_is_started_in_a_clone_finds_the_networks(run_python):
+    code = (
+        "import sys; sys.meta_path[:] = [each for each in sys.meta_path if 'Editable' not in str(each)]; "
+        "import larq_equalbits; print(larq_equalbits.zoo.__file__)"
+    )
+    done = run_python("-c", code, cwd=ROOT)
+    assert done.stdout.strip() == str(ROOT / "zoo" / "__init__.py"), done.stderr
