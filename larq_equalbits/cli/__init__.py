@@ -1,5 +1,6 @@
 """The command `larq-equalbits`: each subcommand is a module of this folder, loaded when it is called."""
 
+import difflib
 import errno
 import functools
 import importlib
@@ -76,6 +77,15 @@ class _LazyGroup(click.Group):
         command.name = cmd_name
         command.callback = _in_memory(command.callback)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            ctx.fail(f"{error.message} Did you mean {near[0]}?" if near else error.message)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
