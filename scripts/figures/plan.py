@@ -130,6 +130,16 @@ GROUPS = (
         (("The searched ratios are more accurate than one half everywhere", "searched", "half"),),
         first_seed=3,
     ),
+    Group(
+        "form",
+        "bi_half in the form of Equal Bits' paper and in the one made for LCE, 10,000 images, 3 epochs",
+        {
+            "paper": {"epochs": 3},
+            "fused": {"epochs": 3, "model_options": {"form": "fused"}},
+        },
+        3,
+        (("The paper's form is more accurate than `fused`", "paper", "fused"),),
+    ),
     Group("recipe", "Four quantizers, one recipe, 10,000 images, 20 epochs", _one_recipe(20), 4, _RIVALS),
     Group(
         "ratio",
