@@ -1,6 +1,7 @@
 """The notebook's cells run in their order, in a process and a folder of their own."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,13 @@ assert twin.binarization._repr_html_() and report._repr_html_()
 def test_the_notebook_is_stored_without_outputs():
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+
+
+def test_without_the_runtime_the_command_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "larq_equalbits_runtime", None)
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    with pytest.raises(ImportError, match="run %pip install"):
+        exec("".join(cells[-1]["source"]), {})
 
 
 @pytest.mark.slow
