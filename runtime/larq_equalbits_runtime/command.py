@@ -1,10 +1,12 @@
 """`larq-equalbits-run`: what a model answers to images, and how long it takes."""
 
 import argparse
+import contextlib
 import json
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -102,12 +104,31 @@ def _noise(interpreter: Interpreter) -> dict[str, np.ndarray]:
     return {name: random.normal(size=detail["shape"]).astype(np.float32) for name, detail in inputs}
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what LiteRT says about its own kernels from standard error; what fails raises."""
+    try:
+        saved = os.dup(2)
+    except OSError:
+        # A program without a standard error has nothing to keep quiet.
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
 def _run(options: argparse.Namespace) -> int:
     for name, most in (("repeats", 10**6), ("top", 10**6), ("threads", MOST_THREADS)):
         if not 1 <= getattr(options, name) <= most:
             raise InputError(f"--{name} must be from 1 to {most}, but got {getattr(options, name)}.")
     path = options.model / "model.tflite" if options.model.is_dir() else options.model
-    interpreter = Interpreter(path, options.threads, ternary=not options.no_ternary)
+    with _quiet():
+        interpreter = Interpreter(path, options.threads, ternary=not options.no_ternary)
     report: dict[str, Any] = {
         "model": str(path),
         "threads": options.threads,

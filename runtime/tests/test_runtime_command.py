@@ -27,7 +27,7 @@ def run(*arguments, environment=None):
 
 def test_it_prints_labels_probabilities_and_milliseconds(deployed, small):
     done = run(deployed / "model.tflite", *(deployed / f"{number}.png" for number in range(3)))
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert len(lines) == 3
     for line in lines:
@@ -48,7 +48,7 @@ def test_json_holds_what_the_network_answers(deployed, small):
     from PIL import Image
 
     done = run(deployed, deployed / "0.png", "--json", "--top", "10", "--threads", "2", "--repeats", "3")
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
     assert report["threads"] == 2
     (found,) = report["images"]
