@@ -241,18 +241,14 @@ def _is_replaceable(root: tracing.Root) -> bool:
         return False
     if type(layer) is tf.keras.layers.ReLU or _is_function(layer):
         return True
-    return (layers.has_twin(layer) or type(layer) is tf.keras.layers.Activation) and _is_relu(
-        layer.activation
-    )
+    if not (layers.has_twin(layer) or type(layer) is tf.keras.layers.Activation):
+        return False
+    return layer.activation in (tf.keras.activations.relu, tf.nn.relu, tf.nn.relu6)
 
 
 def _is_function(layer: tf.keras.layers.Layer) -> bool:
     """Whether Keras made `layer` of a TensorFlow function in a functional model."""
     return type(layer).__name__ == "TFOpLambda"
-
-
-def _is_relu(activation: Any) -> bool:
-    return activation in (tf.keras.activations.relu, tf.nn.relu, tf.nn.relu6)
 
 
 def _chosen(argument: str, choice: Choice, weighted: dict[str, tf.keras.layers.Layer]) -> set[int] | None:

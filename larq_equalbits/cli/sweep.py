@@ -274,18 +274,14 @@ def _folder(settings: Any, name: str | None, out: Path | None) -> Path:
     return Path("runs") / _files.plain_name("--name", name)
 
 
-def _reference(found: list[Any], given: float | None) -> float | None:
-    """The ratio that the others are compared with: 0.5 where the sweep has it, if none is given."""
-    ratios = {trial.values.get("positive_ratio") for trial in found}
-    return 0.5 if given is None and 0.5 in ratios else given
-
-
 def _print(
     folder: Path, found: list[Any], shown: list[str], best: Any, given: float | None, as_json: bool
 ) -> None:
     from larq_equalbits.tuning import comparison, presentation, trials
 
-    reference = _reference(found, given)
+    # The ratio that the others are compared with is 0.5 where the sweep has it, if none is given.
+    ratios = {trial.values.get("positive_ratio") for trial in found}
+    reference = 0.5 if given is None and 0.5 in ratios else given
 
     failed = [trial for trial in found if trial.status == "FAILED"]
     begun = {trial.name: _progress(trial) for trial in found if trial.status in ("RUNNING", "INVALID")}

@@ -217,14 +217,11 @@ def pack(content: bytes, form: str) -> bytes:
     if not changed:
         return content
     used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
+    used |= {entry.buffer for entry in model.metadata or ()}
     for index, buffer in enumerate(model.buffers):
-        if index not in used and not _is_metadata(model, index):
+        if index not in used:
             buffer.data = None
     return writing.to_bytes(model)
-
-
-def _is_metadata(model: Any, buffer: int) -> bool:
-    return any(entry.buffer == buffer for entry in model.metadata or ())
 
 
 def _uses(model: Any) -> dict[int, bool]:

@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import os
+import sys
 import time
 import traceback
 import warnings
@@ -101,7 +102,9 @@ class Search(keras_tuner.Tuner):
             with distributed.alone(self.out) if used else contextlib.nullcontext():
                 folder.claim(self.out, self.description, overwrite)
         # keras-tuner's own overwrite would let a worker remove the folder of the chief.
-        with _without_reload_message(self.out / folder.STATE):
+        # What it prints where there is a state stays off standard output, which may be JSON.
+        there = (self.out / folder.STATE).exists()
+        with contextlib.redirect_stdout(io.StringIO() if there else sys.stdout):
             super().__init__(
                 oracle,
                 self.hyper,
@@ -384,8 +387,3 @@ class Search(keras_tuner.Tuner):
         for name, figure in figures.items():
             with _files.replacing(self.out / name) as temporary:
                 figure.savefig(temporary, dpi=150)
-
-
-def _without_reload_message(state: Path) -> contextlib.AbstractContextManager[Any]:
-    """Keeps off standard output, which may be JSON, what keras-tuner prints where there is a state."""
-    return contextlib.redirect_stdout(io.StringIO()) if state.exists() else contextlib.nullcontext()

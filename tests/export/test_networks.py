@@ -299,10 +299,6 @@ def test_a_network_of_keras_becomes_binary_and_converts(name):
     as_if_trained(twin)
     report = export.convert(twin)
     rows = {row.name.split("/")[-1]: row for row in report.layers}
-    for layer in expected - _float_input(changes):
+    for layer in expected - {name for name, row in changes.items() if not row.binary_input}:
         assert rows[layer].binary and rows[layer].weights == "1 bit" and not rows[layer].reason
     assert largest_difference(twin, report.tflite, examples(twin)) <= 1e-4
-
-
-def _float_input(changes):
-    return {name for name, row in changes.items() if not row.binary_input}

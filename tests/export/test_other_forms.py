@@ -278,10 +278,6 @@ def inputs_of(model, count=12):
     return tf.nest.map_structure(values, model.save_spec()[0][0])
 
 
-def labels_of(model, inputs):
-    return tf.nest.map_structure(lambda output: np.zeros_like(output), model.predict(inputs, verbose=0))
-
-
 @pytest.mark.parametrize(
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FORMS]
 )
@@ -293,7 +289,7 @@ def test_a_network_of_another_form_is_binary_from_training_to_file(name, tmp_pat
     assert {layer for layer, row in changes.items() if row.binary} == changed
     assert all(row.reason for row in changes.values() if row.weights and not row.binary)
     inputs = inputs_of(twin)
-    labels = labels_of(twin, inputs)
+    labels = tf.nest.map_structure(np.zeros_like, twin.predict(inputs, verbose=0))
     twin.compile("adam", "mse")
     history = twin.fit(inputs, labels, epochs=2, verbose=0, callbacks=[callbacks.BitLogger()]).history
     assert history["bit_entropy"][-1] == pytest.approx(1, abs=1e-3)

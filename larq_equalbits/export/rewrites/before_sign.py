@@ -59,10 +59,6 @@ def reads_sign(layer: Any) -> bool:
     return isinstance(quantizer, _SIGNS) and as_written(quantizer) and as_written(layer)
 
 
-def _second(x: Any, y: tf.Tensor, **kwargs: Any) -> tf.Tensor:
-    return tf.identity(y)
-
-
 def _of_function(lowering: Lowering, layer: Any) -> Call | None:
     """What is left of a layer that Keras made of `x * c`, `c * x` or `x / c` with positive c; None elsewhere."""
     call = lowering.graph.calls.get(id(layer))
@@ -80,7 +76,7 @@ def _of_function(lowering: Lowering, layer: Any) -> Call | None:
         factor = np.asarray(operands[constants[0]], np.float32) ** (-1 if divides else 1)
     if not (np.isfinite(factor).all() and (factor >= _SMALLEST_FACTOR).all()):
         return None
-    return _second if constants == ["x"] else identity
+    return (lambda x, y, **kwargs: tf.identity(y)) if constants == ["x"] else identity
 
 
 def _without(lowering: Lowering, leaf: Leaf) -> Call | None:
