@@ -246,13 +246,6 @@ def test_zeros_are_a_symbol_of_their_own():
     }
 
 
-def test_even_filters_of_bi_half_have_entropy_one():
-    history = fit(sequential("bi_half"), BitLogger()).history
-    assert history["conv/bit_entropy"] == [1.0] * 3
-    assert history["conv/filter_entropy"] == [1.0] * 3
-    assert history["conv/positive_ratio"] == [0.5] * 3
-
-
 def test_odd_filters_are_reported_as_they_are():
     model = compiled(
         tf.keras.Sequential([lq.layers.QuantDense(4, kernel_quantizer="bi_half", input_shape=(9,))])
@@ -652,11 +645,3 @@ def test_a_probe_without_binary_activations():
     )
     with pytest.raises(InputError, match="input_quantizer"):
         fit(model, BitLogger(probe=X[:2]))
-
-
-def test_under_a_distribution_strategy():
-    saved = Saved()
-    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
-        model = sequential()
-    fit(model, BitLogger(), saved)
-    saved.assert_epochs_equal_numpy()

@@ -69,11 +69,6 @@ def test_a_plain_file_with_inputs_prints_json(device, run_folder, images, write_
         (["runs/first", "--inputs", "missing.npy"], "missing.npy"),
         (["runs/first", "--inputs", "text.npy"], "numpy.save"),
         (["plain.tflite"], "--inputs FILE.npy"),
-        (
-            ["runs/first", "--inputs", "images.npy", "--on", "ssh:-oProxyCommand=x", "--program", "x"],
-            "no leading '-'",
-        ),
-        (["runs/first", "--inputs", "images.npy", "--on", "program"], "lce_benchmark_model"),
         (["runs/first", "--no-such-option"], "no-such-option"),
     ],
 )

@@ -136,33 +136,6 @@ def test_failures_do_not_end_the_search_and_keep_their_reason(tmp_path):
     }
 
 
-def test_a_grid_grows_and_keeps_what_it_has(tmp_path):
-    oracle = grid(tmp_path, ratios=(0.5,), seeds=(0,))
-    end(oracle, oracle.create_trial("one"), score=0.25)
-    oracle = reloaded(tmp_path, ratios=(0.5, 0.2), seeds=(0, 1))
-    points = []
-    while (trial := oracle.create_trial("one")).status == "RUNNING":
-        points.append(point(trial))
-        end(oracle, trial)
-    assert points == [(0.2, 0), (0.5, 1), (0.2, 1)]
-    assert oracle.trials["0"].score == 0.25 and len(oracle.end_order) == 4
-
-
-def test_failed_trials_run_again_where_that_is_asked_for(tmp_path):
-    oracle = grid(tmp_path, seeds=(0,))
-    first, second = oracle.create_trial("one"), oracle.create_trial("two")
-    end(oracle, first, "FAILED")
-    end(oracle, second)
-    assert oracle.create_trial("one").status == "STOPPED"
-    oracle = reloaded(tmp_path, seeds=(0,))
-    oracle.retry_failed()
-    again = oracle.create_trial("one")
-    assert (again.trial_id, again.message) == (first.trial_id, None)
-    end(oracle, again, score=0.75)
-    assert oracle.create_trial("one").status == "STOPPED"
-    assert sorted(oracle.end_order) == ["0", "1"] and oracle.trials["0"].score == 0.75
-
-
 def test_damaged_files_are_named(tmp_path):
     oracle = grid(tmp_path)
     oracle.create_trial("one")
