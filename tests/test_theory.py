@@ -44,6 +44,10 @@ def test_drawn_weights_have_the_share_of_their_family(family, share):
         lambda: theory.angle_bounds(1, 2),
         lambda: theory.optimal_share([]),
         lambda: theory.fit([1.0, 1.0]),
+        lambda: theory.fit([0.1, float("nan")]),
+        lambda: theory.optimal_share([float("inf")]),
+        lambda: theory.optimal_share(["a"]),
+        lambda: theory.fit(None),
     ],
 )
 def test_bad_input_is_refused(call):
