@@ -15,17 +15,7 @@ from larq_equalbits._text import visible
 from larq_equalbits.cli import names, start, train
 
 _ALGORITHMS = {"random": "RandomSearch", "bayesian": "BayesianOptimization", "hyperband": "Hyperband"}
-_NOT_TRAINING = (
-    "download",
-    "nondeterministic",
-    "strategy",
-    "name",
-    "out",
-    "resume",
-    "overwrite",
-    "quiet",
-    "as_json",
-)
+_NOT_TRAINING = {"nondeterministic", "strategy", "resume"}
 
 
 def _ratios(_: click.Context, __: click.Parameter, text: str) -> tuple[float, ...]:
@@ -368,4 +358,5 @@ def _report(folder: Path, reference: float | None, as_json: bool) -> None:
 
 
 # A trial is trained as `larq-equalbits train` does it, by the same options.
-command.params.extend(option for option in train.command.params if option.name not in _NOT_TRAINING)
+_OWN = _NOT_TRAINING | {option.name for option in command.params}
+command.params.extend(option for option in train.command.params if option.name not in _OWN)

@@ -26,21 +26,16 @@ def _overhead(settings: Any, ratios: list[float], folder: Path) -> dict[str, lis
     """Processor seconds of every trial with `fit` alone, as a run, and in a sweep with its share of the plot."""
     import tensorflow as tf
 
-    from larq_equalbits import data, training, tuning, zoo
+    from larq_equalbits import training, tuning, zoo
     from larq_equalbits.callbacks import BitLogger
     from larq_equalbits.optimizers import SGD
     from larq_equalbits.quantizers import BiHalf
+    from larq_equalbits.training import building
 
     plan = settings.plan()
 
     def fit(ratio: float) -> None:
-        images = data.load(
-            settings.dataset,
-            batch_size=plan.batch_size,
-            seed=settings.seed,
-            data_dir=settings.data_dir,
-            train_images=settings.train_images,
-        )
+        images = building.images(settings)
         tf.keras.backend.clear_session()
         tf.keras.utils.set_random_seed(settings.seed)
         model = zoo.get(settings.model)(
