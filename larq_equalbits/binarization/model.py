@@ -55,7 +55,7 @@ def binarize(
 
     A ReLU makes a poor input of a sign: it is never negative, so every code would be +1. Where a ReLU (a layer,
     an activation of a layer, or `tf.nn.relu` in a functional model) reaches a binary input directly, or through
-    pooling, reshaping, splitting, adding or concatenating, `rectifier` takes its place. Behind a normalization it
+    pooling, reshaping, splitting, adding or concatenating, `rectifier` takes its place. After a normalization it
     stays. A layer whose input something else keeps from being negative (a sigmoid, a ReLU in the code of a
     subclassed model) keeps a float input. So does a layer that takes the model's input, where it is made binary.
 

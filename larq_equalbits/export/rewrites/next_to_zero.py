@@ -23,7 +23,7 @@ from larq_equalbits.export.rewrites.before_sign import reads_sign
 from larq_equalbits.export.rewrites.convolution import whole_kernel
 
 _KERAS = tf.keras.layers
-# Behind these a value has the sign that it had before them.
+# After these a value has the sign that it had before them.
 _KEEPS_SIGN = (
     _KERAS.Activation,
     _KERAS.Concatenate,
