@@ -6,64 +6,58 @@ as soon as every column has its count.
 The functions are made to be traced into one XLA-compiled function.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
 from larq_equalbits._ranking.columns import fold
 
-Number = Callable[[tf.Tensor], tf.Tensor]
+# Marks of so many rows are added as bytes before groups of rows are: XLA vectorizes that. Bytes have room for 127 rows,
+# but more than 32 it adds one by one.
+_GROUP = 32
 
 
-def _number(marked: tf.Tensor) -> tf.Tensor:
-    return tf.cast(marked, tf.int32)
+def _filled(keys: tf.Tensor) -> tf.Tensor:
+    """`keys`, of a type that numbers rows, with rows of lowest keys, which no threshold counts, up to whole groups."""
+    keys = keys if keys.shape[0] <= keys.dtype.max else tf.cast(keys, tf.int32)
+    return tf.pad(keys, [[0, -keys.shape[0] % _GROUP], [0, 0]], constant_values=keys.dtype.min)
 
 
-class _Threshold(NamedTuple):
-    """Per column: an integer, how many reach it, and how many reach the lowest one that was found too high."""
+def _reaching(keys: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
+    """How many keys of every column reach its threshold; of one column, how many reach each."""
+    if keys.shape[1] == 1:
+        return fold(lambda key: tf.cast(key >= threshold, tf.int32), keys)
+    marked = tf.reshape(keys, [-1, _GROUP, keys.shape[1]]) >= threshold
+    groups = tf.reduce_sum(tf.cast(marked, tf.int8), axis=1)
+    return tf.reduce_sum(tf.cast(groups, tf.int32), axis=0)
 
-    at: tf.Tensor
-    reached: tf.Tensor
-    above: tf.Tensor
 
-
-def _bisect(bits: int, lowest: tf.Tensor, reached: tf.Tensor, count: tf.Tensor, number: Number) -> _Threshold:
-    """The largest threshold that at least `count` reach, or any that exactly `count` reach.
+def _bisect(
+    keys: tf.Tensor, count: tf.Tensor, lowest: Any, bits: Any, reached: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Per column, the largest threshold that at least `count` keys reach, or any that exactly `count` reach; how many.
 
     Args:
-        bits: of the thresholds.
-        lowest: the lowest threshold, an integer without any of the bits.
-        reached: how many reach that one.
+        keys: integers (rows, columns), or (rows, 1) to ask several counts of one column.
         count: how many are wanted, at most `reached`.
-        number: how many reach a threshold; falls as that rises.
+        lowest: the lowest threshold, an integer without any of the `bits` that are to be decided.
+        bits: how many bits of the thresholds are to be decided.
+        reached: how many reach the lowest threshold.
     """
-    one = tf.ones([], lowest.dtype)
+    one = tf.ones([], keys.dtype)
 
-    def going(bit: tf.Tensor, now: _Threshold) -> tf.Tensor:
-        return (bit >= 0) & tf.reduce_any(now.reached > count)
+    def going(bit: tf.Tensor, at: tf.Tensor, reached: tf.Tensor) -> tf.Tensor:
+        return (bit >= 0) & tf.reduce_any(reached > count)
 
-    def decide(bit: tf.Tensor, now: _Threshold) -> tuple[tf.Tensor, _Threshold]:
+    def decide(bit: tf.Tensor, at: tf.Tensor, reached: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # From the lowest integer on, the highest bit takes the sum around to zero.
-        candidate = now.at + tf.bitwise.left_shift(one, tf.cast(bit, one.dtype))
-        reaching = number(candidate)
+        candidate = at + tf.bitwise.left_shift(one, tf.cast(bit, one.dtype))
+        reaching = _reaching(keys, candidate)
         enough = reaching >= count
-        lower = _Threshold(now.at, now.reached, reaching)
-        higher = _Threshold(candidate, reaching, now.above)
-        return bit - 1, _Threshold(*(tf.where(enough, *each) for each in zip(higher, lower, strict=True)))
+        return bit - 1, tf.where(enough, candidate, at), tf.where(enough, reaching, reached)
 
-    start = _Threshold(lowest, reached, tf.zeros_like(count))
-    return tf.while_loop(going, decide, (tf.constant(bits - 1), start))[1]
-
-
-def _threshold(keys: tf.Tensor, count: tf.Tensor) -> _Threshold:
-    return _bisect(
-        8 * keys.dtype.size,
-        tf.fill(count.shape, tf.constant(keys.dtype.min, keys.dtype)),
-        tf.fill(count.shape, keys.shape[0]),
-        count,
-        lambda candidate: fold(lambda key: _number(key >= candidate), keys),
-    )
+    start = (tf.convert_to_tensor(bits) - 1, tf.fill(count.shape, lowest), reached)
+    return tf.while_loop(going, decide, start)[1:]
 
 
 def highest(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
@@ -73,20 +67,27 @@ def highest(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         keys: integers (n, columns).
         count: int32 (columns), each from 0 to n.
     """
-    rows = tf.range(keys.shape[0])[:, tf.newaxis]
-    threshold = _threshold(keys, count)
-    # Where more reach the threshold than are wanted, the earliest of those that tie at it are left out. Elsewhere
-    # the count is met already and all are kept; where no column has ties, the loop does not run.
-    first = _bisect(
-        keys.shape[0].bit_length(),
-        tf.zeros_like(count),
-        threshold.reached - threshold.above,
-        count - threshold.above,
-        lambda candidate: fold(
-            lambda key, row: _number(tf.equal(key, threshold.at) & (row >= candidate)), keys, rows
-        ),
-    ).at
-    return (keys > threshold.at) | (tf.equal(keys, threshold.at) & (rows >= first))
+    n, bits = keys.shape[0], 8 * keys.dtype.size
+    lowest = keys.dtype.min
+    keys = _filled(keys)
+    rows = tf.pad(tf.range(n), [[0, keys.shape[0] - n]], constant_values=-1)
+    rows = tf.cast(rows, keys.dtype)[:, tf.newaxis]
+
+    def going(keys: tf.Tensor, lowest: tf.Tensor, bits: tf.Tensor, reached: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_any(reached > count)
+
+    def decide(
+        keys: tf.Tensor, lowest: tf.Tensor, bits: tf.Tensor, reached: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        at, reached = _bisect(keys, count, lowest, bits, reached)
+        # Keys of a second round, where more reach a threshold than are wanted: those that tie at it compare by row.
+        by_row = tf.where(tf.equal(keys, at), rows, -tf.ones_like(rows))
+        keys = tf.where(keys > at, tf.constant(n, keys.dtype), by_row)
+        return keys, tf.zeros_like(lowest), tf.constant(n.bit_length()), reached
+
+    start = (keys, tf.constant(lowest, keys.dtype), tf.constant(bits), tf.fill(count.shape, n))
+    keys, lowest, _, _ = tf.while_loop(going, decide, start)
+    return keys[:n] >= lowest
 
 
 def kth_highest(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
@@ -96,10 +97,13 @@ def kth_highest(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         keys: integers (n, columns), or (n, 1) to ask several counts of one column.
         count: int32 (columns), each from 1 to n.
     """
-    threshold = _threshold(keys, count).at
+    filled = _filled(keys)
+    lowest = tf.constant(keys.dtype.min, filled.dtype)
+    threshold, _ = _bisect(filled, count, lowest, 8 * keys.dtype.size, tf.fill(count.shape, keys.shape[0]))
     # Where the bisection ended early, the key itself lies above the threshold.
+    at = tf.cast(threshold, keys.dtype)
     return fold(
-        lambda key: tf.where(key >= threshold, key, keys.dtype.max),
+        lambda key: tf.where(key >= at, key, keys.dtype.max),
         keys,
         combine=tf.minimum,
         reduce=tf.reduce_min,
