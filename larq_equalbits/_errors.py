@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import importlib.util
 import sys
 from numbers import Integral, Real
 from types import ModuleType, UnionType
@@ -102,4 +103,14 @@ def require(extra: str, module: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
             raise
-        raise ImportError(f"This needs {module}, which is not installed: {advice(extra)}.") from error
+        raise _absent(extra, module) from error
+
+
+def check_installed(extra: str, module: str) -> None:
+    """Raises as `require` does where the top-level `module` is missing, and imports nothing."""
+    if importlib.util.find_spec(module) is None:
+        raise _absent(extra, module)
+
+
+def _absent(extra: str, module: str) -> ImportError:
+    return ImportError(f"This needs {module}, which is not installed: {advice(extra)}.")

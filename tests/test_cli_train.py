@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from larq_equalbits import _choices, data, export, zoo
 from larq_equalbits._bits.kernels import quantized_kernels
-from larq_equalbits._errors import InputError
+from larq_equalbits._errors import InputError, advice
 from larq_equalbits.cli import names, program
 from larq_equalbits.training import Run, Settings, recipes
 
@@ -131,6 +131,8 @@ BAD = [
     ("convert run --without conv", "but got 'conv'. Did you mean conv1d?"),
     ("convert run --decisions most", "argmax, values or a threshold, or OUTPUT=RULE, but got 'most'."),
     ("convert run --out run", "--out must be the name of a file, but it is a folder, but got 'run'."),
+    ("convert run", f"which is not installed: {advice('deploy')}."),
+    ("verify run", f"which is not installed: {advice('deploy')}."),
     ("report .", "model.json, device/report.json, so there is nothing to report."),
     ("report run --out other.txt", "but other.txt is another: choose another name."),
     ("device run --on pi", '"ssh:USER@HOST[:PORT]" or "adb[:SERIAL]", but got \'pi\'.'),
@@ -147,7 +149,7 @@ def test_bad_input_is_answered_before_tensorflow_loads(run_python, tmp_path):
         (tmp_path / file).write_text("")
     code = (
         "import os, sys\nfrom larq_equalbits_program import main\n"
-        f"os.chdir({str(tmp_path)!r})\n"
+        f"os.chdir({str(tmp_path)!r}); sys.modules['larq_compute_engine'] = None\n"
         f"for arguments in {[arguments.split() for arguments, _ in BAD]}:\n"
         "    sys.argv[1:] = arguments\n"
         "    try:\n        main()\n    except SystemExit as done:\n        assert done.code == 2, arguments\n"

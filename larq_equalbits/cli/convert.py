@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from larq_equalbits import _choices, _files
+from larq_equalbits._errors import check_installed
 from larq_equalbits._text import visible
 from larq_equalbits.cli import names, start
 from larq_equalbits.cli.sources import compared_options
@@ -89,6 +90,7 @@ def command(
     """
     if out is not None:
         _files.check_tflite_target(out, "--out")
+    check_installed("deploy", "larq_compute_engine")
     start()
     from rich.console import Console
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from larq_equalbits._errors import InputError
+from larq_equalbits._errors import InputError, check_installed
 from larq_equalbits.cli import start
 from larq_equalbits.cli.sources import compared_options
 
@@ -61,6 +61,8 @@ def command(
     Example:
       larq-equalbits verify runs/first
     """
+    if runtime == "lce":
+        check_installed("deploy", "larq_compute_engine")
     start()
     from larq_equalbits import export
     from larq_equalbits._quiet import waiting
