@@ -74,7 +74,8 @@ def _register() -> None:
         ImportError: without Larq, with the command that installs it.
     """
     # What has loaded has said what it had to say.
-    silence = contextlib.nullcontext() if "tensorflow" in sys.modules else _quiet.quiet()
+    loaded = "tensorflow" in sys.modules
+    silence = contextlib.nullcontext() if loaded else _quiet.quiet()
     try:
         with silence:
             for name in _REGISTERING:
@@ -84,6 +85,8 @@ def _register() -> None:
         if error.name != "larq":
             raise
         raise ImportError(_WITHOUT_LARQ) from error
+    if not loaded:
+        _quiet.lower_logger()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """Keeps the start-up and converter messages of TensorFlow's C++ libraries away from the user."""
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -17,6 +18,13 @@ def lower_voices() -> None:
     """
     if not os.environ.get(_LOUD) and "tensorflow" not in sys.modules:
         os.environ.setdefault(_LEVEL, "3")
+
+
+def lower_logger() -> None:
+    """Raises the level of TensorFlow's Python logger, which begins at INFO in notebooks, and prints where files go."""
+    if not os.environ.get(_LOUD):
+        logger = logging.getLogger("tensorflow")
+        logger.setLevel(max(logger.level, logging.WARNING))
 
 
 def be_verbose() -> None:

@@ -96,3 +96,12 @@ def test_python_that_is_started_in_a_clone_finds_the_networks(run_python):
     )
     done = run_python("-c", code, cwd=ROOT)
     assert done.stdout.strip() == str(ROOT / "zoo" / "__init__.py"), done.stderr
+
+
+def test_a_notebook_hears_nothing_of_files_that_tensorflow_writes(run_python, tmp_path):
+    code = (
+        "import sys; sys.ps1 = '> '; import larq_equalbits, tensorflow as tf; "
+        f"tf.saved_model.save(tf.Module(), {str(tmp_path / 'saved')!r})"
+    )
+    done = run_python("-c", code, env={"TF_CPP_MIN_LOG_LEVEL": "3"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
