@@ -31,9 +31,14 @@ def compared(trials: Sequence[Trial], metric: str, reference: float) -> Any:
         return None
     shown = _empty("ratio", "seeds", f"{metric} over that of {reference:g}", "p", "p, Holm")
     for each in found:
-        values = ("-" if value is None else f"{value:.3f}" for value in (each.p, each.corrected))
+        values = ("-" if value is None else chance(value) for value in (each.p, each.corrected))
         shown.add_row(f"{each.ratio:g}", str(each.pairs), f"{each.difference:+.4f}", *values)
     return shown
+
+
+def chance(p: float) -> str:
+    """The p of a test in three decimals; none is 0."""
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
 def _empty(*columns: str) -> Any:

@@ -18,6 +18,7 @@ from run_queue import DATA, ROOT
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError, require
 from larq_equalbits.cli import run_command
+from larq_equalbits.tuning.presentation import chance
 
 PAGE = ROOT / "docs" / "results.md"
 IMAGES = ROOT / "docs" / "images"
@@ -105,7 +106,7 @@ def _verdict(claim: tuple[str, str, str], results: Results) -> str:
         [results[name][seed][-1]["test_accuracy"] for seed in seeds] for name in (greater, smaller)
     )
     test = paired(first, second)
-    p = "" if test["p"] is None else f"{test['p']:.3f}"
+    p = "" if test["p"] is None else chance(test["p"])
     return (
         f"| {words} | {100 * (test['difference'] or 0):+.1f} | {len(seeds)} | {p} | {WORDS[better(test)]} |"
     )

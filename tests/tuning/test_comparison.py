@@ -93,3 +93,7 @@ def test_the_plot_has_every_trial_the_chance_level_and_a_tick_at_each_ratio():
     assert sorted(points) == sorted(wanted)
     assert next(line for line in axis.lines if line.get_label() == "chance").get_ydata()[0] == 0.1
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["0.3", "0.5", "0.7", "0.9"]
+
+
+def test_no_chance_is_printed_as_zero():
+    assert [presentation.chance(p) for p in (0.0004, 0.0005, 1.0)] == ["< 0.001", "0.001", "1.000"]
