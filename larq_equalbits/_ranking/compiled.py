@@ -23,13 +23,10 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     elements. No gradient passes through it: for that, TensorFlow would trace and compile it a second time.
     """
 
-    @functools.cache
-    def of_signature(*signature: tuple[tf.TensorShape, tf.DType]) -> Callable[..., Any]:
-        few = max(math.prod(shape) for shape, _ in signature) <= FEW_WEIGHTS
-        return tf.function(function, jit_compile=not few, autograph=False)
-
     def of_block(block: Sequence[tf.Tensor]) -> Any:
-        return of_signature(*_signature(block))(*block)
+        signature = _signature(block)
+        few = max(math.prod(shape) for shape, _ in signature) <= FEW_WEIGHTS
+        return _of_signature(function, not few, *signature)(*block)
 
     @functools.wraps(function)
     def call(*tensors: tf.Tensor) -> Any:
@@ -47,6 +44,11 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def in_one_pass(function: Callable[..., Any], *tensors: tf.Tensor) -> Any:
+    """`function` of `tensors`, compiled by XLA once for all of the same shapes and types."""
+    return _of_signature(function, True, *_signature(tensors))(*tensors)
+
+
 def traced(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` of tensors, traced once for all of the same shapes and types. No gradient passes through it."""
 
@@ -60,6 +62,13 @@ def traced(function: Callable[..., Any]) -> Callable[..., Any]:
         return of_signature(_takes_whole(), *_signature(constants))(*constants)
 
     return call
+
+
+@functools.cache
+def _of_signature(
+    function: Callable[..., Any], by_xla: bool, *signature: tuple[tf.TensorShape, tf.DType]
+) -> Callable[..., Any]:
+    return tf.function(function, jit_compile=by_xla, autograph=False)
 
 
 def _signature(tensors: Sequence[tf.Tensor]) -> list[tuple[tuple[int, ...], tf.DType]]:

@@ -56,6 +56,7 @@ def _shell(target: str, settings: Settings) -> Shell | None:
         return Shell(target, folder)
     if kind == "adb":
         return Adb(target, rest or None, folder)
+    # Every text matches, because each part may be empty, which mypy cannot know.
     address, port = re.fullmatch(r"(.*?)(?::(\d{1,5}))?", rest, re.S).groups()  # type: ignore[union-attr]
     return Ssh(target, address, None if port is None else int(port), folder, settings.ssh_config)
 

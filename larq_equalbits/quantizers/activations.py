@@ -1,24 +1,12 @@
 """Larq's two signs of activations with the gradient in fewer passes: the same codes, the same numbers, less time."""
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import larq
 import tensorflow as tf
 
+from larq_equalbits._ranking.compiled import in_one_pass
 from larq_equalbits.quantizers.base import register
-
-
-@functools.cache
-def _fused(function: Callable[..., tf.Tensor], *signature: tuple[Any, tf.DType]) -> Callable[..., tf.Tensor]:
-    # One function of all shapes would be traced again and again, of which TensorFlow warns.
-    return tf.function(function, jit_compile=True, autograph=False)
-
-
-def _in_one_pass(function: Callable[..., tf.Tensor], *tensors: tf.Tensor) -> tf.Tensor:
-    """`function` of `tensors`, compiled by XLA once for all of the same shapes and types."""
-    return _fused(function, *((tuple(each.shape), each.dtype) for each in tensors))(*tensors)
 
 
 def _within(x: tf.Tensor, upstream: tf.Tensor, clip: tf.Tensor) -> tf.Tensor:
@@ -59,7 +47,7 @@ class FastSteSign(larq.quantizers.SteSign):
                 return (
                     upstream
                     if clip is None
-                    else _in_one_pass(_within, x, upstream, tf.constant(clip, x.dtype))
+                    else in_one_pass(_within, x, upstream, tf.constant(clip, x.dtype))
                 )
 
             return larq.math.sign(x), gradient
@@ -88,7 +76,7 @@ class FastApproxSign(larq.quantizers.ApproxSign):
 
         @tf.custom_gradient
         def sign(x: tf.Tensor) -> Any:
-            return larq.math.sign(x), lambda upstream: _in_one_pass(_triangle, x, upstream)
+            return larq.math.sign(x), lambda upstream: in_one_pass(_triangle, x, upstream)
 
         return super(larq.quantizers.ApproxSign, self).call(sign(inputs))
 

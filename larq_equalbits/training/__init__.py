@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from larq_equalbits.training.settings import Settings
 
 __all__ = ["Run", "Settings", "train"]
+__dir__ = __all__.copy
 
 # Settings are checked before TensorFlow loads.
 _HOMES = {"Run": "run_folder", "Settings": "settings", "train": "loop"}
@@ -18,7 +19,3 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
