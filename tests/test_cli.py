@@ -58,16 +58,6 @@ def test_the_program_answers_bad_input_with_status_2_and_no_traceback():
     assert done.stderr.startswith("larq-equalbits: model must be one of") and done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["nothing"], ["train", "--unknown"], ["report", "no/such/run"]])
-def test_a_word_that_is_not_known_is_answered_with_status_2(command, arguments):
-    done = command(*arguments)
-    assert done.returncode == 2 and arguments[-1] in done.stderr
-
-
-def test_the_nearest_command_is_named(command):
-    assert "No such command 'swep'. Did you mean sweep?" in command("swep").stderr
-
-
 def fill_the_disk():
     with open("/dev/full", "w") as file:
         file.write("too much")

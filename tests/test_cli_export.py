@@ -154,11 +154,7 @@ def test_a_layer_that_went_to_float_ends_with_status_1(command, run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["convert", "nothing"], "nothing"),
-        (["convert", "RUN", "--out", "RUN/x.json"], "--out"),
         (["inspect", "RUN/settings.json"], "tflite"),
-        pytest.param(["convert", "RUN", "--without", "magic"], "magic", marks=pytest.mark.slow),
-        pytest.param(["inspect", "nothing.tflite"], "nothing.tflite", marks=pytest.mark.slow),
         pytest.param(["verify", "RUN", "--tflite", "RUN/settings.json"], "tflite", marks=pytest.mark.slow),
         pytest.param(["verify", "RUN/model.keras"], "--dataset", marks=pytest.mark.slow),
     ],

@@ -59,27 +59,6 @@ def test_a_plain_file_with_inputs_prints_json(device, run_folder, images, write_
     assert (tmp_path / "measured" / "report.csv").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["nowhere"], "MODEL must be"),
-        (["runs/first", "--threads", "1,x"], "--threads must be"),
-        (["runs/first", "--threads", "0"], "threads must be"),
-        (["runs/first", "--images", "0"], "0 is not in the range x>=1"),
-        (["runs/first", "--inputs", "missing.npy"], "missing.npy"),
-        (["runs/first", "--inputs", "text.npy"], "numpy.save"),
-        (["plain.tflite"], "--inputs FILE.npy"),
-        (["runs/first", "--no-such-option"], "no-such-option"),
-    ],
-)
-def test_bad_input_is_named(device, run_folder, images, tmp_path, arguments, words):
-    np.save(tmp_path / "images.npy", images)
-    (tmp_path / "text.npy").write_text("no array")
-    shutil.copy(run_folder / "model.tflite", tmp_path / "plain.tflite")
-    done = device(*arguments)
-    assert done.returncode == 2 and words in done.stderr
-
-
 def test_a_failing_program_is_status_1_and_keeps_the_report(
     device, run_folder, images, tmp_path, write_program
 ):
