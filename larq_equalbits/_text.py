@@ -1,7 +1,8 @@
 """Text from files, as it may safely be shown: names in a file are whatever whoever wrote it put there."""
 
+import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -59,3 +60,13 @@ def render(renderable: Any) -> str:
 def csv_cell(value: Any) -> Any:
     """`value` for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe in front."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def csv_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    """`rows` as the text of a CSV file, with `columns` and then every other key that a row has."""
+    text = io.StringIO(newline="")
+    names = dict.fromkeys([*columns, *(key for row in rows for key in row)])
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
+    return text.getvalue()

@@ -1,8 +1,6 @@
 """All that was measured, as a report that prints as a table and writes JSON and CSV."""
 
-import csv
 import dataclasses
-import io
 import json
 import os
 from dataclasses import dataclass, field
@@ -13,7 +11,7 @@ import numpy as np
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError, check_fields
-from larq_equalbits._text import Shown, csv_cell
+from larq_equalbits._text import Shown, csv_table
 from larq_equalbits.device import chart, table
 from larq_equalbits.device.measured import Agreement, Latency, Operator, Result
 
@@ -121,12 +119,7 @@ class Report(Shown):
 
     def to_csv(self) -> str:
         """One line per result; a cell is empty where there is no figure."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for result in self.results:
-            writer.writerow({key: csv_cell(value) for key, value in self._row(result).items()})
-        return text.getvalue()
+        return csv_table([self._row(result) for result in self.results], _COLUMNS)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes report.json and report.csv into `folder`, which is made where it is missing.

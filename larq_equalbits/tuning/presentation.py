@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from larq_equalbits._errors import require
 from larq_equalbits._text import cells, plotted
+from larq_equalbits.plots import canvas
 from larq_equalbits.tuning import comparison
 from larq_equalbits.tuning.ratios import NAME
 from larq_equalbits.tuning.trials import Ratio, Trial, by_ratio
@@ -90,7 +90,7 @@ def front(trials: Sequence[Trial], objectives: Sequence[dict[str, Any]], *, widt
     names = [each["name"] for each in objectives]
     done = [trial for trial in trials if all(name in trial.metrics for name in names)]
     points = [(trial.metrics[names[0]], trial.metrics[names[1]]) for trial in done]
-    figure = require("plots", "matplotlib.figure").Figure(figsize=(width, 0.75 * width), layout="constrained")
+    figure = canvas.figure(width, 0.75 * width)
     axis = figure.subplots()
     axis.plot(*zip(*points, strict=True), ".", color="#bbbbbb", markersize=8, label="trial")
     best = best_pairs(points, [each["direction"] for each in objectives])
@@ -119,9 +119,7 @@ def plot(
     Returns:
         A matplotlib figure, ready for `savefig`.
     """
-    figure = require("plots", "matplotlib.figure").Figure(
-        figsize=(width, 0.5 + 2.6 * len(metrics)), layout="constrained"
-    )
+    figure = canvas.figure(width, 0.5 + 2.6 * len(metrics))
     ratios = by_ratio(trials)
     for axis, metric in zip(
         figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0], metrics, strict=True

@@ -1,8 +1,6 @@
 """What the trials of a search came to: one by one, per ratio, as files and as a plot."""
 
-import csv
 import dataclasses
-import io
 import json
 import math
 import statistics
@@ -14,7 +12,7 @@ from typing import Any
 
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError
-from larq_equalbits._text import csv_cell
+from larq_equalbits._text import csv_table
 from larq_equalbits.tuning.ratios import NAME
 
 STATE, VALUES, RESULT, FAILURE = "trial.json", "trial_values.json", "trial_results.json", "failure.json"
@@ -239,13 +237,7 @@ def write(folder: Path, trials: Sequence[Trial], description: dict[str, Any]) ->
         }
         for trial in trials
     ]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(
-        text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
-    _files.write_text(folder / CSV, text.getvalue())
+    _files.write_text(folder / CSV, csv_table(rows))
     content = {
         "search": description,
         "ratios": [each.to_dict() for each in by_ratio(trials)],

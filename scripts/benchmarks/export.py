@@ -5,7 +5,6 @@ int8), 32 for any other, normalizations folded. Each network is converted in a p
 that of building, tracing, converting and reading back.
 """
 
-import csv
 import dataclasses
 import json
 import resource
@@ -17,6 +16,7 @@ from pathlib import Path
 import click
 
 from larq_equalbits import _files
+from larq_equalbits._text import csv_table
 from larq_equalbits.cli import run_command
 
 ALLOWED_RATIO = 1.05
@@ -138,10 +138,7 @@ def main(networks: tuple[str, ...], activations: tuple[str, ...], out: Path | No
         rows += found
         click.echo("\n".join(map(_line, found)))
     if out is not None:
-        with _files.replacing(out) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)])
-            writer.writeheader()
-            writer.writerows(map(dataclasses.asdict, rows))
+        _files.write_text(out, csv_table([dataclasses.asdict(row) for row in rows]))
 
 
 if __name__ == "__main__":

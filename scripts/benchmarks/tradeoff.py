@@ -10,7 +10,6 @@ programs.
 `scripts/figures/tradeoff.py` draws what this writes.
 """
 
-import csv
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ import click
 import numpy as np
 
 from larq_equalbits import _files
+from larq_equalbits._text import csv_table
 from larq_equalbits.cli import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,10 +123,7 @@ def main(data_dir: str | None, train_images: int, epochs: int, images: int, out:
                 }
             )
             click.echo(rows[-1])
-    with _files.replacing(out) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    _files.write_text(out, csv_table(rows))
 
 
 if __name__ == "__main__":

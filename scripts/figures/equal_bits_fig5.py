@@ -1,14 +1,13 @@
 """Equal Bits, Fig. 5: test accuracy against the share of +1."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import program
 
 
 @program.figure_program
-def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
+def main(experiment: program.Experiment) -> program.Findings:
     """Equal Bits, Fig. 5: which bit ratio is best, Conv2 with binary weights, and with binary activations too.
 
     The paper does not say which of the two it shows, and they differ: after a ReLU no input is negative, so every
@@ -28,9 +27,9 @@ def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
             }
             for ratio in ratios
         }
-        grid = experiment.grid(variants, seeds or (1 if experiment.quick else 5))
+        grid = experiment.grid(variants, 1, 5)
         accuracy = program.finals(grid)
-        rows += [{"dataset": dataset, "bits": bits, **row} for row in program.final_rows(grid)]
+        rows += program.final_rows(grid, dataset=dataset, bits=bits)
         panels[f"test accuracy, {setting}"] = accuracy
         means = {name: float(np.mean(each)) for name, each in accuracy.items()}
         best = max(means, key=lambda name: means[name])
@@ -54,12 +53,8 @@ def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
                 why="" if told else "fewer than 3 seeds",
             ),
         ]
-    program.write_csv(out / "runs.csv", rows)
-    program.write_plot(
-        program.plot_points(panels, "Equal Bits, Fig. 5: accuracy by share of +1"),
-        out / "equal_bits_fig5.png",
-    )
-    program.write_verdicts(out, claims)
+    plot = program.plot_points(panels, "Equal Bits, Fig. 5: accuracy by share of +1")
+    return program.Findings(claims, {"runs": rows}, {"equal_bits_fig5": plot})
 
 
 if __name__ == "__main__":

@@ -6,12 +6,11 @@ Nothing is trained, so both presets enumerate all 4,096 networks.
 """
 
 import itertools
-from pathlib import Path
 
 import numpy as np
-from program import Claim, figure_program, write_csv, write_plot, write_verdicts
+from program import Claim, Experiment, Findings, figure_program
 
-from larq_equalbits._errors import require
+from larq_equalbits.plots import canvas
 
 WEIGHTS = 12
 PAPER_ALL = 76
@@ -43,7 +42,7 @@ def boundaries(step: float = 0.04) -> tuple[np.ndarray, list[bytes | None]]:
 
 def plot(counts: list[int], combinations: list[int], example: list[np.ndarray], every: list[np.ndarray]):
     """The boundaries of all networks, those of the networks with six negatives, and the numbers by negatives."""
-    figure = require("plots", "matplotlib.figure").Figure(figsize=(11, 3.6), layout="constrained")
+    figure = canvas.figure(11, 3.6)
     left, middle, right = figure.subplots(1, 3)
     for axes, maps, title in (
         (left, every, f"all 4,096 networks: {len(every)} boundaries"),
@@ -62,7 +61,7 @@ def plot(counts: list[int], combinations: list[int], example: list[np.ndarray], 
 
 
 @figure_program
-def main(out: Path, **_) -> None:
+def main(_: Experiment) -> Findings:
     """Equal Bits, Fig. 6: equal bit ratios keep most of the decision boundaries of a toy network."""
     networks, keys = boundaries()
     negatives = (networks < 0).sum(axis=1)
@@ -75,16 +74,13 @@ def main(out: Path, **_) -> None:
 
     columns = ("negatives", "networks", "boundaries", "paper")
     rows = zip(range(WEIGHTS + 1), combinations, counts, PAPER_BY_NEGATIVES, strict=True)
-    write_csv(out / "boundaries.csv", [dict(zip(columns, row, strict=True)) for row in rows])
     size = len(np.arange(-5, 5, 0.04)) ** 2
 
     def unpack(found):
         return [np.unpackbits(np.frombuffer(key, np.uint8))[:size] for key in sorted(found)]
 
     figure = plot(counts, combinations, unpack(by_negatives[WEIGHTS // 2]), unpack(distinct))
-    write_plot(figure, out / "equal_bits_fig6.png")
-    write_verdicts(
-        out,
+    return Findings(
         [
             Claim(
                 "the 4,096 networks draw 76 boundaries",
@@ -105,6 +101,8 @@ def main(out: Path, **_) -> None:
                 paper={"boundaries": PAPER_BY_NEGATIVES},
             ),
         ],
+        {"boundaries": [dict(zip(columns, row, strict=True)) for row in rows]},
+        {"equal_bits_fig6": figure},
     )
 
 

@@ -1,6 +1,5 @@
 """Equal Bits, Fig. 8: accuracy of pruned binary networks: by rank with equal bits, by magnitude with sign, and MPT."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,13 +30,13 @@ def pruned_run(
 
 
 @program.figure_program
-def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
+def main(experiment: program.Experiment) -> program.Findings:
     """Equal Bits, Fig. 8: accuracy against sparsity, bi_half, sign and MPT with binary weights."""
     models = [("conv2", "cifar10")]
     if not experiment.quick:
         models += [(name, "cifar10") for name in ("conv4", "conv6", "conv8")] + [("resnet18", "cifar100")]
     sparsities = (0.5, 0.9) if experiment.quick else (0.1, 0.3, 0.5, 0.7, 0.9)
-    seeds = seeds or (1 if experiment.quick else 3)
+    seeds = experiment.repetitions(1, 3)
     rows, panels, claims = [], {}, []
     for model, dataset in models:
         grid = {
@@ -66,14 +65,11 @@ def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
                     f"pruned {model}: bi_half is more accurate than {rival} (mean over the sparsities)",
                     holds=program.better(test),
                     measured={**program.summary(accuracy), "gain": test},
-                    why="a quarter of the width, 5,000 images, 4 epochs" if experiment.quick else "",
+                    why=experiment.limits("a quarter of the width, 5,000 images, 4 epochs"),
                 )
             )
-    program.write_csv(out / "runs.csv", rows)
-    program.write_plot(
-        program.plot_points(panels, "Equal Bits, Fig. 8: pruned networks, 1/32"), out / "equal_bits_fig8.png"
-    )
-    program.write_verdicts(out, claims)
+    plot = program.plot_points(panels, "Equal Bits, Fig. 8: pruned networks, 1/32")
+    return program.Findings(claims, {"runs": rows}, {"equal_bits_fig8": plot})
 
 
 if __name__ == "__main__":

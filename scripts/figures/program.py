@@ -4,21 +4,24 @@ Every program writes, under --out, one CSV of what it measured, one plot, and `v
 paper whether it held here, what was measured, and what the paper reports.
 """
 
-import csv
 import dataclasses
 import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
 
 from larq_equalbits import _files, training
 from larq_equalbits._errors import require
+from larq_equalbits._text import csv_table
 from larq_equalbits.cli import run_command
+from larq_equalbits.plots import canvas
+
+WORDS = {True: "holds", False: "does not hold", None: "cannot be told"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +43,20 @@ class Claim:
     why: str = ""
 
 
+class Findings(NamedTuple):
+    """What a program found.
+
+    Attributes:
+        claims: what became of the paper's claims.
+        tables: rows by the name of their CSV.
+        plots: matplotlib figures by the name of their picture.
+    """
+
+    claims: Sequence[Claim]
+    tables: Mapping[str, Sequence[Mapping[str, Any]]]
+    plots: Mapping[str, Any]
+
+
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """The trained networks of a figure, shared with the other figures through one folder.
@@ -48,18 +65,28 @@ class Experiment:
         preset: "quick" or "paper".
         runs: folder of the runs; one that is there with the same settings is taken or resumed.
         data_dir: the tfds folder of the data, None for the default of `data.load`.
+        seeds: repetitions, None for the preset's.
         overrides: settings that replace those of the preset, e.g. {"epochs": 1}; "width" for the network's.
     """
 
     preset: str
     runs: Path
     data_dir: Path | None
+    seeds: int | None
     overrides: Mapping[str, Any]
 
     @property
     def quick(self) -> bool:
         """Whether this is the preset for minutes on two cores."""
         return self.preset == "quick"
+
+    def repetitions(self, quick: int, paper: int) -> int:
+        """How many seeds each variant gets: as many as were asked for, or else as the preset has."""
+        return self.seeds or (quick if self.quick else paper)
+
+    def limits(self, why: str) -> str:
+        """What limits a verdict of the quick preset; the paper's has no limits."""
+        return why if self.quick else ""
 
     def run(self, fields: Mapping[str, Any], variant: str = "", build: Any = None) -> Any:
         """The finished run of `training.Settings(**fields)`: CIFAR-10 by default.
@@ -90,17 +117,19 @@ class Experiment:
         resume = (folder / "settings.json").is_file()
         return training.train(settings, folder, resume=resume, verbose=0, build=build)
 
-    def grid(self, variants: Mapping[str, Mapping[str, Any]], seeds: int) -> dict[str, list[Any]]:
-        """The runs of every variant, one for each seed; seed by seed, so a break leaves whole pairs."""
+    def grid(
+        self, variants: Mapping[str, Mapping[str, Any]], quick: int = 3, paper: int = 3
+    ) -> dict[str, list[Any]]:
+        """The runs of every variant, one for each of the `repetitions`; seed by seed, so a break leaves whole pairs."""
         found: dict[str, list[Any]] = {name: [] for name in variants}
-        for seed in range(seeds):
+        for seed in range(self.repetitions(quick, paper)):
             for name, fields in variants.items():
                 found[name].append(self.run({**fields, "seed": seed}))
         return found
 
 
-def figure_program(main: Callable[..., None]) -> Callable[[], None]:
-    """Makes a command line of ``main(out, experiment, seeds)``; its docstring becomes the help."""
+def figure_program(main: Callable[[Experiment], Findings]) -> Callable[[], None]:
+    """Makes a command line of ``main(experiment)``, whose docstring becomes the help, and writes what it finds."""
 
     @click.command(help=main.__doc__, context_settings={"show_default": True})
     @click.option(
@@ -136,8 +165,16 @@ def figure_program(main: Callable[..., None]) -> Callable[[], None]:
     ) -> None:
         out.mkdir(parents=True, exist_ok=True)
         given = {name: value for name, value in overrides.items() if value is not None}
-        experiment = Experiment(preset, runs or out / "runs", data_dir, given)
-        main(out=out, experiment=experiment, seeds=seeds)
+        found = main(Experiment(preset, runs or out / "runs", data_dir, seeds, given))
+        for name, rows in found.tables.items():
+            _files.write_text(out / f"{name}.csv", csv_table(rows))
+        for name, figure in found.plots.items():
+            write_plot(figure, out / f"{name}.png")
+        claims = [dataclasses.asdict(claim) for claim in found.claims]
+        _files.write_text(out / "verdicts.json", json.dumps(claims, indent=2) + "\n")
+        for claim in found.claims:
+            click.echo(f"{WORDS[claim.holds]}: {claim.claim}. Measured {json.dumps(claim.measured)}")
+        click.echo(f"Written to {out}")
 
     return functools.partial(run_command, command)
 
@@ -195,11 +232,12 @@ def comparisons(
     return found
 
 
-def final_rows(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """A row for each run: its variant, seed, and what it came to."""
+def final_rows(grid: Mapping[str, Sequence[Any]], **group: str) -> list[dict[str, Any]]:
+    """A row for each run: its group, its variant, seed, and what it came to."""
     keys = ("bit_entropy", "positive_ratio", "bit_flips")
     return [
         {
+            **group,
             "variant": name,
             "seed": run.settings.seed,
             "test_accuracy": run.results["test_accuracy"],
@@ -229,66 +267,51 @@ def epoch_rows(grid: Mapping[str, Sequence[Any]], keys: Sequence[str]) -> list[d
 
 def plot_epochs(panels: Mapping[str, tuple[Mapping[str, Sequence[Any]], str]], title: str) -> Any:
     """A panel for each label: the key's mean over the seeds by epoch, a line for each variant."""
-    figure = require("plots", "matplotlib.figure").Figure(
-        figsize=(5 * len(panels), 3.6), layout="constrained"
-    )
-    for axes, (label, (grid, key)) in zip(
-        np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
-    ):
-        for name, runs in grid.items():
-            values = np.array([run.history[key] for run in runs])
-            epochs = np.arange(1, values.shape[1] + 1)
-            axes.plot(epochs, values.mean(axis=0), "o-", markersize=3, label=name)
-            axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), alpha=0.2)
-        axes.set(xlabel="epoch", ylabel=label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure = canvas.figure(5 * len(panels), 3.6)
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (label, (grid, key)) in zip(all_axes, panels.items(), strict=True):
+        curves = {name: [run.history[key] for run in runs] for name, runs in grid.items()}
+        draw_epochs(axes, curves, label, marker="o", markersize=3)
         axes.ticklabel_format(axis="y", useOffset=False)
-        axes.legend(fontsize=8)
     figure.suptitle(title)
     return figure
 
 
+def draw_epochs(axes: Any, curves: Mapping[str, Sequence[Sequence[float]]], label: str, **style: Any) -> None:
+    """Draws a line for each variant: the mean over the seeds by epoch; the band is their range."""
+    for name, each in curves.items():
+        values = np.array(each)
+        epochs = np.arange(1, values.shape[1] + 1)
+        axes.plot(epochs, values.mean(axis=0), label=name, **style)
+        axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), alpha=0.2)
+    axes.set(xlabel="epoch", ylabel=label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(fontsize=8)
+
+
 def plot_points(panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Any:
     """A panel for each label: every value as a point, the means as bars, a column for each variant."""
-    columns = max(map(len, panels.values()))
-    figure = require("plots", "matplotlib.figure").Figure(
-        figsize=(max(5, 0.5 * columns) * len(panels), 3.8), layout="constrained"
-    )
-    for axes, (label, values) in zip(
-        np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
-    ):
-        for column, each in enumerate(values.values()):
-            axes.bar(column, np.mean(each), width=0.6, alpha=0.35)
-            axes.plot([column] * len(each), each, "k.", markersize=5)
-        axes.set_xticks(range(len(values)), list(values), fontsize=8)
+    figure = canvas.figure(max(5, 0.5 * max(map(len, panels.values()))) * len(panels), 3.8)
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (label, values) in zip(all_axes, panels.items(), strict=True):
+        draw_points(axes, values, label)
         if len(values) > 3:
             axes.tick_params(axis="x", rotation=90 if len(values) > 8 else 20)
-        axes.set_ylabel(label)
         axes.margins(y=0.15)
     figure.suptitle(title)
     return figure
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes `rows` with the keys of the first as the header."""
-    with _files.replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+def draw_points(axes: Any, values: Mapping[str, Sequence[float]], label: str) -> None:
+    """Draws a column for each variant: every value as a point, the mean as a bar."""
+    for column, each in enumerate(values.values()):
+        axes.bar(column, np.mean(each), width=0.6, alpha=0.35)
+        axes.plot([column] * len(each), each, "k.", markersize=5)
+    axes.set_xticks(range(len(values)), list(values), fontsize=8)
+    axes.set_ylabel(label)
 
 
 def write_plot(figure: Any, path: Path) -> None:
     """Writes a matplotlib figure."""
     with _files.replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
-
-
-def write_verdicts(out: Path, claims: Sequence[Claim]) -> None:
-    """Writes `verdicts.json` and prints a line for each claim."""
-    _files.write_text(
-        out / "verdicts.json", json.dumps([dataclasses.asdict(claim) for claim in claims], indent=2) + "\n"
-    )
-    words = {True: "holds", False: "does not hold", None: "cannot be told"}
-    for claim in claims:
-        click.echo(f"{words[claim.holds]}: {claim.claim}. Measured {json.dumps(claim.measured)}")
-    click.echo(f"Written to {out}")

@@ -12,17 +12,17 @@ from typing import Any
 import click
 import numpy as np
 import plan
-from program import better, paired, write_plot
+from program import WORDS, better, draw_epochs, draw_points, paired, write_plot
 from run_queue import DATA, ROOT
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError, require
+from larq_equalbits._errors import InputError
 from larq_equalbits.cli import run_command
+from larq_equalbits.plots import canvas
 from larq_equalbits.tuning.presentation import chance
 
 PAGE = ROOT / "docs" / "results.md"
 IMAGES = ROOT / "docs" / "images"
-WORDS = {True: "holds", False: "does not hold", None: "cannot be told"}
 # By variant and seed, the rows of the epochs.
 Results = dict[str, dict[int, list[dict[str, float]]]]
 
@@ -114,21 +114,19 @@ def _verdict(claim: tuple[str, str, str], results: Results) -> str:
 
 def figure(group: plan.Group, results: Results) -> Any:
     """Training loss by epoch (the band is the range of the seeds), and the test accuracy of every run."""
-    drawing = require("plots", "matplotlib.figure").Figure(figsize=(10, 3.8), layout="constrained")
+    drawing = canvas.figure(10, 3.8)
     curves, points = drawing.subplots(1, 2)
-    for column, (variant, seeds) in enumerate(results.items()):
-        losses = np.array([[row["loss"] for row in rows] for rows in seeds.values()])
-        epochs = np.arange(1, losses.shape[1] + 1)
-        curves.plot(epochs, losses.mean(axis=0), label=variant)
-        curves.fill_between(epochs, losses.min(axis=0), losses.max(axis=0), alpha=0.2)
-        accuracies = [100 * rows[-1]["test_accuracy"] for rows in seeds.values()]
-        points.bar(column, np.mean(accuracies), width=0.6, alpha=0.35)
-        points.plot([column] * len(accuracies), accuracies, "k.", markersize=5)
-    curves.set(xlabel="epoch", ylabel="training loss")
-    curves.xaxis.get_major_locator().set_params(integer=True)
-    curves.legend(fontsize=8)
-    points.set_xticks(range(len(results)), list(results), fontsize=8, rotation=20 if len(results) > 4 else 0)
-    points.set_ylabel("test accuracy, last epoch, %")
+    losses = {
+        variant: [[row["loss"] for row in rows] for rows in seeds.values()]
+        for variant, seeds in results.items()
+    }
+    draw_epochs(curves, losses, "training loss")
+    accuracies = {
+        variant: [100 * rows[-1]["test_accuracy"] for rows in seeds.values()]
+        for variant, seeds in results.items()
+    }
+    draw_points(points, accuracies, "test accuracy, last epoch, %")
+    points.tick_params(axis="x", rotation=20 if len(results) > 4 else 0)
     drawing.suptitle(group.title)
     return drawing
 

@@ -6,7 +6,6 @@ no more than the epoch at hand. Several queues may work on one plan: a run that 
 """
 
 import contextlib
-import csv
 import fcntl
 import os
 import subprocess
@@ -21,6 +20,7 @@ import plan
 
 from larq_equalbits import _files
 from larq_equalbits._errors import WorkError, invalid
+from larq_equalbits._text import csv_table
 from larq_equalbits.cli import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,23 +56,17 @@ def write_result(run: plan.PlannedRun, trained: Any, data: Path = DATA) -> None:
     """Writes the history of a finished run, a line an epoch; the last line has the accuracy on all test images."""
     data.mkdir(parents=True, exist_ok=True)
     epochs = len(trained.history["loss"])
-    with _files.replacing(result_file(run, data)) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for epoch in range(epochs):
-            row: dict[str, Any] = {
-                "group": run.group,
-                "variant": run.variant,
-                "seed": run.seed,
-                "epoch": epoch + 1,
-            }
-            for key in HISTORY:
-                if key in trained.history:
-                    row[key] = f"{trained.history[key][epoch]:.7g}"
-            if epoch == epochs - 1:
-                for key in ("test_loss", "test_accuracy"):
-                    row[key] = f"{trained.results[key]:.7g}"
-            writer.writerow(row)
+    identity = {"group": run.group, "variant": run.variant, "seed": run.seed}
+    rows = [
+        {
+            **identity,
+            "epoch": epoch + 1,
+            **{key: f"{trained.history[key][epoch]:.7g}" for key in HISTORY if key in trained.history},
+        }
+        for epoch in range(epochs)
+    ]
+    rows[-1] |= {key: f"{trained.results[key]:.7g}" for key in ("test_loss", "test_accuracy")}
+    _files.write_text(result_file(run, data), csv_table(rows, COLUMNS))
 
 
 def train(run: plan.PlannedRun, runs: Path, data_dir: Path | None) -> Any:

@@ -5,7 +5,6 @@ held-out images. The best set is trained with fresh seeds beside one half everyw
 A search that was broken off goes on.
 """
 
-import csv
 import os
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import plan
 from run_queue import ROOT
 
 from larq_equalbits import _files
+from larq_equalbits._text import csv_table
 from larq_equalbits.cli import run_command
 
 TRIALS = 12
@@ -46,10 +46,14 @@ def main(data_dir: Path | None, out: Path, core: int | None) -> None:
     search.search()
     trials = [trial for trial in search.trials() if trial.score is not None]
     layers = sorted(name for name in trials[0].values if name.startswith("positive_ratio/"))
-    with _files.replacing(plan.SEARCH) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["val_accuracy", *(name.removeprefix("positive_ratio/") for name in layers)])
-        writer.writerows([f"{trial.score:.4f}", *(trial.values[name] for name in layers)] for trial in trials)
+    rows = [
+        {
+            "val_accuracy": f"{trial.score:.4f}",
+            **{name.removeprefix("positive_ratio/"): trial.values[name] for name in layers},
+        }
+        for trial in trials
+    ]
+    _files.write_text(plan.SEARCH, csv_table(rows))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
 """SiMaN, Fig. 2: the share of +1 at the optimum, trained with and without l2 on the binary kernels."""
 
-from pathlib import Path
-
 import numpy as np
-from program import Claim, Experiment, figure_program, write_csv, write_plot, write_verdicts
+from program import Claim, Experiment, Findings, figure_program
 
 from larq_equalbits import theory
-from larq_equalbits._errors import require
+from larq_equalbits.plots import canvas
 
 # The paper does not name the clamp to percentiles of its authors' code, which cuts off the tails of the theory.
 VARIANTS = {
@@ -31,7 +29,7 @@ def shares(run) -> list[float]:
 
 
 @figure_program
-def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
+def main(experiment: Experiment) -> Findings:
     """SiMaN, Fig. 2: share of +1 at the optimum with and without l2, ResNet-20."""
     variants = {
         name: {
@@ -43,38 +41,32 @@ def main(out: Path, experiment: Experiment, seeds: int | None) -> None:
         }
         for name, fields in VARIANTS.items()
     }
-    grid = experiment.grid(variants, seeds or 1)
+    grid = experiment.grid(variants, 1, 1)
     measured = {name: [share for run in runs for share in shares(run)] for name, runs in grid.items()}
-    write_csv(
-        out / "shares.csv",
-        [
-            {"variant": name, "filter": i, "share": x}
-            for name, each in measured.items()
-            for i, x in enumerate(each)
-        ],
-    )
-    figure = require("plots", "matplotlib.figure").Figure(figsize=(6, 3.6), layout="constrained")
+    figure = canvas.figure(6, 3.6)
     axes = figure.subplots()
     for name, each in measured.items():
         axes.hist(each, bins=40, range=(0.2, 0.8), alpha=0.5, label=f"{name}: mean {np.mean(each):.3f}")
     axes.set(xlabel="share of +1 at the optimum of a filter", ylabel="filters", title="SiMaN, Fig. 2")
     axes.legend()
-    write_plot(figure, out / "siman_fig2.png")
-    write_verdicts(
-        out,
-        [
-            Claim(
-                f"ResNet-20 {name}: the share of +1 at the optimum comes to {PAPER[name]}",
-                holds=None if experiment.quick else abs(float(np.mean(each)) - PAPER[name]) < 0.02,
-                measured={"share": round(float(np.mean(each)), 4), "filters": len(each)},
-                paper={"share": PAPER[name]},
-                why="10 epochs leave the weights close to the distribution they were drawn from"
-                if experiment.quick
-                else "",
-            )
-            for name, each in measured.items()
-        ],
-    )
+    claims = [
+        Claim(
+            f"ResNet-20 {name}: the share of +1 at the optimum comes to {PAPER[name]}",
+            holds=None if experiment.quick else abs(float(np.mean(each)) - PAPER[name]) < 0.02,
+            measured={"share": round(float(np.mean(each)), 4), "filters": len(each)},
+            paper={"share": PAPER[name]},
+            why=experiment.limits(
+                "10 epochs leave the weights close to the distribution they were drawn from"
+            ),
+        )
+        for name, each in measured.items()
+    ]
+    rows = [
+        {"variant": name, "filter": place, "share": share}
+        for name, each in measured.items()
+        for place, share in enumerate(each)
+    ]
+    return Findings(claims, {"shares": rows}, {"siman_fig2": figure})
 
 
 if __name__ == "__main__":

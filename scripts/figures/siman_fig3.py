@@ -1,7 +1,5 @@
 """SiMaN, Fig. 3: convergence of SiMaN and RBNN."""
 
-from pathlib import Path
-
 import program
 
 VARIANTS = {
@@ -17,26 +15,27 @@ VARIANTS = {
 
 
 @program.figure_program
-def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
+def main(experiment: program.Experiment) -> program.Findings:
     """SiMaN, Fig. 3: accuracy over training of SiMaN and RBNN (paper: ResNet-34 on ImageNet)."""
     if experiment.quick:
         shared = {"model": "resnet20", "epochs": 3}
     else:
         shared = {"model": "resnet34", "dataset": "imagenet2012", "epochs": 150}
-    grid = experiment.grid({name: {**fields, **shared} for name, fields in VARIANTS.items()}, seeds or 3)
-    program.write_csv(out / "epochs.csv", program.epoch_rows(grid, ("accuracy", "val_accuracy", "loss")))
+    grid = experiment.grid({name: {**fields, **shared} for name, fields in VARIANTS.items()})
     panels = {"training accuracy": (grid, "accuracy"), "validation accuracy": (grid, "val_accuracy")}
-    program.write_plot(program.plot_epochs(panels, "SiMaN, Fig. 3: convergence"), out / "siman_fig3.png")
+    why = "3 epochs of a narrow ResNet-20 on 5,000 images of CIFAR-10, which do not tell convergence"
     claims = []
     for key, words in (("accuracy", "training"), ("val_accuracy", "validation")):
         claims += program.comparisons(
             program.last(grid, key),
             {f"SiMaN ends at a higher {words} accuracy than RBNN": ("siman", "rbnn")},
-            why="3 epochs of a narrow ResNet-20 on 5,000 images of CIFAR-10, which do not tell convergence"
-            if experiment.quick
-            else "",
+            why=experiment.limits(why),
         )
-    program.write_verdicts(out, claims)
+    return program.Findings(
+        claims,
+        {"epochs": program.epoch_rows(grid, ("accuracy", "val_accuracy", "loss"))},
+        {"siman_fig3": program.plot_epochs(panels, "SiMaN, Fig. 3: convergence")},
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """SiMaN, Table 2: ResNet-20 and VGG-small on CIFAR-10, each method by its own recipe."""
 
-from pathlib import Path
-
 import program
 
 METHODS = {
@@ -14,15 +12,15 @@ PAPER = {"resnet20": {"siman": 87.4, "ir_net": 86.5}, "vgg_small": {"siman": 92.
 
 
 @program.figure_program
-def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
+def main(experiment: program.Experiment) -> program.Findings:
     """SiMaN, Table 2: test accuracy of SiMaN, IR-Net, bi_half and sign with binary weights and activations."""
     rows, panels, claims = [], {}, []
     for model, paper in PAPER.items():
         shared = {"model": model, **({"epochs": 3} if experiment.quick else {})}
         variants = {name: {**shared, **fields} for name, fields in METHODS.items()}
-        grid = experiment.grid(variants, seeds or (1 if experiment.quick else 3))
+        grid = experiment.grid(variants, 1, 3)
         accuracy = program.finals(grid)
-        rows += [{"model": model, **row} for row in program.final_rows(grid)]
+        rows += program.final_rows(grid, model=model)
         panels[f"test accuracy, {model}"] = accuracy
         claims += program.comparisons(
             accuracy,
@@ -32,11 +30,10 @@ def main(out: Path, experiment: program.Experiment, seeds: int | None) -> None:
                 if other != "siman"
             },
             paper,
-            "a quarter of the width, 5,000 images, 3 epochs of 300 to 400" if experiment.quick else "",
+            experiment.limits("a quarter of the width, 5,000 images, 3 epochs of 300 to 400"),
         )
-    program.write_csv(out / "runs.csv", rows)
-    program.write_plot(program.plot_points(panels, "SiMaN, Table 2"), out / "siman_table2.png")
-    program.write_verdicts(out, claims)
+    plot = program.plot_points(panels, "SiMaN, Table 2")
+    return program.Findings(claims, {"runs": rows}, {"siman_table2": plot})
 
 
 if __name__ == "__main__":

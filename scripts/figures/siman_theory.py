@@ -5,15 +5,14 @@ random codes, and Eq. 9 on random binary convolutions. Both presets do all of it
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
-from program import Claim, figure_program, write_csv, write_plot, write_verdicts  # first: selects Keras 2
+from program import Claim, Experiment, Findings, figure_program  # first: selects Keras 2
 
 import tensorflow as tf  # isort: skip
 
 from larq_equalbits import theory
-from larq_equalbits._errors import require
+from larq_equalbits.plots import canvas
 from larq_equalbits.quantizers import SiMaN
 
 WEIGHTS = 2_000_000
@@ -111,7 +110,7 @@ def _equation_9(generator: np.random.Generator) -> Claim:
 
 
 def _plot(curves: dict[str, np.ndarray]):
-    figure = require("plots", "matplotlib.figure").Figure(figsize=(6, 3.6), layout="constrained")
+    figure = canvas.figure(6, 3.6)
     axes = figure.subplots()
     for (name, objective), color in zip(curves.items(), ("tab:blue", "tab:orange"), strict=True):
         share = np.arange(1, objective.size + 1) / objective.size
@@ -130,16 +129,15 @@ def _plot(curves: dict[str, np.ndarray]):
 
 
 @figure_program
-def main(out: Path, **_) -> None:
+def main(_: Experiment) -> Findings:
     """SiMaN's Corollaries 2 and 3 and its Eq. 9, measured on drawn weights and random codes."""
     generator = np.random.default_rng(0)
     share_claims, share_rows, curves = _shares(generator)
     angle_claims, angle_rows = _angles(generator)
     columns = ("quantity", "measured", "closed_form", "paper")
     rows = [dict(zip(columns, row, strict=True)) for row in share_rows + angle_rows]
-    write_csv(out / "theory.csv", rows)
-    write_plot(_plot(curves), out / "siman_theory.png")
-    write_verdicts(out, [*share_claims, *angle_claims, _equation_9(generator)])
+    claims = [*share_claims, *angle_claims, _equation_9(generator)]
+    return Findings(claims, {"theory": rows}, {"siman_theory": _plot(curves)})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from program import write_plot  # first: selects Keras 2
 
 from larq_equalbits._errors import require
 from larq_equalbits.cli import run_command
+from larq_equalbits.plots import canvas
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PANELS = (
@@ -24,7 +25,7 @@ def main(data: Path, out: Path) -> None:
     with data.open(newline="") as file:
         rows = list(csv.DictReader(file))
     ticker = require("plots", "matplotlib.ticker")
-    figure = require("plots", "matplotlib.figure").Figure(figsize=(8, 3.6), layout="constrained")
+    figure = canvas.figure(8, 3.6)
     for axes, (key, unit, label) in zip(figure.subplots(1, 2, sharey=True), PANELS, strict=True):
         for row, marker in zip(rows, "osD^v", strict=False):
             # Open marks: both forms of 1/32 take the same instructions.
