@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_data_formats import Digits
 
 from larq_equalbits import data
 from larq_equalbits._errors import InputError
-from larq_equalbits.data import augmentation, digits, tfds_folder
+from larq_equalbits.data import augmentation, tfds_folder
 
 BESIDE = (folder / "shared" / "data" / "tfds" for folder in Path(__file__).resolve().parents)
 REAL = Path(os.environ.get("LARQ_EQUALBITS_DATA") or next(filter(Path.is_dir, BESIDE), "tfds"))
@@ -20,7 +21,7 @@ needs_cifar10 = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("digits")
-    digits.prepared_builder(path)
+    Digits(data_dir=path).download_and_prepare()
     return path
 
 
@@ -29,8 +30,8 @@ def gather(dataset):
     return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
 
 
-def test_digits_are_split_the_same_way_always(folder):
-    loaded = data.load("digits", data_dir=folder)
+def test_digits_are_split_the_same_way_always():
+    loaded = data.load("digits")
     assert (loaded.num_train, loaded.num_validation, loaded.num_test) == (1299, 143, 355)
     assert loaded.input_shape == (8, 8, 1)
     images, labels = gather(loaded.test)
@@ -38,48 +39,48 @@ def test_digits_are_split_the_same_way_always(folder):
     assert images.dtype == np.float32
     assert labels.dtype == np.int32
     assert np.bincount(labels).tolist() == [35, 36, 35, 36, 36, 36, 36, 35, 34, 36]
-    again = gather(data.load("digits", data_dir=folder, seed=5).test)
+    again = gather(data.load("digits", seed=5).test)
     np.testing.assert_array_equal(images, again[0])
 
 
-def test_no_image_is_in_two_splits(folder):
-    loaded = data.load("digits", data_dir=folder, batch_size=1)
+def test_no_image_is_in_two_splits():
+    loaded = data.load("digits", batch_size=1)
     parts = [gather(part)[0] for part in (loaded.train, loaded.validation, loaded.test)]
     assert sum(map(len, parts)) == 1797
     assert len({image.tobytes() for part in parts for image in part}) == 1797
 
 
-def test_an_epoch_depends_on_seed_and_number_alone(folder):
-    loaded = data.load("digits", data_dir=folder, augment="crop_flip")
+def test_an_epoch_depends_on_seed_and_number_alone():
+    loaded = data.load("digits", augment="crop_flip")
     steps = loaded.steps_per_epoch
     unbroken = gather(loaded.epochs(0).take(3 * steps))
-    resumed = gather(data.load("digits", data_dir=folder, augment="crop_flip").epochs(2).take(steps))
+    resumed = gather(data.load("digits", augment="crop_flip").epochs(2).take(steps))
     for whole, part in zip(unbroken, resumed, strict=True):
         np.testing.assert_array_equal(whole[2 * len(part) :], part)
     assert not np.array_equal(unbroken[1][: len(resumed[1])], resumed[1])
-    other = gather(data.load("digits", data_dir=folder, seed=1).epochs(2).take(steps))
+    other = gather(data.load("digits", seed=1).epochs(2).take(steps))
     assert not np.array_equal(other[1], resumed[1])
 
 
-def test_no_pass_waits_at_its_end_for_the_thread_of_an_autotuner(folder):
-    loaded = data.load("digits", data_dir=folder)
+def test_no_pass_waits_at_its_end_for_the_thread_of_an_autotuner():
+    loaded = data.load("digits")
     parts = (loaded.train, loaded.epochs(0), loaded.validation, loaded.test)
     assert [part.options().autotune.enabled for part in parts] == [False] * 4
 
 
-def test_every_pass_over_train_is_shuffled_made_again(folder):
-    train = data.load("digits", data_dir=folder).train
+def test_every_pass_over_train_is_shuffled_made_again():
+    train = data.load("digits").train
     first, second = gather(train), gather(train)
     assert len(first[1]) == 1299 // 128 * 128
     assert not np.array_equal(first[1], second[1])
 
 
-def test_validation_holds_out_the_same_share_of_each_class(folder):
-    loaded = data.load("digits", data_dir=folder, validation_fraction=0.25)
+def test_validation_holds_out_the_same_share_of_each_class():
+    loaded = data.load("digits", validation_fraction=0.25)
     counts = np.bincount(gather(loaded.validation)[1])
     assert counts.min() >= 34
     assert counts.max() <= 37
-    assert data.load("digits", data_dir=folder, validation_fraction=0).validation is None
+    assert data.load("digits", validation_fraction=0).validation is None
 
 
 @pytest.mark.parametrize(
@@ -95,9 +96,9 @@ def test_validation_holds_out_the_same_share_of_each_class(folder):
         ({"validation_fraction": 1}, "validation_fraction"),
     ],
 )
-def test_bad_arguments_are_named(folder, arguments, words):
+def test_bad_arguments_are_named(arguments, words):
     with pytest.raises(InputError, match=words):
-        data.load(**{"name": "digits", "data_dir": folder, **arguments})
+        data.load(**{"name": "digits", **arguments})
 
 
 def test_crop_and_flip_only_moves_pixels():
@@ -171,16 +172,16 @@ def test_a_damaged_folder_is_refused(tmp_path, damage):
 @pytest.mark.parametrize("size", [None, 12])
 def test_images_are_decoded_once_while_their_files_are_the_same(folder, tmp_path, size):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    builder = digits.prepared_builder(tmp_path)
+    builder = Digits(data_dir=tmp_path)
     first = tfds_folder.read_all(builder, "test", size)
-    assert tfds_folder.read_all(digits.prepared_builder(tmp_path), "test", size) is first
+    assert tfds_folder.read_all(Digits(data_dir=tmp_path), "test", size) is first
     assert first.images.shape[1:] == (size or 8, size or 8, 1)
     assert tfds_folder.read_all(builder, "test", 16) is not first
     with pytest.raises(ValueError, match="read-only"):
         first.images[0] = 0
     # Other data sets take its place; files that were written again are read again.
     for split in ("train", "test"):
-        tfds_folder.read_all(digits.prepared_builder(folder), split, size)
+        tfds_folder.read_all(Digits(data_dir=folder), split, size)
     images = tfds_folder.read_all(builder, "test", size).images
     assert images is not first.images
     shard = next(tmp_path.rglob("digits-test.tfrecord*"))

@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
+from test_data_formats import Digits
 
 from larq_equalbits import data, training
 from larq_equalbits._errors import InputError
 from larq_equalbits.cli import program
-from larq_equalbits.data import digits
 
 COLOURS = {"rot": (220, 30, 20), "青": (20, 40, 220)}
 
@@ -166,11 +166,13 @@ def test_names_are_checked_and_the_nearest_is_told(tmp_path):
 
 
 def test_any_prepared_set_of_images_with_labels(tmp_path):
-    digits.prepared_builder(tmp_path)
+    Digits(data_dir=tmp_path).download_and_prepare()
     own = data.load("tfds:digits", data_dir=tmp_path, augment="none")
-    same = data.load("digits", data_dir=tmp_path)
+    same = data.load("digits")
     assert (own.num_train, own.num_test, own.input_shape) == (same.num_train, same.num_test, (8, 8, 1))
-    np.testing.assert_array_equal(pixels(own, own.test)[0], pixels(same, same.test)[0])
+    for part in ("validation", "test"):
+        for one, other in zip(*(pixels(each, getattr(each, part)) for each in (own, same)), strict=True):
+            np.testing.assert_array_equal(one, other)
     assert data.load("tfds:digits", data_dir=tmp_path, image_size=12).input_shape == (12, 12, 1)
     with pytest.raises(InputError, match="must hold nothing prepared by tensorflow-datasets"):
         data.load("tfds:nothing", data_dir=tmp_path)

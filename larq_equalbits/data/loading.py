@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from larq_equalbits._choices import AUGMENTATIONS
 from larq_equalbits._errors import InputError, invalid, require
-from larq_equalbits.data import augmentation, folders, in_memory, tfds_any, tfds_folder
+from larq_equalbits.data import augmentation, digits, folders, in_memory, tfds_any, tfds_folder
 from larq_equalbits.data.pipeline import Data, check_batch, check_common, limited, with_options
 
 _SHUFFLE_BUFFER = 8_192
@@ -73,7 +73,7 @@ def load(
 ) -> Data:
     """Opens a data set.
 
-    ``digits`` is made from the images that scikit-learn carries and needs no download. Sets of small images
+    ``digits`` are the images that scikit-learn carries and need no download. Other sets of small images
     are decoded once in a process and kept in memory as bytes; ``imagenet2012`` is read from its files as it goes.
 
     Args:
@@ -83,8 +83,7 @@ def load(
         batch_size: images per batch, from 1 to the number of training images.
         seed: of the order and the augmentation, an integer from 0.
         data_dir: the folder of prepared tensorflow-datasets sets; default: the environment variables
-            ``LARQ_EQUALBITS_DATA`` or ``TFDS_DATA_DIR``, else ``~/tensorflow_datasets`` (for digits: the
-            user's cache folder).
+            ``LARQ_EQUALBITS_DATA`` or ``TFDS_DATA_DIR``, else ``~/tensorflow_datasets``. digits needs none.
         augment: "none", "crop" (padding 4), "crop_flip", or "resized_crop" for ImageNet; None for what the
             papers do with this set ("none" for digits).
         validation_fraction: share of the training images to hold out, from 0 to below 1: the same number of
@@ -97,7 +96,7 @@ def load(
     Raises:
         InputError: an unknown name or augmentation, a number out of range, a folder without the data, or
             with half of it, or with damaged files.
-        ImportError: tensorflow-datasets is not installed; names the extra to install.
+        ImportError: tensorflow-datasets, or for digits scikit-learn, is not installed; names the extra to install.
 
     Examples:
         >>> digits = load("digits", batch_size=32)
@@ -119,31 +118,19 @@ def load(
     if image_size is not None:
         raise invalid("image_size", image_size, f"None for {name}, whose images have a size of their own")
     spec = _SPECS[name]
-    augment = augment if augment is not None else spec.augment or "none"
+    own["augment"] = augment = augment if augment is not None else spec.augment or "none"
     if augment not in AUGMENTATIONS or (augment != "none" and (augment == "resized_crop") == spec.in_memory):
         fitting = AUGMENTATIONS[:3] if spec.in_memory else ("none", "resized_crop")
         raise invalid("augment", augment, f"one of {', '.join(fitting)} for {name}")
     check_common(seed, validation_fraction)
     if name == "digits":
-        from larq_equalbits.data import digits
-
-        builder = digits.prepared_builder(data_dir)
+        return in_memory.from_splits(name, digits.splits(), spec.mean, spec.std, **own)
+    builder = tfds_folder.open_builder(name, data_dir, download)
+    if spec.in_memory:
+        splits = tfds_folder.splits(builder, spec.test_split)
+        data = in_memory.from_splits(name, splits, spec.mean, spec.std, **own)
     else:
-        builder = tfds_folder.open_builder(name, data_dir, download)
-    if not spec.in_memory:
-        data = _streamed(name, spec, builder, batch_size, seed, augment, validation_fraction, train_images)
-    else:
-        data = in_memory.from_splits(
-            name,
-            tfds_folder.splits(builder, spec.test_split),
-            spec.mean,
-            spec.std,
-            batch_size=batch_size,
-            seed=seed,
-            augment=augment,
-            validation_fraction=validation_fraction,
-            train_images=train_images,
-        )
+        data = _streamed(name, spec, builder, **own)
     if data.num_classes != len(data.labels):
         raise InputError(f"{name} must have {data.num_classes} class names, but has {len(data.labels)}.")
     return data
@@ -156,12 +143,12 @@ def _streamed(
     batch_size: int,
     seed: int,
     augment: str,
-    fraction: float,
-    limit: int | None,
+    validation_fraction: float,
+    train_images: int | None,
 ) -> Data:
     total = builder.info.splits["train"].num_examples
-    num_validation = round(fraction * total)
-    count = limited(limit, total - num_validation)
+    num_validation = round(validation_fraction * total)
+    count = limited(train_images, total - num_validation)
     check_batch(batch_size, count)
 
     tfds = require("data", "tensorflow_datasets")
