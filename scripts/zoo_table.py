@@ -1,6 +1,5 @@
 """The table of the zoo in docs/guides/zoo.md: parameters, binary share, size and multiplications of every network."""
 
-import dataclasses
 from pathlib import Path
 
 import click
@@ -20,32 +19,11 @@ SMALL, LARGE = ((32, 32, 3), 10), ((224, 224, 3), 1000)
 ON_IMAGENET = ("resnet18", "resnet34")
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A network in numbers; a size counts 1 bit for a binary weight, 32 for any other, normalizations folded."""
+def measure(name: str, images: tuple[int, int, int], classes: int) -> str:
+    """The row of one network with binary activations.
 
-    name: str
-    images: tuple[int, int, int]
-    classes: int
-    parameters: int
-    kernel_weights: int
-    binary_share: float
-    kibibytes: float
-    binary_macs: int
-    float_macs: int
-
-    def __str__(self) -> str:
-        """A line of the table."""
-        size = "x".join(map(str, self.images))
-        return (
-            f"| {self.name} | {size} | {self.classes:,} | {self.parameters:,} | {self.kernel_weights:,} | "
-            f"{self.binary_share:.2%} | {self.kibibytes:,.0f} | {self.binary_macs / 1e6:,.1f} M | "
-            f"{self.float_macs / 1e6:,.1f} M |"
-        )
-
-
-def measure(name: str, images: tuple[int, int, int], classes: int) -> Row:
-    """The numbers of one network with binary activations."""
+    A size counts 1 bit for a binary weight, 32 for any other, normalizations folded.
+    """
     import tensorflow as tf
     from larq.models import ModelProfile
 
@@ -64,23 +42,16 @@ def measure(name: str, images: tuple[int, int, int], classes: int) -> Row:
     binary = sum(kernel.latent().size for kernel in quantized_kernels(model))
     profile = ModelProfile(model)
     macs = {precision: profile.op_count("mac", precision) or 0 for precision in profile.unique_op_precisions}
-    binary_macs = macs.get(1, 0)
-    row = Row(
-        name,
-        images,
-        classes,
-        model.count_params(),
-        weights,
-        binary / weights,
-        profile.memory / 8 / 1024,
-        binary_macs,
-        sum(macs.values()) - binary_macs,
-    )
+    binary_macs = macs.pop(1, 0)
     tf.keras.backend.clear_session()
-    return row
+    return (
+        f"| {name} | {'x'.join(map(str, images))} | {classes:,} | {model.count_params():,} | {weights:,} | "
+        f"{binary / weights:.2%} | {profile.memory / 8 / 1024:,.0f} | {binary_macs / 1e6:,.1f} M | "
+        f"{sum(macs.values()) / 1e6:,.1f} M |"
+    )
 
 
-def rows(models: tuple[str, ...] = ()) -> list[Row]:
+def rows(models: tuple[str, ...] = ()) -> list[str]:
     """The rows of `models`, by default of all, for small images and then for ImageNet's.
 
     Raises:
@@ -116,7 +87,7 @@ def main(write: bool, page: Path, models: tuple[str, ...]) -> None:
     """Print the table of MODELS (of the whole zoo without any), or write it into the documentation."""
 
     text = page.read_text(encoding="utf-8") if write else ""
-    table = HEADER + "\n".join(map(str, rows(models)))
+    table = HEADER + "\n".join(rows(models))
     if write:
         _files.write_text(page, written(text, table))
     else:

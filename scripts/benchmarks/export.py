@@ -6,11 +6,10 @@ that of building, tracing, converting and reading back.
 """
 
 import dataclasses
-import json
+import multiprocessing
 import resource
-import subprocess
-import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import click
@@ -84,14 +83,6 @@ def measure(network: str, pixels: int, classes: int, bits: str) -> list[Row]:
     ]
 
 
-def _in_a_process(network: str, pixels: int, classes: int, bits: str) -> list[Row]:
-    command = [sys.executable, __file__, "--one", f"{network},{pixels},{classes},{bits}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{network} {bits}: {done.stderr.strip().splitlines()[-1]}")
-    return [Row(**row) for row in json.loads(done.stdout.strip().splitlines()[-1])]
-
-
 def _line(row: Row) -> str:
     return (
         f"| {row.network} | {row.pixels} | {row.bits} | {row.binary_layers} + {row.float_layers} | "
@@ -113,14 +104,8 @@ def _line(row: Row) -> str:
     help="Binary activations, float ones, or both.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write the rows to this CSV file too.")
-@click.option("--one", hidden=True)
-def main(networks: tuple[str, ...], activations: tuple[str, ...], out: Path | None, one: str | None) -> None:
+def main(networks: tuple[str, ...], activations: tuple[str, ...], out: Path | None) -> None:
     """Converts NETWORKS of the zoo, or all of them, for small images, and resnet34 for ImageNet's."""
-    if one is not None:
-        network, pixels, classes, bits = one.split(",")
-        rows = measure(network, int(pixels), int(classes), bits)
-        click.echo(json.dumps([dataclasses.asdict(row) for row in rows]))
-        return
     from larq_equalbits import zoo
 
     for network in networks:
@@ -134,7 +119,8 @@ def main(networks: tuple[str, ...], activations: tuple[str, ...], out: Path | No
     )
     rows = []
     for case in cases:
-        found = _in_a_process(*case)
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            found = process.submit(measure, *case).result()
         rows += found
         click.echo("\n".join(map(_line, found)))
     if out is not None:

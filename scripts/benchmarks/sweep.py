@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,32 +76,19 @@ def _overhead(settings: Any, ratios: list[float], folder: Path) -> dict[str, lis
     return seconds
 
 
-def _measured(ways: dict[str, Callable[[Path], None]], turns: int) -> dict[str, float]:
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(turns):
-        for name, way in ways.items():
-            with tempfile.TemporaryDirectory() as folder:
-                start = time.perf_counter()
-                way(Path(folder, "out"))
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def _commands(settings: list[str], ratios: list[float]) -> dict[str, Callable[[Path], None]]:
-    def command(workers: int) -> Callable[[Path], None]:
-        def run(folder: Path) -> None:
-            program = Path(sys.executable).parent / "larq-equalbits"
-            own = ["--ratios", ",".join(map(str, ratios)), "--workers", str(workers), "--out", str(folder)]
-            subprocess.run(
-                [program, "sweep", "--quiet", *own, *settings],
-                check=True,
-                stdout=subprocess.DEVNULL,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            )
-
-        return run
-
-    return {"one worker": command(1), "two workers": command(2)}
+def _command(workers: int, ratios: list[float], options: list[str]) -> float:
+    """The seconds of a command with so many workers."""
+    program = Path(sys.executable).parent / "larq-equalbits"
+    with tempfile.TemporaryDirectory() as folder:
+        own = ["--ratios", ",".join(map(str, ratios)), "--workers", str(workers), "--out", f"{folder}/out"]
+        start = time.perf_counter()
+        subprocess.run(
+            [program, "sweep", "--quiet", *own, *options],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        return time.perf_counter() - start
 
 
 @click.command(context_settings={"show_default": True})
@@ -165,7 +151,11 @@ def main(
         options += ["--model-option", f"width={width}", "--learning-rate", "0.01", "--weight-decay", "0"]
         options += ["--data-dir", data_dir] if data_dir else []
         options += ["--train-images", str(train_images)] if train_images else []
-        commands = _measured(_commands(options, ratios), turns)
+        seconds = {"one worker": [], "two workers": []}
+        for _ in range(turns):
+            for workers, each in enumerate(seconds.values(), 1):
+                each.append(_command(workers, ratios, options))
+        commands = {name: statistics.median(each) for name, each in seconds.items()}
         result |= {
             "seconds of a command": {name: round(value, 1) for name, value in commands.items()},
             "two workers over one": round(commands["two workers"] / commands["one worker"], 3),
