@@ -20,16 +20,11 @@ def _time_steps(model: Any, data: Any, logger: Any) -> tuple[list[float], float]
     """The seconds of each step from its beginning to the next one's, and those of the end of the epoch."""
     import tensorflow as tf
 
-    class Clock(tf.keras.callbacks.Callback):
-        def __init__(self) -> None:
-            super().__init__()
-            self.begins: list[float] = []
-            self.seconds = 0.0
-
-        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-            self.begins.append(time.perf_counter())
-
-    clock = Clock()
+    begins: list[float] = []
+    seconds = [0.0]
+    clock = tf.keras.callbacks.LambdaCallback(
+        on_batch_begin=lambda *_, **__: begins.append(time.perf_counter())
+    )
     loggers = [] if logger is None else [logger]
     if logger is not None:
         at_end = logger.on_epoch_end
@@ -37,13 +32,13 @@ def _time_steps(model: Any, data: Any, logger: Any) -> tuple[list[float], float]
         def timed(epoch: int, logs: Any = None) -> None:
             start = time.perf_counter()
             at_end(epoch, logs)
-            clock.seconds = time.perf_counter() - start
+            seconds.append(time.perf_counter() - start)
 
         logger.on_epoch_end = timed
     model.fit(data, verbose=0, callbacks=[*loggers, clock])
     # The first steps wait for what fit sets up. What is left are pairs, of which the second may be observed.
-    steps = [end - begin for begin, end in itertools.pairwise(clock.begins[2:])]
-    return steps[: len(steps) // 2 * 2], clock.seconds
+    steps = [end - begin for begin, end in itertools.pairwise(begins[2:])]
+    return steps[: len(steps) // 2 * 2], seconds[-1]
 
 
 @click.command(context_settings={"show_default": True})

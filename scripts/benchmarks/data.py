@@ -5,11 +5,10 @@ weighs on both.
 """
 
 import json
-import statistics
-import time
 from pathlib import Path
 
 import click
+import turns
 
 from larq_equalbits.cli import run_command
 
@@ -34,21 +33,13 @@ def main(
     network = zoo.get(model)(input_shape=images.input_shape, num_classes=images.num_classes)
     network.compile(tf.keras.optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy")
     batch = next(iter(images.train))
-    network.train_on_batch(*batch)
     stream = iter(images.epochs())
-    for _ in range(10):
-        next(stream)
-    pipeline, training = [], []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        for _ in range(batches):
-            next(stream)
-        pipeline.append(batches * batch_size / (time.perf_counter() - start))
-        start = time.perf_counter()
-        for _ in range(steps):
-            network.train_on_batch(*batch)
-        training.append(steps * batch_size / (time.perf_counter() - start))
-    given, consumed = statistics.median(pipeline), statistics.median(training)
+    functions = {
+        "pipeline": lambda: [next(stream) for _ in range(batches)],
+        "training": lambda: [network.train_on_batch(*batch) for _ in range(steps)],
+    }
+    medians = turns.medians(functions, rounds)
+    given, consumed = batches * batch_size / medians["pipeline"], steps * batch_size / medians["training"]
     result = {
         "pipeline_images_per_second": round(given),
         "training_images_per_second": round(consumed),

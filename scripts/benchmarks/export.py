@@ -6,13 +6,12 @@ that of building, tracing, converting and reading back.
 """
 
 import dataclasses
-import multiprocessing
 import resource
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import click
+import turns
 
 from larq_equalbits import _files
 from larq_equalbits._text import csv_table
@@ -119,8 +118,7 @@ def main(networks: tuple[str, ...], activations: tuple[str, ...], out: Path | No
     )
     rows = []
     for case in cases:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            found = process.submit(measure, *case).result()
+        found = turns.in_own_process(measure, *case)
         rows += found
         click.echo("\n".join(map(_line, found)))
     if out is not None:

@@ -6,10 +6,8 @@ step by step, on the same random images; medians and their ratio are printed. st
 constraint that it needs. "float" is the network's float twin, whose activations are float too.
 """
 
-import multiprocessing
 import statistics
 import time
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import click
@@ -46,11 +44,6 @@ def _first_step(network: str, name: str, size: int, batch_size: int, threads: in
     return _timed(_step(network, name, size, batch_size))
 
 
-def _in_own_process(*arguments: Any) -> tuple[float, float]:
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        return process.submit(_first_step, *arguments).result()
-
-
 @click.command(context_settings={"show_default": True})
 @click.option("--model", default="resnet18", help="A network of the zoo.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, help="Images in a step.")
@@ -66,7 +59,9 @@ def main(
     names = [reference, *quantizers.split(",")]
     first = {}
     for name in names:
-        wall, processor = first[name] = _in_own_process(model, name, size, batch_size, threads)
+        wall, processor = first[name] = turns.in_own_process(
+            _first_step, model, name, size, batch_size, threads
+        )
         click.echo(
             f"{name:10} first step {wall:6.1f} s, {wall / first[reference][0]:.2f} of {reference}; "
             f"processor {processor:6.1f} s, {processor / first[reference][1]:.2f} of {reference}"

@@ -1,9 +1,17 @@
-"""Functions that take turns in one process, as all then see the same machine, and the training step of a network."""
+"""Functions that take turns in one process, as all then see the same machine, or run in one of their own."""
 
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
+
+
+def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `function` answers in a new process."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
 
 
 def training_step(model: Any, batch_size: int) -> Callable[[], Any]:
