@@ -11,15 +11,7 @@ import tensorflow as tf
 from larq_equalbits import _files
 from larq_equalbits._errors import ConversionError, InputError, invalid
 from larq_equalbits.data import Data
-from larq_equalbits.export import (
-    checks,
-    gate,
-    integers,
-    model_json,
-    packing,
-    rows,
-    writing,
-)
+from larq_equalbits.export import checks, gate, integers, model_json, packing, rows, writing
 from larq_equalbits.export import classifier as last
 from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.functions import Served, to_bytes
@@ -192,7 +184,7 @@ def convert(
     if verify_on is None and images is not None:
         verify_on = images.test
     if verify_on is None:
-        report = gate.sampled(model, report, inputs=calibration[:1] or None, **allowed)
+        report = gate.verified(model, report, calibration[:1] or None, **allowed, given=False)
     elif verify_on is not False:
         report = gate.verified(model, report, verify_on, **allowed)
     if path is not None:

@@ -6,7 +6,6 @@ A damaged file gets an error and nothing else: every length is held against the 
 import dataclasses
 import functools
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -123,23 +122,6 @@ class Model:
         return Model(tensors, operators, self.inputs, self.outputs)
 
 
-def _guarded(read: Callable[[bytes], Model]) -> Callable[[bytes], Model]:
-    @functools.wraps(read)
-    def guarded(content: bytes) -> Model:
-        if len(content) < 8 or content[4:8] != _IDENTIFIER:
-            raise InputError("tflite must be a TensorFlow Lite file, but its identifier is missing.")
-        try:
-            return read(content)
-        except (struct.error, LookupError, ValueError, TypeError, OverflowError, AttributeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"tflite must be a whole TensorFlow Lite file, but it is damaged or cut short ({error})."
-            ) from error
-
-    return guarded
-
-
 class _Reader:
     """Vectors of a flatbuffer as lists, none longer than the file allows."""
 
@@ -240,13 +222,23 @@ def _graph(graph: Any, names: list[str], buffers: _Buffers, reader: _Reader) -> 
     )
 
 
-@_guarded
 def read_model(content: bytes) -> Model:
     """The operators and tensors of a file.
 
     Raises:
         InputError: bytes that are no .tflite file, or a damaged one.
     """
+    if content[4:8] != _IDENTIFIER:
+        raise InputError("tflite must be a TensorFlow Lite file, but its identifier is missing.")
+    try:
+        return _read(content)
+    except (struct.error, LookupError, ValueError, TypeError, OverflowError, AttributeError) as error:
+        raise InputError(
+            f"tflite must be a whole TensorFlow Lite file, but it is damaged or cut short ({error})."
+        ) from error
+
+
+def _read(content: bytes) -> Model:
     from tensorflow.lite.python import schema_py_generated as schema
 
     reader = _Reader(content)

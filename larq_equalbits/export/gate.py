@@ -66,64 +66,48 @@ def _refusal(verification: Verification, tolerance: float, bound: float) -> str:
 def verified(
     model: tf.keras.Model,
     report: ConversionReport,
-    inputs: Any,
-    tolerance: float = 0.0,
-    *,
-    bound: float | None = None,
-    decisions: Any = None,
-) -> ConversionReport:
-    """`report` with the verification of its file on `inputs`; see `convert` for the arguments.
-
-    Raises:
-        InputError: a tolerance that is not between 0 and 1, and what `verify` raises.
-        ConversionError: more decisions than the tolerance allows differ from Keras', outputs are further from Keras'
-            than the bound, or outputs are not finite.
-    """
-    check(tolerance, bound)
-    verification = verify(model, report.tflite, inputs, decisions=decisions)
-    if not verification.within(tolerance, bound):
-        limit = verification.bound if bound is None else bound
-        raise ConversionError(_refusal(verification, tolerance, limit))
-    return dataclasses.replace(report, verification=verification)
-
-
-def sampled(
-    model: tf.keras.Model,
-    report: ConversionReport,
-    tolerance: float = 0.0,
-    *,
-    bound: float | None = None,
-    decisions: Any = None,
     inputs: Any = None,
+    tolerance: float = 0.0,
+    *,
+    bound: float | None = None,
+    decisions: Any = None,
+    given: bool = True,
 ) -> ConversionReport:
-    """`report` with the verification of its file on a few dozen inputs that nobody had to give.
+    """`report` with the verification of its file.
 
-    Where outputs differ because rounding decides them (of an untrained deep network for instance), which shows where
-    Keras itself answers as differently for inputs that are changed by a hundred-thousandth, the file passes.
+    Where outputs for random inputs differ because rounding decides them (of an untrained deep network for instance),
+    which shows where Keras itself answers as differently for inputs that are changed by a hundred-thousandth, the file
+    passes.
 
     Args:
         model: the model that was converted.
         report: the conversion.
-        tolerance: see `convert`; a tenth at least is allowed, of a file with integers a quarter.
+        inputs: as `verify` takes them; a few dozen random ones for None.
+        tolerance: see `convert`; of inputs that were not given a tenth at least, of a file with integers a quarter.
         bound: see `convert`.
         decisions: see `verify`.
-        inputs: batches of inputs by name; random ones by default.
+        given: whether the caller of `convert` gave inputs to compare on.
 
     Raises:
-        ConversionError: as `verified`; the message says that the inputs were not given.
+        InputError: a tolerance that is not between 0 and 1, and what `verify` raises.
+        ConversionError: more decisions than the tolerance allows differ from Keras', outputs are further from Keras'
+            than the bound, or outputs are not finite; says so where the inputs were not given.
     """
+    check(tolerance, bound)
     kind = ""
     if inputs is None:
         verification, kind = _on_samples(model, report, decisions)
     else:
         verification = verify(model, report.tflite, inputs, decisions=decisions)
-    allowed = max(tolerance, _INTEGER_TOLERANCE if verification.integers else _TOLERANCE)
+    if not given:
+        tolerance = max(tolerance, _INTEGER_TOLERANCE if verification.integers else _TOLERANCE)
     limit = verification.bound if bound is None else bound
-    if not verification.within(allowed, limit) and not (
+    if not verification.within(tolerance, limit) and not (
         kind and _is_rounding(model, verification.outputs, kind)
     ):
-        raise ConversionError(f"{_refusal(verification, allowed, limit)} {_LEAVE_OUT}")
-    return dataclasses.replace(report, verification=dataclasses.replace(verification, generated=True))
+        refusal = _refusal(verification, tolerance, limit)
+        raise ConversionError(refusal if given else f"{refusal} {_LEAVE_OUT}")
+    return dataclasses.replace(report, verification=dataclasses.replace(verification, generated=not given))
 
 
 def _on_samples(model: tf.keras.Model, report: ConversionReport, decisions: Any) -> tuple[Verification, str]:

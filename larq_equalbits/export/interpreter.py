@@ -140,12 +140,11 @@ def opened(content: bytes, argument: str, threads: int = 1, runtime: str = "lce"
         ) from error
 
 
-def load(source: Source, *, threads: int = 1, runtime: str = "lce") -> Runner:
+def load(source: Source, *, runtime: str = "lce") -> Runner:
     """An interpreter on a .tflite file.
 
     Args:
         source: path or bytes.
-        threads: number of threads.
         runtime: "lce" or "litert"; see `opened`.
 
     Raises:
@@ -154,4 +153,4 @@ def load(source: Source, *, threads: int = 1, runtime: str = "lce") -> Runner:
     """
     content = read_bytes(source)
     model = read_model(content)
-    return Runner(model.inputs, model.outputs, model.tensors, opened(content, "tflite", threads, runtime))
+    return Runner(model.inputs, model.outputs, model.tensors, opened(content, "tflite", runtime=runtime))

@@ -18,7 +18,6 @@ import numpy as np
 
 from larq_equalbits._errors import invalid
 from larq_equalbits.export.flatbuffer import Model
-from larq_equalbits.export.labels import class_numbers
 
 Rule = str | float
 
@@ -135,13 +134,34 @@ def truth(labels: Any, shape: tuple[int, ...], rule: Rule) -> np.ndarray | None:
         wanted = f"{shape[0]} class numbers" if len(shape) == 2 else f"class numbers of shape {positions}"
         column = labels.shape[-1:] == (1,) and labels.shape[:-1] in _forms(positions)
         if column or labels.shape in _forms(positions):
-            return class_numbers(labels.reshape(-1), shape[-1]).reshape(positions)
+            return _class_numbers(labels.reshape(-1), shape[-1]).reshape(positions)
         if labels.shape in _forms(shape) and _numbers(labels):
             return labels.reshape(shape).argmax(axis=-1)
         raise invalid("labels", f"an array of shape {labels.shape}", f"{wanted}, or one-hot of shape {shape}")
     if labels.shape not in _forms(shape) or not _numbers(labels):
         raise invalid("labels", f"an array of shape {labels.shape}", f"0 and 1 of shape {shape}")
     return labels.reshape(shape) > 0.5
+
+
+def _class_numbers(labels: np.ndarray, classes: int) -> np.ndarray:
+    """`labels` (n,) as whole numbers, each that of a class.
+
+    Args:
+        labels: integers, or floats that are whole.
+        classes: of the model; with fewer than 2 its answers are no classes, and any whole number will do.
+
+    Raises:
+        InputError: no whole numbers, or one that is no class.
+    """
+    whole = labels.dtype.kind in "biu" or (
+        labels.dtype.kind == "f" and (np.isfinite(labels) & (labels == np.floor(labels))).all()
+    )
+    if not whole:
+        raise invalid("labels", f"an array of {labels.dtype}: {labels[:3]}...", "whole numbers")
+    if classes > 1 and labels.size and not (labels.min() >= 0 and labels.max() < classes):
+        found = [labels.min().item(), labels.max().item()]
+        raise invalid("labels", found, f"from 0 to {classes - 1}, the classes of the model")
+    return labels.astype(np.int64)
 
 
 def _numbers(labels: np.ndarray) -> bool:

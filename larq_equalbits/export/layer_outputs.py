@@ -10,7 +10,7 @@ import tensorflow as tf
 from larq_equalbits.export.functions import Served, arrange, eagerly, to_bytes
 from larq_equalbits.export.interpreter import load
 from larq_equalbits.export.lowering import Leaf, Lowering, lower
-from larq_equalbits.export.reference import of_exact_signs
+from larq_equalbits.export.reference import exact_signs
 from larq_equalbits.export.rewrites import select
 
 # Sums of floats round in another order in LCE; a bit that flips changes a sum by two scales.
@@ -62,7 +62,6 @@ def _watched(lowering: Lowering) -> dict[str, Any]:
     return outputs
 
 
-@of_exact_signs
 def compare_layers(
     model: tf.keras.Model, inputs: Mapping[str, np.ndarray], rewrites: Any = None
 ) -> list[LayerDifference]:
@@ -83,13 +82,13 @@ def compare_layers(
         >>> [each.name for each in compare_layers(model, {model.input_names[0]: np.zeros((1, 8, 8, 32), "f")})]
         ['conv', 'global_average_pooling2d', 'dense']
     """
-    with lower(model, []) as lowering:
-        keras = _watched(lowering)
-        with eagerly():
+    with exact_signs(model):
+        with lower(model, []) as lowering, eagerly():
+            keras = _watched(lowering)
             model(arrange(model, {key: tf.constant(value) for key, value in inputs.items()}), training=False)
-        expected = {scope: answer.numpy() for scope, answer in keras.items()}
-    with lower(model, select(rewrites)) as lowering:
-        content = to_bytes(Served(model, watched=_watched(lowering)), tf.float32, tf.float32)
+            expected = {scope: answer.numpy() for scope, answer in keras.items()}
+        with lower(model, select(rewrites)) as lowering:
+            content = to_bytes(Served(model, watched=_watched(lowering)), tf.float32, tf.float32)
     names = {leaf.scope: leaf.name for leaf in lowering.leaves.values()}
     found = load(content).predict(inputs)
     rows = []

@@ -148,41 +148,34 @@ class _Kernels:
         return [self.writer.operator("DEQUANTIZE", version, [stored], tensor)]
 
     def _bits(self, name: str, tensor: int, codes: Codes) -> list[Any]:
-        shape = codes.values.shape
-        signs = [codes.values < 0]
-        factors = codes.scales
+        signs, factors = [codes.values < 0], codes.scales
         if codes.pruned:
-            signs = [codes.values < 0, codes.values <= 0]
+            signs.append(codes.values <= 0)
             factors = factors * np.float32(0.5)
         elif codes.empty.any():
             factors = np.where(codes.empty, np.float32(0), factors)
-        words = [packed_bits(sign) for sign in signs]
-        steps: list[tuple[str, list[int]]] = []
         operators: list[Any] = []
 
-        def computed(label: str, last: bool) -> int:
-            return tensor if last else self.writer.tensor(f"{name}/{label}", shape, "FLOAT32")
+        def stored(label: str, array: np.ndarray, shape: Any, dtype: str) -> int:
+            return self.writer.tensor(f"{name}/{label}", shape, dtype, self._buffer(array))
 
-        scaled = bool((factors != 1).any())
+        def computed(kind: str, label: str, inputs: list[int]) -> int:
+            made = self.writer.tensor(f"{name}/{label}", codes.values.shape, "FLOAT32")
+            operators.append(self.writer.operator(kind, 1, inputs, made))
+            return made
+
         parts = []
-        for i, array in enumerate(words):
-            stored = self.writer.tensor(f"{name}/bits{i}", array.shape, "INT32", self._buffer(array))
-            parts.append(computed(f"signs{i}", last=len(words) == 1 and not scaled))
-            operators.append(self.writer.operator("LceDequantize", 1, [stored], parts[-1]))
-        if len(parts) == 2:
-            steps.append(("ADD", parts))
-        if scaled:
-            axes = [1] * len(shape)
+        for i, words in enumerate(map(packed_bits, signs)):
+            bits = stored(f"bits{i}", words, words.shape, "INT32")
+            parts.append(computed("LceDequantize", f"signs{i}", [bits]))
+        current = parts[0] if len(parts) == 1 else computed("ADD", "sum", parts)
+        if (factors != 1).any():
+            axes = [1] * codes.values.ndim
             axes[codes.axis] = factors.size
-            steps.append(
-                ("MUL", [self.writer.tensor(f"{name}/scale", axes, "FLOAT32", self._buffer(factors))])
-            )
-        current = parts[0]
-        for i, (kind, inputs) in enumerate(steps):
-            made = computed("sum", last=i == len(steps) - 1)
-            given = inputs if kind == "ADD" else [current, *inputs]
-            operators.append(self.writer.operator(kind, 1, given, made))
-            current = made
+            computed("MUL", "product", [current, stored("scale", factors, axes, "FLOAT32")])
+        # The last operator makes the kernel itself.
+        self.graph.tensors.pop()
+        operators[-1].outputs = [tensor]
         return operators
 
 

@@ -1,9 +1,8 @@
 """What a file is compared with: a Keras model in whose signs no rounding decides."""
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,9 +11,6 @@ from larq_equalbits._keras.building import eagerly
 from larq_equalbits.export.lowering import Call, Leaf, Lowering, lower
 from larq_equalbits.export.rewrites import scale_before_sign, sign_of_input
 
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
-
 
 @contextlib.contextmanager
 def exact_signs(model: tf.keras.Model) -> Iterator[None]:
@@ -22,9 +18,12 @@ def exact_signs(model: tf.keras.Model) -> Iterator[None]:
 
     A binary kernel with a scale adds floats in Keras: a sum that is 0 becomes rounding noise, whose sign means nothing.
     Here it adds whole numbers, which are multiplied by the scale where more than their sign is read, as LCE does.
-    Models without such a kernel stay as they are. See `rewrites.scale_before_sign`.
+    Models without such a kernel stay as they are, and so does what is no built model. See `rewrites.scale_before_sign`.
     """
     with contextlib.ExitStack() as stack:
+        if not (isinstance(model, tf.keras.Model) and model.built):
+            yield
+            return
         rewrites = [sign_of_input.apply, scale_before_sign.apply, _scale_after_sum]
         lowering = stack.enter_context(lower(model, rewrites))
         if any(leaf.rewrite for leaf in lowering.leaves.values()):
@@ -55,18 +54,3 @@ def _scaled(lowering: Lowering, leaf: Leaf, scale: np.ndarray) -> Call:
         return outputs if activation is None else activation(outputs)
 
     return call
-
-
-def of_exact_signs(
-    compare: Callable[Concatenate[tf.keras.Model, _Arguments], _Result],
-) -> Callable[Concatenate[tf.keras.Model, _Arguments], _Result]:
-    """`compare`, a function of a model and more, with the model under `exact_signs`."""
-
-    @functools.wraps(compare)
-    def compared(model: tf.keras.Model, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        if not (isinstance(model, tf.keras.Model) and model.built):
-            return compare(model, *args, **kwargs)
-        with exact_signs(model):
-            return compare(model, *args, **kwargs)
-
-    return compared

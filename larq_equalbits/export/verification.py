@@ -14,7 +14,7 @@ from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.functions import arrange, input_names, output_names
 from larq_equalbits.export.interpreter import Source, batched, load, read_bytes
 from larq_equalbits.export.precision import in_float32
-from larq_equalbits.export.reference import of_exact_signs
+from larq_equalbits.export.reference import exact_signs
 from larq_equalbits.export.results import Verification
 
 # So many of the inputs that get another decision show where it comes from.
@@ -105,7 +105,6 @@ def _logits(model: tf.keras.Model) -> set[str]:
     return {name for name, each in by_name.items() if isinstance(each, kinds) and each.from_logits}
 
 
-@of_exact_signs
 def verify(
     model: tf.keras.Model,
     tflite: Source,
@@ -149,46 +148,51 @@ def verify(
         >>> verify(model, tflite, np.zeros((4, 8, 8, 32), "f")).argmax_agreement
         1.0
     """
-    logits = _logits(model)
-    model = in_float32(model)
-    content = read_bytes(tflite)
-    runner = load(content, runtime=runtime)
-    rules = judging.rules(read_model(content), decisions, logits)
-    shapes = {tensor.key: tensor.shape for tensor in runner.inputs}
-    ordered = [tuple(spec.shape) for spec in input_specs(model).values()]
-    keys = [tensor.key for tensor in runner.outputs]
-    judge: judging.Judge | None = None
-    images = 0
-    parted: list[dict[str, np.ndarray]] = []
-    first_inputs: list[dict[str, np.ndarray]] = []
-    for batch, truth in batches(inputs, labels, ordered):
-        named = _named(model, shapes, batch)
-        expected = keras_outputs(model, named)
-        found = runner.predict(named)
-        names = output_names(model, len(expected))
-        taken = [name if name in found else keys[i] for i, name in enumerate(names)]
-        answers = [found[key] for key in taken]
-        _check_sizes(names, expected, answers)
-        _check_finite("Keras", names, expected)
-        _check_finite("the file", names, answers)
-        if judge is None:
-            judge = judging.Judge(names, {name: rules[key] for name, key in zip(names, taken, strict=True)})
-        differing = judge.add(expected, answers, truth)
-        images += len(differing)
-        rows = [{key: value[i] for key, value in named.items()} for i in range(min(len(differing), _LOCATED))]
-        first_inputs = first_inputs or rows
-        parted.extend(
-            {key: value[i] for key, value in named.items()}
-            for i in np.flatnonzero(differing)[: _LOCATED - len(parted)]
-        )
-    if judge is None or images == 0:
-        raise invalid("inputs", "no inputs", "at least one input")
-    # Weights alone are stored as integers where the layer computes in floats.
-    integers = any(tensor.scale and not tensor.bytes for tensor in runner.tensors)
-    verification = Verification.of(images, judge.verdicts(), integers)
-    if (parted or not verification.within(0.0)) and not integers:
-        some = parted or first_inputs
-        stacked = {key: np.stack([one[key] for one in some]) for key in some[0]}
-        first = layer_outputs.first_difference(model, stacked)
-        verification = dataclasses.replace(verification, first_difference=first)
-    return verification
+    with exact_signs(model):
+        logits = _logits(model)
+        model = in_float32(model)
+        content = read_bytes(tflite)
+        runner = load(content, runtime=runtime)
+        rules = judging.rules(read_model(content), decisions, logits)
+        shapes = {tensor.key: tensor.shape for tensor in runner.inputs}
+        ordered = [tuple(spec.shape) for spec in input_specs(model).values()]
+        keys = [tensor.key for tensor in runner.outputs]
+        judge: judging.Judge | None = None
+        images = 0
+        parted: list[dict[str, np.ndarray]] = []
+        first_inputs: list[dict[str, np.ndarray]] = []
+        for batch, truth in batches(inputs, labels, ordered):
+            named = _named(model, shapes, batch)
+            expected = keras_outputs(model, named)
+            found = runner.predict(named)
+            names = output_names(model, len(expected))
+            taken = [name if name in found else keys[i] for i, name in enumerate(names)]
+            answers = [found[key] for key in taken]
+            _check_sizes(names, expected, answers)
+            _check_finite("Keras", names, expected)
+            _check_finite("the file", names, answers)
+            if judge is None:
+                judge = judging.Judge(
+                    names, {name: rules[key] for name, key in zip(names, taken, strict=True)}
+                )
+            differing = judge.add(expected, answers, truth)
+            images += len(differing)
+            rows = [
+                {key: value[i] for key, value in named.items()} for i in range(min(len(differing), _LOCATED))
+            ]
+            first_inputs = first_inputs or rows
+            parted.extend(
+                {key: value[i] for key, value in named.items()}
+                for i in np.flatnonzero(differing)[: _LOCATED - len(parted)]
+            )
+        if judge is None or images == 0:
+            raise invalid("inputs", "no inputs", "at least one input")
+        # Weights alone are stored as integers where the layer computes in floats.
+        integers = any(tensor.scale and not tensor.bytes for tensor in runner.tensors)
+        verification = Verification.of(images, judge.verdicts(), integers)
+        if (parted or not verification.within(0.0)) and not integers:
+            some = parted or first_inputs
+            stacked = {key: np.stack([one[key] for one in some]) for key in some[0]}
+            first = layer_outputs.first_difference(model, stacked)
+            verification = dataclasses.replace(verification, first_difference=first)
+        return verification
