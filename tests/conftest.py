@@ -1,5 +1,6 @@
 import gc
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,31 @@ def command(monkeypatch, capsys):
         return subprocess.CompletedProcess(arguments, ended.value.code or 0, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def refused(command):
+    """Runs a command line that is bad input; returns with what it is refused."""
+
+    def run(*arguments):
+        done = command(*arguments)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+        return done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """The folder of a quick training by the settings `small.SETTINGS`."""
+    from small import SETTINGS
+
+    from larq_equalbits import training
+
+    return training.train(SETTINGS, tmp_path_factory.mktemp("runs") / "run", verbose=0).folder
+
+
+@pytest.fixture
+def folder(run, tmp_path):
+    """A copy of `run`."""
+    return shutil.copytree(run, tmp_path / "run")

@@ -9,6 +9,7 @@ from pathlib import Path
 import forking
 import numpy as np
 import pytest
+import tensorflow as tf
 from programs.train_small import build, settings
 
 from larq_equalbits import training
@@ -142,3 +143,14 @@ def test_a_worker_that_dies_and_comes_back_resumes(tmp_path):
 def saved_epochs(folder):
     path = folder / "checkpoint" / "state.npz"
     return checkpoint.read_state(path).epoch if path.exists() else 0
+
+
+def test_a_cluster_listens_on_every_interface_as_the_guide_says():
+    (port,) = forking.free_ports(1)
+    server = tf.distribute.Server({"worker": [f"127.0.0.1:{port}"]}, job_name="worker", task_index=0)
+    rows = [line.split() for line in Path("/proc/net/tcp6").read_text().splitlines()]
+    listening = [row[1] for row in rows if row[3] == "0A"]
+    # An address of zeros is every one.
+    assert f"{'0' * 32}:{port:04X}" in listening, server.target
+    guide = (Path(__file__).parent.parent / "docs/guides/training.md").read_text(encoding="utf-8")
+    assert "TensorFlow listens to the port of `TF_CONFIG` on every interface" in guide

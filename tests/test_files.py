@@ -1,8 +1,11 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
 from larq_equalbits import _errors, _files
+from larq_equalbits._errors import InputError
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -42,3 +45,50 @@ def test_bad_input_names_argument_value_and_what_is_right():
     error = _errors.invalid("positive_ratio", 1.5, "between 0 and 1")
     assert isinstance(error, ValueError)
     assert str(error) == "positive_ratio must be between 0 and 1, but got 1.5."
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from larq_equalbits import _files
+with _files.locked(Path(sys.argv[1]), "trains"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_one_is_dead(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="another process"), _files.locked(tmp_path, "trains"):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+    with _files.locked(tmp_path, "trains"):
+        pass
+
+
+def test_the_next_write_removes_what_a_killed_one_left(tmp_path):
+    code = (
+        "import os, sys; from larq_equalbits import _files\n"
+        "with _files.replacing(sys.argv[1]) as path:\n    path.write_text('half'); os._exit(1)"
+    )
+    # A name that would be a pattern.
+    target = tmp_path / "[a]*.txt"
+    subprocess.run([sys.executable, "-c", code, target], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    _files.write_text(target, "whole")
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_json_that_is_nested_deeply_is_refused(tmp_path):
+    path = tmp_path / "a.json"
+    for depth, fits in ((90, True), (500, False), (100_000, False)):
+        path.write_text('{"a":' + "[" * depth + "]" * depth + "}")
+        if fits:
+            _files.read_json(path)
+        else:
+            with pytest.raises(InputError, match="must be JSON"):
+                _files.read_json(path)

@@ -35,21 +35,14 @@ def test_drawn_weights_have_the_share_of_their_family(family, share):
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("function", "arguments"),
     [
-        lambda: theory.entropy(1.1),
-        lambda: theory.entropy(True),
-        lambda: theory.entropy(float("nan")),
-        lambda: theory.angle_bounds(0, 0),
-        lambda: theory.angle_bounds(1, 2),
-        lambda: theory.optimal_share([]),
-        lambda: theory.fit([1.0, 1.0]),
-        lambda: theory.fit([0.1, float("nan")]),
-        lambda: theory.optimal_share([float("inf")]),
-        lambda: theory.optimal_share(["a"]),
-        lambda: theory.fit(None),
+        *((theory.entropy, [share]) for share in (1.1, True, float("nan"))),
+        *((theory.angle_bounds, pair) for pair in ((0, 0), (1, 2))),
+        *((theory.optimal_share, [weights]) for weights in ([], [float("inf")], ["a"])),
+        *((theory.fit, [weights]) for weights in ([1.0, 1.0], [0.1, float("nan")], None)),
     ],
 )
-def test_bad_input_is_refused(call):
+def test_bad_input_is_refused(function, arguments):
     with pytest.raises(InputError):
-        call()
+        function(*arguments)

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import json
 import os
 import shlex
 import struct
@@ -227,25 +228,21 @@ def test_chart_shows_every_result(measured, converted, tmp_path):
     [
         ({"target": "phone"}, "ssh:USER@HOST"),
         ({"target": "ssh"}, "ssh:USER@HOST"),
-        ({"target": "ssh:-oProxyCommand=touch /tmp/x"}, "no leading '-'"),
-        ({"target": "ssh:-lroot@host"}, "no leading '-'"),
-        ({"target": "ssh:user@-host"}, "no leading '-'"),
-        ({"target": "ssh:host name"}, "USER@HOST"),
-        ({"target": "ssh:host\nname"}, "USER@HOST"),
-        ({"target": "ssh:host;reboot"}, "USER@HOST"),
+        *(({"target": f"ssh:{host}"}, "USER@HOST") for host in ("host name", "host\nname", "host;reboot")),
+        *(
+            ({"target": f"ssh:{host}"}, "no leading '-'")
+            for host in ("-oProxyCommand=x", "-la@host", "a@-host")
+        ),
         ({"target": "adb:-a"}, "no leading '-'"),
         ({"target": "adb:a b"}, "serial number"),
         ({"target": "adb:"}, "adb"),
-        ({"target": "ssh:host", "device_folder": "-rf"}, "absolute path"),
-        ({"target": "ssh:host", "device_folder": "/tmp/a\nb"}, "absolute path"),
+        *(({"target": "ssh:a", "device_folder": path}, "absolute path") for path in ("-rf", "/tmp/a\nb")),
         ({"target": "adb", "program": None}, "lce_benchmark_model"),
         ({"target": "ssh:host", "program": None, "flags": ["--use_xnnpack=false"]}, "flags must be left out"),
         ({"runtime": "tflite"}, '"lce" or "litert"'),
         ({"program": "/no/such/program"}, "lce_benchmark_model"),
         ({"target": "ssh:host", "program": "env program"}, "program"),
-        ({"threads": (0,)}, "from 1"),
-        ({"threads": (1, 1_000_000)}, "from 1 to 1024"),
-        ({"threads": ()}, "from 1"),
+        *(({"threads": threads}, "from 1 to 1024") for threads in ((0,), (1, 1_000_000), ())),
         ({"threads": (1.5,)}, "whole numbers"),
         ({"threads": 2}, "one or more whole numbers"),
         *(({name: 10**13}, f"{name} must be") for name in ("repeats", "warmup")),
@@ -255,8 +252,7 @@ def test_chart_shows_every_result(measured, converted, tmp_path):
         *(({"labels": [0] * 5 + [label]}, "labels must be") for label in (10, -1, np.nan, "a")),
         ({"labels": np.zeros(6, [("a", "f4")])}, "labels must be"),
         *(({"prefix": prefix, "program": "'"}, "No closing quotation") for prefix in ("", "a '")),
-        ({"repeats": 0}, "from 1"),
-        ({"images": 0}, "from 1"),
+        *(({name: 0}, "from 1") for name in ("repeats", "images")),
         ({"inputs": np.zeros((3, 8, 8, 2), np.float32)}, r"\(images, 8, 8, 1\)"),
         ({"inputs": np.zeros((0, 8, 8, 1), np.float32)}, "non-zero length"),
         ({"inputs": {"other": np.zeros((3, 8, 8, 1), np.float32)}}, "mapping from image"),
@@ -387,3 +383,22 @@ def test_a_profile_leaves_out_the_start_up_and_the_other_orders():
 def test_what_is_no_report_is_named(text, words):
     with pytest.raises(InputError, match=f"text must be the JSON of a device report, but is not: .*{words}"):
         device.Report.from_json(text)
+
+
+@pytest.mark.parametrize("part", ["latency", "operators", "agreements", "result"])
+def test_a_figure_of_a_device_is_a_number(part):
+    result = device.Result(
+        "net", "local", 1, 10, device.Latency(1, 1, 0, 1, 2, 3, rounds_ms=(1, 2)), accuracy=0.5
+    )
+    result.operators = [device.Operator("CONV_2D", "a", 1.0, 100.0)]
+    result.agreements = [device.Agreement("keras", 1, 1.0, 0.0, True)]
+    content = json.loads(device.Report([result]).to_json())
+    assert device.Report.from_json(json.dumps(content)).to_json()
+    entry = content["results"][0]
+    changed = {"latency": "min_ms", "operators": "ms", "agreements": "argmax", "result": "accuracy_images"}[
+        part
+    ]
+    inner = entry if part == "result" else entry[part]
+    (inner[0] if isinstance(inner, list) else inner)[changed] = None
+    with pytest.raises(InputError, match=changed):
+        device.Report.from_json(json.dumps(content))

@@ -9,13 +9,24 @@ def stack(*layers, shape=(8, 8, 32)):
     return tf.keras.Sequential([tf.keras.Input(shape), *layers])
 
 
-def as_if_trained(model):
-    """The model with other values in its normalizations than a fresh one has, negative factors among them."""
+def as_if_trained(model, negative=True):
+    """The model with other values in its normalizations than a fresh one has, negative factors among them or not."""
     generator = np.random.default_rng(2)
     for layer in model._flatten_layers():
         if isinstance(layer, tf.keras.layers.BatchNormalization) and layer.built:
-            for name in ("gamma", "beta", "moving_mean"):
+            for name in ("gamma", "beta", "moving_mean", "moving_variance"):
                 variable = getattr(layer, name)
-                variable.assign(generator.normal(size=variable.shape))
-            layer.moving_variance.assign(generator.uniform(0.5, 2, size=layer.moving_variance.shape))
+                positive = name == "moving_variance" or (name == "gamma" and not negative)
+                if variable is not None:
+                    values = (
+                        generator.uniform(0.5, 2, variable.shape)
+                        if positive
+                        else generator.normal(size=variable.shape)
+                    )
+                    variable.assign(values)
     return model
+
+
+def rows(report):
+    """The row of each layer by its name, without those of the models around it."""
+    return {layer.name.split("/")[-1]: layer for layer in report.layers}

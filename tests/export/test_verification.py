@@ -65,6 +65,14 @@ def test_labels_of_another_shape_are_named(tflite, labels):
         export.verify(network(), tflite, batches)
 
 
+@pytest.mark.parametrize(
+    "labels", [[0, np.nan], [0, 3], [-1, 0], [0.5, 1], ["a", "b"], [[0, 0, np.nan], [1, 0, 0]]], ids=str
+)
+def test_labels_are_classes(tflite, labels):
+    with pytest.raises(InputError, match="labels must be"):
+        export.verify(network(), tflite, np.ones((2, 4)), np.array(labels))
+
+
 def test_a_wrong_shape_is_told_in_plain_numbers():
     model = tf.keras.Sequential([tf.keras.Input((8, 8, 1), name="x"), layers.Flatten()])
     runner = load(export.convert(model, verify_on=False).tflite)

@@ -7,6 +7,7 @@ import tensorflow as tf
 from larq_equalbits import _choices
 from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import InputError
+from larq_equalbits.training import Settings
 from larq_equalbits.tuning import HyperModel, keras_tuner, objective, ratios
 
 
@@ -76,13 +77,9 @@ def test_a_model_without_a_ratio_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"ratios": []}, "ratios must be"),
-        ({"ratios": [0.5, 1.5]}, "ratios must be"),
-        ({"ratios": ["a"]}, "ratios must be"),
+        *(({"ratios": ratios}, "ratios must be") for ratios in ([], [0.5, 1.5], ["a"])),
         ({"low": 0.9, "high": 0.1}, "low and high"),
-        ({"seeds": []}, "seeds"),
-        ({"seeds": [-1]}, "seeds"),
-        ({"seeds": [0.5]}, "seeds"),
+        *(({"seeds": seeds}, "seeds") for seeds in ([], [-1], [0.5])),
         ({"model": "conv3"}, "conv3"),
         ({"model": 3}, "model"),
     ],
@@ -93,8 +90,6 @@ def test_hypermodel_refuses(arguments, message):
 
 
 def test_hypermodel_refuses_settings_that_leave_no_ratio_to_choose():
-    from larq_equalbits.training import Settings
-
     with pytest.raises(InputError, match="ste_sign"):
         HyperModel("conv2", Settings(quantizer="ste_sign"))
     with pytest.raises(InputError, match="positive_ratio"):
@@ -105,8 +100,6 @@ def test_hypermodel_refuses_settings_that_leave_no_ratio_to_choose():
 
 @pytest.mark.parametrize("fields", [{}, {"recipe": "siman", "quantizer": "bi_half"}, {"epochs": 10}])
 def test_another_process_makes_the_same_trials_of_other_epochs(fields):
-    from larq_equalbits.training import Settings
-
     hypermodel = HyperModel("conv2", Settings(**fields), ratios=[0.5])
     again = HyperModel.from_description(json.loads(json.dumps(hypermodel.describe())))
     one, other = (each.settings(keras_tuner.HyperParameters()) for each in (hypermodel, again))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -9,8 +10,8 @@ from click.testing import CliRunner
 from larq_equalbits import training, tuning
 from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits.cli import program
+from larq_equalbits.tuning import distributed, oracles, trials
 from larq_equalbits.tuning import folder as search_folder
-from larq_equalbits.tuning import trials
 
 SETTINGS = training.Settings(epochs=1, batch_size=32, train_images=64, model_options={"width": 0.1})
 OPTIONS = ("--epochs", "1", "--batch-size", "32", "--train-images", "64", "--model-option", "width=0.1")
@@ -104,3 +105,40 @@ def test_a_loss_without_end_has_no_deviation():
         for loss in (float("nan"), 1.0)
     ]
     assert trials.by_ratio(two)[0].to_dict()["deviation"] == {"val_loss": None}
+
+
+@pytest.mark.parametrize("name", ["trial_0", "workers"])
+def test_a_sweep_follows_no_link_in_its_folder(tmp_path, name):
+    described = {"kind": "x", "version": "1", "objective": {"name": "loss"}}
+    search_folder.claim(tmp_path / "sweep", described, overwrite=False)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "sweep" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"{name} is a link"):
+        search_folder.claim(tmp_path / "sweep", described, overwrite=True)
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "-1", "http"])
+def test_a_port_is_one(monkeypatch, port):
+    service = {distributed.TUNER: "chief", distributed.ADDRESS: "127.0.0.1", distributed.PORT: port}
+    for name, value in service.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=distributed.PORT):
+        distributed.role()
+
+
+@pytest.mark.parametrize(
+    ("host", "open_to_others"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)]
+)
+def test_a_chief_that_others_reach_warns(host, open_to_others, recwarn):
+    oracle = oracles.Resilient(objective="val_accuracy", max_trials=1)
+    with distributed.served(oracle, f"{host}:0"):
+        pass
+    said = [str(each.message) for each in recwarn if "ssh -L" in str(each.message)]
+    assert len(said) == open_to_others
+
+
+@pytest.mark.slow
+def test_a_sweep_keeps_less_than_a_megabyte_of_a_trial(run_python):
+    program = Path(__file__).parents[2] / "scripts/benchmarks/scale.py"
+    done = run_python(program, "--epochs", 2, "--trials", 12, timeout=900)
+    assert float(done.stdout.split("memory: ")[1].split()[0]) < 1, done.stdout
