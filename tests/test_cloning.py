@@ -120,12 +120,14 @@ def test_a_layer_that_cannot_be_replaced_is_named():
 
 
 class Scaled(tf.keras.Model):
-    """Has a variable of its own, made when it is built or when it is made, and a layer inside a wrapper."""
+    """Has a variable made when it is built or when it is made, and layers in a wrapper, a list and a dictionary."""
 
     def __init__(self, early):
         super().__init__(name="scaled")
         self.early = early
         self.steps = L.TimeDistributed(dense("inner"))
+        self.blocks = [dense(f"block{index}") for index in range(2)]
+        self.ends = {"norm": L.BatchNormalization(), "out": dense("out")}
         if early:
             self.factor = tf.Variable(1.0)
 
@@ -135,29 +137,37 @@ class Scaled(tf.keras.Model):
         super().build(input_shape)
 
     def call(self, x):
-        return self.steps(x) * self.factor
+        x = self.steps(x) * self.factor
+        for block in self.blocks:
+            x = block(x)
+        return self.ends["out"](self.ends["norm"](x))
 
     def get_config(self):
         return {"early": self.early}
 
 
 @pytest.mark.parametrize("early", [True, False])
-def test_variables_of_a_subclassed_model_are_kept(early):
+def test_a_subclassed_model_keeps_its_layers_and_variables(early):
     model = Scaled(early)
     model(X)
     model.factor.assign(7.0)
-    pruned = pruning.prune(model, 0.5)
+    pruned = pruning.prune(model, 0.5, skip=("out",))
     assert float(pruned.factor) == 7.0
-    assert list(sparsities(pruned).values()) == [0.5]
+    assert list(sparsities(pruned)) == list(sparsities(model))
+    assert list(sparsities(pruned).values()) == [0.5, 0.5, 0.5, 0.0]
+    assert not any(sparsities(model).values())
+    np.testing.assert_equal(model.get_weights(), pruned.get_weights())
+    pruned.compile("sgd", "mse")
+    pruned.fit(X, X, verbose=0)
     stripped = pruning.strip(pruned)
-    assert float(stripped.factor) == 7.0
+    assert float(stripped.factor) == pruned.factor.numpy()
     np.testing.assert_array_equal(stripped(X), pruned(X))
 
 
 def test_an_unbuilt_subclassed_model_is_pruned_when_it_is_built():
     pruned = pruning.prune(Scaled(False), 0.5)
     pruned(X)
-    assert list(sparsities(pruned).values()) == [0.5]
+    assert list(sparsities(pruned).values()) == [0.5] * 4
 
 
 def test_a_variable_that_only_the_original_has_is_an_error():

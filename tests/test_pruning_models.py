@@ -308,42 +308,6 @@ def test_whole_filters_count_one_bit():
     assert profile.memory == larq.models.ModelProfile(small()).memory
 
 
-@tf.keras.utils.register_keras_serializable("test")
-class Subclassed(tf.keras.Model):
-    def __init__(self, width=4, **kwargs):
-        super().__init__(**kwargs)
-        self.width = width
-        self.first = layers.QuantConv2D(width, 3, name="first", **BH)
-        self.blocks = [layers.QuantConv2D(width, 3, name=f"block{i}", **BH) for i in range(2)]
-        self.heads = {
-            "norm": tf.keras.layers.BatchNormalization(),
-            "out": layers.QuantDense(3, name="out", **BH),
-        }
-
-    def call(self, x):
-        x = self.first(x)
-        for block in self.blocks:
-            x = block(x)
-        return self.heads["out"](tf.reduce_mean(self.heads["norm"](x), [1, 2]))
-
-    def get_config(self):
-        return {"width": self.width, "name": self.name}
-
-
-def test_subclassed_models():
-    x, _ = inputs()
-    model = Subclassed(5)
-    model(x)
-    pruned = pruning.prune(model, 0.5, skip=("out",))
-    pruned(x)
-    assert list(sparsities(pruned)) == list(sparsities(model))
-    assert [round(value, 1) for value in sparsities(pruned).values()] == [0.5, 0.5, 0.5, 0.0]
-    np.testing.assert_equal(model.get_weights(), pruned.get_weights())
-    assert not any(sparsities(model).values())
-    fit(pruned)
-    np.testing.assert_array_equal(pruning.strip(pruned)(x), pruned(x))
-
-
 def test_nested_and_shared_layers():
     shared = layers.QuantConv2D(3, 3, padding="same", name="shared", **BH)
     block_in = tf.keras.Input((8, 8, 3))
@@ -377,6 +341,10 @@ def test_models_that_cannot_be_pruned_or_stripped():
         pruning.prune(tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Dense(2)]), 0.5)
     with pytest.raises(InputError, match="skip"):
         pruning.prune(small(), 0.5, skip=("nothing",))
+    for model in (None, 3, "conv2", np.zeros(3), [tf.keras.layers.Dense(2)]):
+        for function in (pruning.prune, pruning.strip, pruning.link):
+            with pytest.raises(InputError, match="model must be a Keras 2 model"):
+                function(model)
 
 
 def test_flip_metrics_and_mixed_precision():
