@@ -15,7 +15,6 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
-from larq_equalbits import _files
 from larq_equalbits._errors import InputError, WorkError, invalid, require
 from larq_equalbits.tuning.machine import Share, memory_kills
 from larq_equalbits.tuning.oracles import Resilient
@@ -45,17 +44,6 @@ def role() -> str:
     if not (port.isdecimal() and 0 < int(port) < 2**16):
         raise invalid(PORT, port, "a port from 1 to 65535")
     return "chief" if "chief" in os.environ[TUNER] else "worker"
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Holds the search in `folder` for this process, until it ends in whatever way.
-
-    Raises:
-        InputError: another process runs it.
-    """
-    with _files.locked(folder, "runs the sweep"):
-        yield
 
 
 def reach_chief(patience: float) -> None:

@@ -41,26 +41,27 @@ def claim(folder: Path, description: dict[str, Any], overwrite: bool) -> None:
             raise InputError(
                 f"out must leave {best} to the best run, but holds another: choose another folder."
             )
-        found = _compared(known, json.loads(json.dumps(description)), "")
-        if not found and not overwrite:
-            return
-        if not overwrite and known.get(VERSION, description[VERSION]) != description[VERSION]:
-            raise InputError(
-                f"out must hold a sweep of this version of larq-equalbits, {description[VERSION]}, but {folder} was "
-                f"begun with {known[VERSION]}: install that version to go on, or choose another folder."
-            )
-        if not overwrite and _adds(known, description):
-            _write(folder, description)
-            return
-        if not overwrite:
-            raise InputError(
-                f"out must be a new folder, but {folder} holds a sweep of other settings: {'; '.join(found)}. "
-                "Choose another folder, or replace it with overwrite=True (--overwrite)."
-            )
-        clear(folder)
+        if overwrite:
+            clear(folder)
+        else:
+            _check_same(folder, known, description)
     else:
         _files.check_new_folder(folder)
     _write(folder, description)
+
+
+def _check_same(folder: Path, known: dict[str, Any], given: dict[str, Any]) -> None:
+    found = _compared(known, json.loads(json.dumps(given)), "")
+    if found and known.get(VERSION, given[VERSION]) != given[VERSION]:
+        raise InputError(
+            f"out must hold a sweep of this version of larq-equalbits, {given[VERSION]}, but {folder} was begun with "
+            f"{known[VERSION]}: install that version to go on, or choose another folder."
+        )
+    if found and not _adds(known, given):
+        raise InputError(
+            f"out must be a new folder, but {folder} holds a sweep of other settings: {'; '.join(found)}. "
+            "Choose another folder, or replace it with overwrite=True (--overwrite)."
+        )
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -191,9 +191,7 @@ class HyperModel(keras_tuner.HyperModel):
             self._sparsity(hp, SPARSITY)
 
     def _seed(self, hp: Any) -> int:
-        if len(self.seeds) == 1:
-            return int(hp.Fixed(SEED, self.seeds[0]))
-        return int(hp.Choice(SEED, list(self.seeds)))
+        return int(_among(hp, SEED, self.seeds))
 
     def _quantizer(self, hp: Any) -> str | None:
         return None if self.quantizers is None else str(hp.Choice(QUANTIZER, list(self.quantizers)))
@@ -212,9 +210,7 @@ class HyperModel(keras_tuner.HyperModel):
     def _chosen_ratio(self, hp: Any, name: str) -> float:
         if self.ratios is None:
             return float(hp.Float(name, self.low, self.high) or 0)
-        if len(self.ratios) == 1:
-            return float(hp.Fixed(name, self.ratios[0]) or 0)
-        return float(hp.Choice(name, list(self.ratios)) or 0)
+        return float(_among(hp, name, self.ratios) or 0)
 
     def _sparsity(self, hp: Any, name: str) -> float:
         if self.sparsities is None:
@@ -359,3 +355,8 @@ class HyperModel(keras_tuner.HyperModel):
         kinds = {type(callback) for callback in given}
         own = [callback for callback in own if type(callback) not in kinds]
         return model.fit(*args, callbacks=[*own, *given], **kwargs)
+
+
+def _among(hp: Any, name: str, values: Sequence[float]) -> Any:
+    """The hyper-parameter `name`, which has nothing to choose where there is one value."""
+    return hp.Fixed(name, values[0]) if len(values) == 1 else hp.Choice(name, list(values))

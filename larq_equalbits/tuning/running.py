@@ -1,10 +1,11 @@
 """One trial as a training run: in a run folder, resumable, with what the oracle is told at its end."""
 
+import contextlib
 import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,63 @@ def run(
         UnknownMetricError: an objective that the trial does not log.
         UnwritableError: the folder cannot be written.
     """
+    values = trial.hyperparameters.values
+    with _failures(folder, hypermodel, values), memory.given_back():
+        started = time.perf_counter()
+        stop = values.get("tuner/epochs")
+        settings = hypermodel.settings(trial.hyperparameters).replace(
+            **({} if epochs is None else {"epochs": epochs})
+        )
+        resume = _same(folder, values, settings)
+        if resume and (folder / RESULT).is_file():
+            return metrics_in(folder / RESULT)
+        if resume and stop is not None and len(training.Run.load(folder).history.get("loss", ())) >= stop:
+            # Killed between its last epoch and its result: fit would begin another epoch.
+            resume = False
+        if not resume:
+            for name in (RESULT, FAILURE, VALUES):
+                (folder / name).unlink(missing_ok=True)
+            if former is not None:
+                run_folder.copy(former, folder)
+            else:
+                settings.save(folder / run_folder.SETTINGS)
+            _files.write_text(folder / VALUES, json.dumps(values))
+        result = training.train(
+            settings,
+            folder,
+            resume=resume or former is not None,
+            verbose=0,
+            build=hypermodel.builder(trial.hyperparameters),
+            callbacks=[*callbacks, _Watch(objectives, stop)],
+            light=light,
+        )
+        metrics = {key: column[-1] for key, column in result.history.items()}
+        metrics.update({key: float(value) for key, value in result.results.items() if value is not None})
+        if SIZE in objectives or COST in objectives:
+            from larq_equalbits import export
+
+            # Every byte counts, those of layers that stay float too.
+            report = export.convert(result.load_model(), folder / "model.tflite", strict=False)
+            metrics[SIZE] = float(len(report.tflite))
+            metrics[COST] = cost.instructions(report.tflite)
+        for name in objectives:
+            if not math.isfinite(metrics[name]):
+                raise WorkError(f"{name} is {metrics[name]} in the last epoch")
+        content = {
+            "metrics": metrics,
+            "values": hypermodel.own_values(values),
+            "seconds": round(time.perf_counter() - started, 3),
+            "worker": os.environ.get("KERASTUNER_TUNER_ID", ""),
+        }
+        _files.write_text(folder / RESULT, json.dumps(content) + "\n")
+        return metrics
+
+
+@contextlib.contextmanager
+def _failures(folder: Path, hypermodel: HyperModel, values: dict[str, Any]) -> Iterator[None]:
+    """Turns what fails in the block into keras-tuner's errors; the reason of a trial's failure goes into its folder."""
     try:
-        with memory.given_back():
-            return _run(trial, folder, hypermodel, objectives, epochs, former, callbacks, light)
+        yield
     except keras_tuner.errors.FatalError:
         raise
     except OSError as error:
@@ -95,70 +150,9 @@ def run(
     except Exception as error:
         known = isinstance(error, InputError | WorkError)
         reason = str(error) if known else f"{type(error).__name__}: {error}"
-        content = {"reason": reason.strip(), "values": hypermodel.own_values(trial.hyperparameters.values)}
+        content = {"reason": reason.strip(), "values": hypermodel.own_values(values)}
         _files.write_text(folder / FAILURE, json.dumps(content) + "\n")
         raise keras_tuner.errors.FailedTrialError(reason) from error
-
-
-def _run(
-    trial: Any,
-    folder: Path,
-    hypermodel: HyperModel,
-    objectives: Sequence[str],
-    epochs: int | None,
-    former: Path | None,
-    callbacks: Sequence[Any],
-    light: bool,
-) -> dict[str, float]:
-    started = time.perf_counter()
-    values = trial.hyperparameters.values
-    stop = values.get("tuner/epochs")
-    settings = hypermodel.settings(trial.hyperparameters).replace(
-        **({} if epochs is None else {"epochs": epochs})
-    )
-    resume = _same(folder, values, settings)
-    if resume and (folder / RESULT).is_file():
-        return metrics_in(folder / RESULT)
-    if resume and stop is not None and len(training.Run.load(folder).history.get("loss", ())) >= stop:
-        # Killed between its last epoch and its result: fit would begin another epoch.
-        resume = False
-    if not resume:
-        for name in (RESULT, FAILURE, VALUES):
-            (folder / name).unlink(missing_ok=True)
-        if former is not None:
-            run_folder.copy(former, folder)
-        else:
-            settings.save(folder / run_folder.SETTINGS)
-        _files.write_text(folder / VALUES, json.dumps(values))
-    result = training.train(
-        settings,
-        folder,
-        resume=resume or former is not None,
-        verbose=0,
-        build=hypermodel.builder(trial.hyperparameters),
-        callbacks=[*callbacks, _Watch(objectives, stop)],
-        light=light,
-    )
-    metrics = {key: column[-1] for key, column in result.history.items()}
-    metrics.update({key: float(value) for key, value in result.results.items() if value is not None})
-    if SIZE in objectives or COST in objectives:
-        from larq_equalbits import export
-
-        # Every byte counts, those of layers that stay float too.
-        report = export.convert(result.load_model(), folder / "model.tflite", strict=False)
-        metrics[SIZE] = float(len(report.tflite))
-        metrics[COST] = cost.instructions(report.tflite)
-    for name in objectives:
-        if not math.isfinite(metrics[name]):
-            raise WorkError(f"{name} is {metrics[name]} in the last epoch")
-    content = {
-        "metrics": metrics,
-        "values": hypermodel.own_values(values),
-        "seconds": round(time.perf_counter() - started, 3),
-        "worker": os.environ.get("KERASTUNER_TUNER_ID", ""),
-    }
-    _files.write_text(folder / RESULT, json.dumps(content) + "\n")
-    return metrics
 
 
 def _same(folder: Path, values: dict[str, Any], settings: Settings) -> bool:

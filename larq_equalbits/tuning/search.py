@@ -34,6 +34,8 @@ from larq_equalbits.tuning.hypermodel import HyperModel
 from larq_equalbits.tuning.keras_2 import keras_tuner
 from larq_equalbits.tuning.progress import Progress
 
+_RUNS = "runs the sweep"
+
 
 class Search(keras_tuner.Tuner):
     """A keras-tuner search whose trials are run folders.
@@ -89,7 +91,8 @@ class Search(keras_tuner.Tuner):
             "kind": type(self).__name__,
             folder.VERSION: VERSION,
             **self.hyper.describe(),
-            **self._describe(oracle),
+            "objective": objectives.describe(oracle.objective),
+            "options": self.options(),
             folder.LIGHT: light,
         }
         if self.role == "worker":
@@ -99,7 +102,7 @@ class Search(keras_tuner.Tuner):
             self.hyper.check_data()
         if self.role != "worker":
             used = (self.out / _files.SWEEP).is_file()
-            with distributed.alone(self.out) if used else contextlib.nullcontext():
+            with _files.locked(self.out, _RUNS) if used else contextlib.nullcontext():
                 folder.claim(self.out, self.description, overwrite)
         # keras-tuner's own overwrite would let a worker remove the folder of the chief.
         # What it prints where there is a state stays off standard output, which may be JSON.
@@ -114,9 +117,6 @@ class Search(keras_tuner.Tuner):
             )
         if self.role != "worker":
             self.save()
-
-    def _describe(self, oracle: oracles.Resilient) -> dict[str, Any]:
-        return {"objective": objectives.describe(oracle.objective), "options": self.options()}
 
     def options(self) -> dict[str, Any]:
         """The algorithm's own arguments, as JSON values."""
@@ -247,7 +247,7 @@ class Search(keras_tuner.Tuner):
         if retry_failed:
             self.oracle.retry_failed()
         self.oracle.on_end = self._report(workers, verbose)
-        with distributed.alone(self.out):
+        with _files.locked(self.out, _RUNS):
             try:
                 self._search(workers)
             except running.UnknownMetricError:

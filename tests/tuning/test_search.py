@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from tensorflow.python.framework.func_graph import FuncGraph
 
 import larq_equalbits
-from larq_equalbits import callbacks, training, tuning
+from larq_equalbits import _files, callbacks, training, tuning
 from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits.cli import program
-from larq_equalbits.tuning import distributed, machine, trials
+from larq_equalbits.tuning import machine, trials
 
 SETTINGS = training.Settings(epochs=1, train_images=256, learning_rate=0.01)
 
@@ -303,7 +303,7 @@ def test_two_processes_do_not_run_one_sweep(tmp_path, run_python):
     out = tmp_path / "out"
     search = tuning.BitRatioSweep("conv2", [0.5], out=out)
     code = f"from larq_equalbits import tuning; tuning.BitRatioSweep('conv2', [0.5], out={str(out)!r}, overwrite=True)"
-    with distributed.alone(out):
+    with _files.locked(out, "runs the sweep"):
         done = run_python("-c", code)
     assert "another process runs the sweep" in done.stderr.splitlines()[-1]
     assert search.trials() == [] and (out / "sweep.json").exists()
