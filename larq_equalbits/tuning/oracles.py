@@ -73,7 +73,7 @@ class Resilient(keras_tuner.Oracle):
         try:
             super().reload()
             for name, trial in self.trials.items():
-                trials.read(trial, Path(self._get_trial_dir(name)))
+                trials.read(trial.get_state(), Path(self._get_trial_dir(name)))
             for order in (self.start_order, self.end_order):
                 order[:] = [self.trials[name].trial_id for name in order]
             self._seed_state: int = int(self._seed_state)

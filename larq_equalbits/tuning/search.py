@@ -324,7 +324,7 @@ class Search(keras_tuner.Tuner):
             # A trial that will be tried again has not ended.
             if trial.status not in ("COMPLETED", "FAILED"):
                 return
-            read = trials.read(trial, Path(self.get_trial_dir(trial.trial_id)))
+            read = trials.read(trial.get_state(), Path(self.get_trial_dir(trial.trial_id)))
             if progress is not None:
                 progress.ended_one(read.values, trial.score, read.reason, read.seconds)
             trials.write(self.out, self.trials(), self.description)
@@ -336,7 +336,7 @@ class Search(keras_tuner.Tuner):
         if self.role == "worker":
             return trials.load(self.out)
         return [
-            trials.read(self.oracle.trials[name], Path(self.get_trial_dir(name)))
+            trials.read(self.oracle.trials[name].get_state(), Path(self.get_trial_dir(name)))
             for name in self.oracle.start_order
         ]
 

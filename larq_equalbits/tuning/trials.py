@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import statistics
-import types
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
@@ -89,31 +88,31 @@ def metrics_in(path: Path) -> dict[str, float]:
     return dict(metrics)
 
 
-def read(trial: Any, folder: Path) -> Trial:
-    """keras-tuner's trial with what its folder holds.
+def read(state: Mapping[str, Any], folder: Path) -> Trial:
+    """A trial by its state, as keras-tuner gives it, with what its folder holds.
 
     Raises:
         InputError: a file of it is damaged.
     """
-    values, result, path = trial.hyperparameters.values, {}, folder
-    if trial.status == "COMPLETED" and (folder / RESULT).is_file():
+    values, status, result, path = state["hyperparameters"]["values"], state["status"], {}, folder
+    if status == "COMPLETED" and (folder / RESULT).is_file():
         path = folder / RESULT
         result = _files.read_json(path)
-    elif trial.status == "FAILED" and (folder / FAILURE).is_file():
+    elif status == "FAILED" and (folder / FAILURE).is_file():
         path = folder / FAILURE
         result = {"values": _files.read_json(path).get("values", values)}
-    message = trial.message
+    message = state["message"]
     if isinstance(message, str):
         # The first line says what failed.
         message = next(iter(message.strip().splitlines()), None)
     return _checked(
         Trial(
-            trial.trial_id,
+            state["trial_id"],
             folder,
-            trial.status,
+            status,
             result.get("values", values),
             result.get("metrics", {}),
-            trial.score if "metrics" in result else None,
+            state["score"] if "metrics" in result else None,
             result.get("seconds", math.nan),
             message,
         ),
@@ -152,14 +151,10 @@ def found(folder: Path) -> list[Trial]:
     """
     there = []
     for path in folder.glob(f"trial_*/{STATE}"):
-        state = _files.read_json(path)
         try:
-            fields = {name: state[name] for name in ("trial_id", "status", "score", "message")}
-            values = state["hyperparameters"]["values"]
+            there.append(read(_files.read_json(path), path.parent))
         except (KeyError, TypeError) as error:
             raise InputError(f"{path} must be the state of a trial, but lacks {error}.") from error
-        trial = types.SimpleNamespace(**fields, hyperparameters=types.SimpleNamespace(values=values))
-        there.append(read(trial, path.parent))
     return sorted(there, key=lambda trial: (int(trial.name) if trial.name.isdecimal() else 0, trial.name))
 
 
