@@ -1,7 +1,7 @@
 """The Keras callback that shows what the bits of a model do while it trains."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -14,6 +14,10 @@ from larq_equalbits.callbacks.activations import ActivationProbe
 from larq_equalbits.callbacks.tensorboard import BitSummaries
 
 _EPOCHS, _STEPS = 0, 1
+# By the key in the logs the attribute of `BitCounts`.
+_OF_BITS = {name: name for name in ("bit_entropy", "positive_ratio", "bit_flips", "filter_entropy")}
+_OF_ZEROS = {name: name for name in ("sparsity", "symbol_entropy")}
+_OF_ACTIVATIONS = {"activation_entropy": "bit_entropy", "activation_positive_ratio": "positive_ratio"}
 
 
 class BitLogger(tf.keras.callbacks.ProgbarLogger):
@@ -220,7 +224,7 @@ class BitLogger(tf.keras.callbacks.ProgbarLogger):
         logs = {} if logs is None else logs
         values = self._observe(_EPOCHS)
         if self._activations is not None:
-            values.update(_named(self._activations.observe(), _activation_measures))
+            values.update(_named(self._activations.observe(), _OF_ACTIVATIONS))
         if self.optimal_ratio:
             for kernel in self._memory.kernels:
                 values[f"{kernel.name}/optimal_ratio"] = optimal_ratio(kernel.variable.latent_variable)
@@ -242,33 +246,19 @@ class BitLogger(tf.keras.callbacks.ProgbarLogger):
     def _observe(self, slot: int) -> dict[str, float]:
         assert self._memory is not None
         kernels, counts = self._memory.kernels, self._memory.observe(slot)
-        values = _named(dict(zip([kernel.name for kernel in kernels], counts, strict=True)), _measures)
+        named = dict(zip([kernel.name for kernel in kernels], counts, strict=True))
+        values = _named(named, _OF_BITS)
         if self._sparse:
-            pruned = {
-                kernel.name: own
-                for kernel, own in zip(kernels, counts, strict=True)
-                if kernel.name in self._sparse
-            }
-            values.update(_named(pruned, _sparse_measures))
-            values.update(_sparse_measures(total(counts)))
+            zeros = _named(named, _OF_ZEROS)
+            values.update({key: zeros[key] for key in zeros if key.rpartition("/")[0] in {"", *self._sparse}})
         return values
 
 
-def _named(
-    counts: dict[str, BitCounts], measures: Callable[[BitCounts], dict[str, float]]
-) -> dict[str, float]:
-    own = {f"{name}/{key}": value for name, each in counts.items() for key, value in measures(each).items()}
-    return {**own, **measures(total(list(counts.values())))}
-
-
-def _measures(counts: BitCounts) -> dict[str, float]:
-    names = ("bit_entropy", "positive_ratio", "bit_flips", "filter_entropy")
-    return {name: getattr(counts, name) for name in names}
-
-
-def _sparse_measures(counts: BitCounts) -> dict[str, float]:
-    return {"sparsity": counts.sparsity, "symbol_entropy": counts.symbol_entropy}
-
-
-def _activation_measures(counts: BitCounts) -> dict[str, float]:
-    return {"activation_entropy": counts.bit_entropy, "activation_positive_ratio": counts.positive_ratio}
+def _named(counts: dict[str, BitCounts], measures: Mapping[str, str]) -> dict[str, float]:
+    """The `measures` of each kernel and of the network: by the key in the logs the attribute of the counts."""
+    of = {**{f"{name}/": each for name, each in counts.items()}, "": total(list(counts.values()))}
+    return {
+        f"{prefix}{key}": getattr(each, attribute)
+        for prefix, each in of.items()
+        for key, attribute in measures.items()
+    }

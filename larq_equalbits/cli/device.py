@@ -76,22 +76,16 @@ def _test_images(settings: Any, folder: Path, count: int | None, data_dir: str |
         raise InputError(
             f"{folder} was trained on the caller's own data; give real images with --inputs FILE.npy."
         )
-    batch = min(count or 64, 64, settings.batch_size or 64)
-    loaded = data.load(settings.dataset, batch_size=batch, data_dir=place, image_size=settings.image_size)
-    size = 4 * loaded.num_test * int(np.prod(loaded.input_shape))
-    if count is None and size > _LARGEST_BYTES:
+    size = min(count or 64, 64, settings.batch_size or 64)
+    loaded = data.load(settings.dataset, batch_size=size, data_dir=place, image_size=settings.image_size)
+    whole = 4 * loaded.num_test * int(np.prod(loaded.input_shape))
+    if count is None and whole > _LARGEST_BYTES:
         raise InputError(
-            f"--images must say how many, for all {loaded.num_test} of {loaded.name} are {size / 2**30:.0f} GiB."
+            f"--images must say how many, for all {loaded.num_test} of {loaded.name} are {whole / 2**30:.0f} GiB."
         )
-    test = loaded.test
-    images, labels, found = [], [], 0
-    for batch, answers in test.as_numpy_iterator():
-        images.append(batch)
-        labels.append(answers)
-        found += len(batch)
-        if count is not None and found >= count:
-            break
-    return np.concatenate(images)[:count], np.concatenate(labels)[:count]
+    batches = loaded.test if count is None else loaded.test.take(-(-count // size))
+    images, labels = map(np.concatenate, zip(*batches.as_numpy_iterator(), strict=True))
+    return images[:count], labels[:count]
 
 
 def _keras_model(path: Path, trust: bool) -> Any:
@@ -103,16 +97,6 @@ def _keras_model(path: Path, trust: bool) -> Any:
     if not (path.is_dir() and file.is_file()):
         return None
     return load_model(file, compile=False, trust=trust)
-
-
-def _names(paths: list[Path]) -> list[str]:
-    """A name for every model, the same as the run folder or the file; equal ones get a number."""
-    names: list[str] = []
-    for path in paths:
-        base = path.parent.resolve().name if path.name == "model.tflite" else path.stem
-        count = sum(name == base or name.startswith(f"{base}-") for name in names)
-        names.append(base if base not in names else f"{base}-{count + 1}")
-    return names
 
 
 @click.command(
@@ -227,7 +211,6 @@ def command(
     import numpy as np
 
     paths = [_tflite(path) for path in models]
-    names = _names(paths)
     first = models[0] if models[0].is_dir() else models[0].parent
     if inputs is not None:
         pixels = _array("--inputs", inputs)
@@ -236,6 +219,7 @@ def command(
         trained = _settings(first)
     start()
     from larq_equalbits import device
+    from larq_equalbits.device import models as device_models
     from larq_equalbits.device import table
     from larq_equalbits.device.results import check_folder
 
@@ -243,13 +227,9 @@ def command(
     if inputs is None:
         # A program of the user's is started for each image, and asked for few.
         few = options["program"] is not None and "local" not in targets
-        pixels, answers = _test_images(
-            trained,
-            first,
-            8 if few and images is None else images,
-            data_dir,
-        )
-    keras = {name: _keras_model(path, trust) for name, path in zip(names, models, strict=True)}
+        pixels, answers = _test_images(trained, first, 8 if few and images is None else images, data_dir)
+    files = device_models.named(paths)
+    keras = {name: _keras_model(path, trust) for name, path in zip(files, models, strict=True)}
     folder = out if out is not None else models[0] / "device" if models[0].is_dir() else None
     if folder is not None:
         # Said now, not after the measurement.
@@ -257,7 +237,7 @@ def command(
             _files.check_no_links(folder)
         check_folder(folder)
     report = device.run(
-        dict(zip(names, paths, strict=True)),
+        files,
         targets,
         pixels,
         settings,

@@ -10,6 +10,7 @@ import numpy as np
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits.export import judging
 from larq_equalbits.export.flatbuffer import Tensor, read_model
+from larq_equalbits.export.interpreter import read_bytes
 
 Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
 Source = str | os.PathLike[str] | bytes
@@ -106,30 +107,30 @@ def parse(name: str, data: bytes) -> Model:
     return Model(name, data, tuple(content.inputs), tuple(content.outputs), judging.rules(content))
 
 
-def _entry(source: Source, position: int) -> tuple[str, bytes]:
-    if isinstance(source, bytes):
-        return f"model-{position + 1}", source
-    path = Path(source)
-    data = path.read_bytes()
-    return (path.resolve().parent.name if path.name == "model.tflite" else path.stem), data
+def named(sources: Sequence[Source]) -> dict[str, Source]:
+    """`sources` by name: of the file, or of the folder where the file is `model.tflite`; equal names get a number."""
+    found: dict[str, Source] = {}
+    for position, source in enumerate(sources, 1):
+        path = Path() if isinstance(source, bytes) else Path(source)
+        called = path.resolve().parent.name if path.name == "model.tflite" else path.stem
+        name = base = called or f"model-{position}"
+        count = 1
+        while name in found:
+            count += 1
+            name = f"{base}-{count}"
+        found[name] = source
+    return found
 
 
 def load(models: Source | Sequence[Source] | Mapping[str, Source]) -> list[Model]:
     """The models of a path, of bytes, of a sequence of those, or of a mapping from names to those.
 
-    A path's model is called after the file, and after the folder where the file is `model.tflite`. Equal
-    names get a number.
+    Those without a name are called as `named` says.
     """
     if isinstance(models, Mapping):
-        entries = [(name, _entry(source, 0)[1]) for name, source in models.items()]
+        sources = dict(models)
     else:
-        several = [models] if isinstance(models, (str, os.PathLike, bytes)) else list(models)
-        entries = [_entry(source, position) for position, source in enumerate(several)]
-    if not entries:
+        sources = named([models] if isinstance(models, str | os.PathLike | bytes) else list(models))
+    if not sources:
         raise invalid("models", models, "at least one .tflite model")
-    seen: dict[str, int] = {}
-    loaded = []
-    for name, data in entries:
-        seen[name] = seen.get(name, 0) + 1
-        loaded.append(parse(name if seen[name] == 1 else f"{name}-{seen[name]}", data))
-    return loaded
+    return [parse(name, read_bytes(source)) for name, source in sources.items()]

@@ -12,6 +12,7 @@ import tensorflow as tf
 from larq_equalbits import data, optimizers
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._keras import cloning
+from larq_equalbits._keras.layers import KERNELS, quantizer_arguments
 from larq_equalbits._keras.quantizers import resolve
 from larq_equalbits.callbacks import BitLogger
 from larq_equalbits.training import recipes
@@ -161,17 +162,10 @@ def constrained(model: tf.keras.Model, constraint: str) -> tf.keras.Model:
     replaced: cloning.Pairs = []
 
     def replace(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
-        config = layer.get_config()
-        kernels = [
-            kernel
-            for kernel in ("kernel", "depthwise", "pointwise")
-            if config.get(f"{kernel}_quantizer") is not None
-        ]
-        if not kernels:
+        constraints = {KERNELS[argument][1]: constraint for argument in quantizer_arguments(layer)}
+        if not constraints:
             return None
-        made = type(layer).from_config(
-            {**config, **{f"{kernel}_constraint": constraint for kernel in kernels}}
-        )
+        made = type(layer).from_config({**layer.get_config(), **constraints})
         replaced.append((layer, made, False))
         return made
 
