@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from larq_equalbits import _choices, _files
-from larq_equalbits._errors import InputError
+from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._text import visible
 from larq_equalbits.cli import names, start
 
@@ -23,7 +23,7 @@ def _options(_: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not (name and equals):
-            raise InputError(f"{parameter.opts[0]} must be NAME=VALUE, but got {pair!r}.")
+            raise invalid(parameter.opts[0], pair, "NAME=VALUE")
         try:
             parsed[name] = json.loads(value)
         except (ValueError, RecursionError):
@@ -37,9 +37,7 @@ def _numbers(_: click.Context, parameter: click.Parameter, text: str | None) -> 
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise InputError(
-            f"{parameter.opts[0]} must be numbers with commas between, but got {text!r}."
-        ) from error
+        raise invalid(parameter.opts[0], text, "numbers with commas between") from error
 
 
 def _part(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
@@ -50,7 +48,7 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
     if parameter.name == "estimator":
         return numbers
     if numbers is None or len(numbers) != 1:
-        raise InputError(f"{parameter.opts[0]} must be a number or none, but got {text!r}.")
+        raise invalid(parameter.opts[0], text, "a number or none")
     return numbers[0]
 
 

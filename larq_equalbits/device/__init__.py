@@ -98,7 +98,7 @@ def _references(
         if model.name in keras_model:
             found[model.name]["keras"] = host.keras_outputs(keras_model[model.name], model, several)
         try:
-            found[model.name]["host"] = host.Host(model).outputs(several)
+            found[model.name]["host"] = host.join(model, list(map(host.runner(model), several)))
         except ImportError:
             continue
     return found

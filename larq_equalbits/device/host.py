@@ -4,7 +4,7 @@ import ctypes
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from larq_equalbits._errors import InputError
 from larq_equalbits.device.measured import Latency, Result
 from larq_equalbits.device.models import Model
 from larq_equalbits.device.settings import Settings
+from larq_equalbits.export import verification
+from larq_equalbits.export.functions import input_names, output_names
 from larq_equalbits.export.interpreter import opened
 from larq_equalbits.export.precision import in_float32
 from larq_equalbits.export.reference import exact_signs
@@ -21,30 +23,17 @@ from larq_equalbits.export.reference import exact_signs
 _CALLED = {"lce": "LCE's interpreter", "litert": "larq-equalbits-runtime"}
 
 
-class Host:
-    """LCE's interpreter or our runtime on one model.
-
-    Args:
-        model: the converted model.
-        threads: the number of threads.
-        runtime: "lce" or "litert".
+def runner(
+    model: Model, threads: int = 1, runtime: str = "lce"
+) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+    """What answers one image with the stored outputs: LCE's interpreter ("lce") or our runtime ("litert").
 
     Raises:
         InputError: where it cannot run the model.
         ImportError: where it is not installed, with the command that installs it.
     """
-
-    def __init__(self, model: Model, threads: int = 1, runtime: str = "lce") -> None:
-        self._interpreter = opened(model.data, f"model {model.name}", threads, runtime)
-        self._model = model
-
-    def raw(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The stored outputs for one image."""
-        return self._interpreter.predict(list(sample))
-
-    def outputs(self, samples: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-        """An array for every output, first axis images."""
-        return join(self._model, [self.raw(sample) for sample in samples])
+    interpreter = opened(model.data, f"model {model.name}", threads, runtime)
+    return lambda sample: interpreter.predict(list(sample))
 
 
 def join(model: Model, rows: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
@@ -75,23 +64,23 @@ def measure(
     """
     result = Result(model.name, "local", threads, len(model.data))
     # Libraries and threads that a first inference brings belong to no model.
-    Host(model, threads, settings.runtime).raw(samples[0])
+    runner(model, threads, settings.runtime)(samples[0])
     before, start = _resident_kib(), time.perf_counter()
-    host = Host(model, threads, settings.runtime)
+    run = runner(model, threads, settings.runtime)
     result.init_ms = 1000 * (time.perf_counter() - start)
-    host.raw(samples[0])
+    run(samples[0])
     after = _resident_kib()
     if before is not None and after is not None:
         result.memory_kib = max(0.0, after - before)
-    result.outputs = host.outputs(samples)
+    result.outputs = join(model, list(map(run, samples)))
     measured = []
     for _ in range(settings.rounds):
         for _ in range(settings.warmup):
-            host.raw(samples[0])
+            run(samples[0])
         times = np.empty(settings.repeats)
         for position in range(settings.repeats):
             start = time.perf_counter()
-            host.raw(samples[0])
+            run(samples[0])
             times[position] = time.perf_counter() - start
         measured.append(Latency.of(1000 * times))
     result.latency = Latency.over(measured)
@@ -118,31 +107,24 @@ def keras_outputs(
         InputError: where the two models have different numbers of inputs or outputs.
     """
     keras_model = in_float32(keras_model)
-    columns = [np.concatenate(column) for column in zip(*samples, strict=True)]
-    arrays = [t.decode(column) for t, column in zip(model.inputs, columns, strict=True)]
-    names = list(getattr(keras_model, "input_names", None) or [""])
-    if len(arrays) > 1 and set(names) == {tensor.key for tensor in model.inputs}:
-        by_name = {tensor.key: array for tensor, array in zip(model.inputs, arrays, strict=True)}
-        arrays = [by_name[name] for name in names]
-    if len(names) not in (1, len(arrays)):
+    columns = (np.concatenate(column) for column in zip(*samples, strict=True))
+    named = {tensor.key: tensor.decode(column) for tensor, column in zip(model.inputs, columns, strict=True)}
+    names = input_names(keras_model, len(named))
+    if len(names) != len(named):
         raise InputError(
-            f"keras_model must have the {len(arrays)} inputs of {model.name}, but has {len(names)}."
+            f"keras_model must have the {len(named)} inputs of {model.name}, but has {len(names)}."
         )
+    if set(names) != set(named):
+        named = dict(zip(names, named.values(), strict=True))
     with exact_signs(keras_model):
-        answer = keras_model(arrays[0] if len(arrays) == 1 else arrays, training=False)
-    answers = list(answer.values()) if isinstance(answer, dict) else answer
-    answers = list(answers) if isinstance(answers, (list, tuple)) else [answers]
+        answers = verification.keras_outputs(keras_model, named)
     if len(answers) != len(model.outputs):
         raise InputError(
             f"keras_model must have the {len(model.outputs)} outputs of {model.name}, but has {len(answers)}."
         )
-    labels = (
-        list(answer) if isinstance(answer, dict) else list(getattr(keras_model, "output_names", None) or [])
-    )
+    by_name = dict(zip(output_names(keras_model, len(answers)), answers, strict=True))
     keys = [tensor.key for tensor in model.outputs]
-    if len(answers) > 1 and sorted(labels) == sorted(keys):
-        answers = [answers[labels.index(key)] for key in keys]
-    found = [np.asarray(each) for each in answers]
+    found = [by_name[key] for key in keys] if set(keys) == set(by_name) else answers
     return [
         np.reshape(each, (-1, *tensor.shape[1:])) for each, tensor in zip(found, model.outputs, strict=True)
     ]
