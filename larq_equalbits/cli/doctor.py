@@ -121,17 +121,8 @@ def command(as_json: bool) -> None:
     steps = [f"pip install 'larq-equalbits[{','.join(together)}]'"] if together else []
     steps += [advice(extra) for extra in missing if extra not in together]
     if as_json:
-        python = platform.python_version()
-        click.echo(
-            json.dumps(
-                {
-                    "python": python,
-                    "packages": versions,
-                    "checks": checks,
-                    "install": "; ".join(steps) or None,
-                }
-            )
-        )
+        found = {"python": platform.python_version(), "packages": versions, "checks": checks}
+        click.echo(json.dumps({**found, "install": "; ".join(steps) or None}))
     else:
         _print(versions, checks, steps)
     if not all(check["works"] for check in checks.values()):

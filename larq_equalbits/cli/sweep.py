@@ -18,10 +18,6 @@ _ALGORITHMS = {"random": "RandomSearch", "bayesian": "BayesianOptimization", "hy
 _NOT_TRAINING = {"nondeterministic", "strategy", "resume"}
 
 
-def _ratios(_: click.Context, __: click.Parameter, text: str) -> tuple[float, ...]:
-    return _choices.ratios(text)
-
-
 def _workers(_: click.Context, __: click.Parameter, text: str) -> int | str:
     if text != "auto" and not (text.isdecimal() and 1 <= int(text) <= _choices.MOST_WORKERS):
         raise invalid("--workers", text, f"a number from 1 to {_choices.MOST_WORKERS}, or auto")
@@ -66,7 +62,7 @@ def _goals(
 @click.option(
     "--ratios",
     default="0.1:0.9:0.1",
-    callback=_ratios,
+    callback=lambda _, __, text: _choices.ratios(text),
     help="first:last:step, or numbers with commas between.",
 )
 @click.option(

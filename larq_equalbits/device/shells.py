@@ -67,30 +67,24 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def safe_path(argument: str, path: str) -> str:
-    """`path` if it is absolute and holds no control character.
-
-    Raises:
-        InputError: otherwise.
-    """
-    if not path.startswith("/") or not path.isprintable():
-        raise invalid(argument, path, "an absolute path without control characters")
-    return path
-
-
 class Shell:
     """A POSIX shell on this machine.
 
     Args:
         name: the target as the user wrote it.
         root: the folder in which a folder for the run is made; None for the device's usual one.
+
+    Raises:
+        InputError: a `root` that is not absolute, or with a control character.
     """
 
     default_root = ""
 
     def __init__(self, name: str, root: str | None = None) -> None:
         self.name = name
-        self.root = None if root is None else safe_path("device_folder", root)
+        if root is not None and not (root.startswith("/") and root.isprintable()):
+            raise invalid("device_folder", root, "an absolute path without control characters")
+        self.root = root
         self.folder = ""
 
     def run(self, script: str, timeout: float = 60, stdin: bytes | None = None) -> Finished:

@@ -43,7 +43,7 @@ def pack(content: bytes, form: str) -> bytes:
     for operator in _last(model, graph):
         index = int(operator.inputs[1])
         tensor = graph.tensors[index]
-        kernel = _kernel(model, tensor)
+        kernel = writing.floats(model, tensor)
         if kernel is None or _readers(model, tensor.buffer) != 1:
             continue
         small = kernel.astype(np.float16)
@@ -69,13 +69,6 @@ def _last(model: Any, graph: Any) -> list[Any]:
         if operator is not None and writing.operator_name(model, operator) in _LAYERS:
             found[id(operator)] = operator
     return list(found.values())
-
-
-def _kernel(model: Any, tensor: Any) -> np.ndarray | None:
-    data = model.buffers[tensor.buffer].data
-    if tensor.type != writing.schema.TensorType.FLOAT32 or data is None or not len(data):
-        return None
-    return np.frombuffer(np.asarray(data, np.uint8).tobytes(), "<f4")
 
 
 def _readers(model: Any, buffer: int) -> int:

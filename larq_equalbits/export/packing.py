@@ -116,14 +116,6 @@ class _Kernels:
         self.shared = shared
         self.done: dict[Any, int] = {}
 
-    def form_of(self, codes: Codes, size: int) -> str:
-        """The form in which a kernel of `size` bytes becomes smaller; "" for none.
-
-        A kernel of few input channels fills its words badly, so bits may take more than floats.
-        """
-        forms = ["bits", "int8"] if self.form == "bits" else ["int8"]
-        return next((form for form in forms if codes.bytes(form) < size), "")
-
     def produce(self, tensor: int, codes: Codes, form: str) -> list[Any]:
         """Operators that make the tensor, whose constant is taken away, from small constants."""
         kernel = self.graph.tensors[tensor]
@@ -238,8 +230,8 @@ def _packed(model: Any, kernels: _Kernels, operator: Any, axis: int, uses: dict[
     index = int(operator.inputs[1])
     tensor = kernels.graph.tensors[index]
     shape = tuple(int(size) for size in tensor.shape) if tensor.shape is not None else ()
-    data = model.buffers[tensor.buffer].data
-    if tensor.type != writing.schema.TensorType.FLOAT32 or data is None or axis >= len(shape):
+    kernel = writing.floats(model, tensor)
+    if kernel is None or axis >= len(shape):
         return []
     key = (tensor.buffer, shape, axis)
     if key in kernels.done:
@@ -247,12 +239,13 @@ def _packed(model: Any, kernels: _Kernels, operator: Any, axis: int, uses: dict[
         operator.inputs[1] = kernels.done[key]
         tensor.buffer = 0
         return []
-    kernel = np.frombuffer(np.asarray(data, np.uint8).tobytes(), "<f4")
-    if not uses[tensor.buffer] or kernel.size != math.prod(shape) or not kernel.size:
+    if not uses[tensor.buffer] or kernel.size != math.prod(shape):
         return []
     codes = codes_of(kernel.reshape(shape), axis)
-    form = kernels.form_of(codes, kernel.nbytes) if codes is not None else ""
-    if codes is None or not form:
+    # A kernel of few input channels fills its words badly, so bits may take more than floats.
+    forms = ("bits", "int8") if kernels.form == "bits" else ("int8",)
+    smaller = [form for form in forms if codes is not None and codes.bytes(form) < kernel.nbytes]
+    if codes is None or not smaller:
         return []
     kernels.done[key] = index
-    return kernels.produce(index, codes, form)
+    return kernels.produce(index, codes, smaller[0])

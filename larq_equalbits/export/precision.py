@@ -53,15 +53,14 @@ def _remade(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
 def _float32(config: Any) -> Any:
     """A configuration in which every policy is float32."""
     if isinstance(config, dict):
-        policy = config.get("class_name") == "Policy"
-        return "float32" if policy else {key: _of_key(key, value) for key, value in config.items()}
+        if config.get("class_name") == "Policy":
+            return "float32"
+        mixed = str(config.get("dtype")).startswith("mixed")
+        return {key: _float32(value) for key, value in config.items()} | (
+            {"dtype": "float32"} if mixed else {}
+        )
     if isinstance(config, tuple):
         return tuple(map(_float32, config))
     if isinstance(config, list):
         return list(map(_float32, config))
     return config
-
-
-def _of_key(key: str, value: Any) -> Any:
-    mixed = key == "dtype" and isinstance(value, str) and value.startswith("mixed")
-    return "float32" if mixed else _float32(value)

@@ -46,6 +46,14 @@ def is_external(model: Any) -> bool:
     return any(buffer.offset > 1 for buffer in model.buffers)
 
 
+def floats(model: Any, tensor: Any) -> np.ndarray | None:
+    """The numbers of a float32 constant, in a row; None for any other tensor."""
+    data = model.buffers[tensor.buffer].data
+    if tensor.type != schema.TensorType.FLOAT32 or not _length(data):
+        return None
+    return np.frombuffer(np.asarray(data, np.uint8).tobytes(), "<f4")
+
+
 def operator_name(model: Any, operator: Any) -> str:
     """The name of an operator, as `flatbuffer.Operator` has it; "" for a custom one."""
     code = model.operatorCodes[operator.opcodeIndex]

@@ -26,7 +26,9 @@ def instructions(tflite: bytes) -> float:
         if operator.name not in _WEIGHTED:
             total += sum(outputs)
             continue
-        given, kernel = (model.tensors[index] for index in _operands(operator))
+        # A transposed convolution takes its output's shape before them.
+        places = (2, 1) if operator.name == "TRANSPOSE_CONV" else (0, 1)
+        given, kernel = (model.tensors[operator.inputs[place]] for place in places)
         if operator.name == "TRANSPOSE_CONV":
             products = math.prod(given.shape) * math.prod(kernel.shape[:-1])
         elif operator.name == "DEPTHWISE_CONV_2D":
@@ -38,10 +40,3 @@ def instructions(tflite: bytes) -> float:
         else:
             total += (_INT8 if kernel.dtype == "int8" and given.dtype == "int8" else _FLOAT) * products
     return total
-
-
-def _operands(operator: flatbuffer.Operator) -> tuple[int, int]:
-    """The image and the kernel: a transposed convolution takes its output's shape before them."""
-    if operator.name == "TRANSPOSE_CONV":
-        return operator.inputs[2], operator.inputs[1]
-    return operator.inputs[0], operator.inputs[1]

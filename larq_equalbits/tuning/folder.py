@@ -15,16 +15,7 @@ BEST = "best"
 STATE, STOP = "tuner.json", "stop.json"
 GRID, VERSION, LIGHT = "BitRatioSweep", "version", "light"
 _LISTS, COUNTS = ("ratios", "seeds"), ("max_trials", "hyperband_iterations")
-_WRITTEN = (
-    STATE,
-    STOP,
-    "oracle.json",
-    trials.CSV,
-    trials.JSON,
-    trials.PLOT,
-    trials.FRONT,
-    _files.SWEEP,
-)
+_WRITTEN = (STATE, STOP, "oracle.json", _files.SWEEP, trials.CSV, trials.JSON, trials.PLOT, trials.FRONT)
 
 
 def claim(folder: Path, description: dict[str, Any], overwrite: bool) -> None:
@@ -51,7 +42,7 @@ def claim(folder: Path, description: dict[str, Any], overwrite: bool) -> None:
 
 
 def _check_same(folder: Path, known: dict[str, Any], given: dict[str, Any]) -> None:
-    found = _compared(known, json.loads(json.dumps(given)), "")
+    found = _compared(known, json.loads(json.dumps(given)))
     if found and known.get(VERSION, given[VERSION]) != given[VERSION]:
         raise InputError(
             f"out must hold a sweep of this version of larq-equalbits, {given[VERSION]}, but {folder} was begun with "
@@ -93,7 +84,7 @@ def _write(folder: Path, description: dict[str, Any]) -> None:
 
 def _adds(known: dict[str, Any], given: dict[str, Any]) -> bool:
     """Whether `given` differs from `known` only in more ratios and seeds of a grid, or in more trials or iterations."""
-    if _compared(_without_extent(known), _without_extent(given), ""):
+    if _compared(_without_extent(known), _without_extent(given)):
         return False
     lists = all(set(known.get(name) or ()) <= set(given.get(name) or ()) for name in _LISTS)
     counts = [[each.get("options", {}).get(name) for each in (known, given)] for name in COUNTS]
@@ -148,16 +139,13 @@ def differences(folder: Path, description: dict[str, Any]) -> list[str]:
     Raises:
         InputError: its description is damaged.
     """
-    known = read(folder)
-    versions = {VERSION: known.get(VERSION)}, {VERSION: description[VERSION]}
     before, now = (
-        {**_without_extent(each), **version}
-        for each, version in zip((known, description), versions, strict=True)
+        {**_without_extent(each), VERSION: each.get(VERSION)} for each in (read(folder), description)
     )
-    return _compared(before, now, "")
+    return _compared(before, now)
 
 
-def _compared(known: dict[str, Any], given: dict[str, Any], prefix: str) -> list[str]:
+def _compared(known: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
     found = []
     for name in dict.fromkeys((*known, *given)):
         old, new = known.get(name), given.get(name)

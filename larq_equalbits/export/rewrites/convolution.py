@@ -5,6 +5,7 @@ leaves the input's packed bits as they are, and by a 1x1 kernel elsewhere. A Con
 separable convolution is the convolution by the products of its two kernels, which are -1 and +1 again.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -101,9 +102,7 @@ def _dense(lowering: Lowering, leaf: Leaf) -> Make | None:
             window = (*shape[:2], size // positions)
 
     def make(parts: Parts) -> Call:
-        shaped = Parts(
-            [part.reshape(*window, -1) for part in parts.kernels], parts.mask, parts.form, parts.bias
-        )
+        shaped = dataclasses.replace(parts, kernels=[part.reshape(*window, -1) for part in parts.kernels])
 
         def call(inputs: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
             # Quantizing after the reshape keeps the quantizer next to the convolution, where LCE looks for it.
@@ -129,7 +128,7 @@ def _conv1d(lowering: Lowering, leaf: Leaf) -> Make | None:
         return lambda parts: _causal(layer, parts)
 
     def make(parts: Parts) -> Call:
-        shaped = Parts([part[None] for part in parts.kernels], parts.mask, parts.form, parts.bias)
+        shaped = dataclasses.replace(parts, kernels=[part[None] for part in parts.kernels])
 
         def call(inputs: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
             image = layer.input_quantizer(tf.expand_dims(inputs, 1))
@@ -148,7 +147,7 @@ def _conv1d(lowering: Lowering, leaf: Leaf) -> Make | None:
 
 def _causal(layer: Any, parts: Parts) -> Call:
     """A convolution of what lies before, padded with ones for zeros; of the first outputs their share is taken."""
-    shaped = Parts([part[None] for part in parts.kernels], parts.mask, parts.form, parts.bias)
+    shaped = dataclasses.replace(parts, kernels=[part[None] for part in parts.kernels])
     kernel = np.sum(parts.kernels, axis=0) * (1 if parts.mask is None else parts.mask)
     (stride,), (dilation,) = layer.strides, layer.dilation_rate
     before = (len(kernel) - 1) * dilation
