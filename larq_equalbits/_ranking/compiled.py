@@ -15,30 +15,39 @@ FEW_WEIGHTS = 1 << 12
 _COLUMNS = 64
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` of tensors whose last axis are columns, each answered by itself; of scalars too, after the first.
+def whole(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` of tensors, compiled by XLA where one of them has more than `FEW_WEIGHTS` elements.
 
-    It takes blocks of columns where their number allows; on a GPU, and inside a program that is compiled as a whole,
-    it takes all columns at once. It is compiled by XLA where a tensor of a block has more than `FEW_WEIGHTS`
-    elements. No gradient passes through it: for that, TensorFlow would trace and compile it a second time.
+    No gradient passes through it: for that, TensorFlow would trace and compile it a second time.
     """
-
-    def of_block(block: Sequence[tf.Tensor]) -> Any:
-        signature = _signature(block)
-        few = max(math.prod(shape) for shape, _ in signature) <= FEW_WEIGHTS
-        return _of_signature(function, not few, *signature)(*block)
 
     @functools.wraps(function)
     def call(*tensors: tf.Tensor) -> Any:
         constants = [tf.stop_gradient(tensor) for tensor in tensors]
-        columns = constants[0].shape[-1]
+        signature = _signature(constants)
+        few = max(math.prod(shape) for shape, _ in signature) <= FEW_WEIGHTS
+        return _of_signature(function, not few, *signature)(*constants)
+
+    return call
+
+
+def in_blocks(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`whole` of a `function` of tensors whose last axis are columns, each answered by itself; of scalars too.
+
+    It takes blocks of columns where their number allows, so that kernels share what takes long to compile, and stay in
+    the cache where they are read again and again. What reads them once or twice is quicker as a `whole`: splitting
+    copies them. On a GPU, and inside a program that is compiled as a whole, it takes all columns at once.
+    """
+    of_block = whole(function)
+
+    @functools.wraps(function)
+    def call(*tensors: tf.Tensor) -> Any:
+        columns = tensors[0].shape[-1]
         if columns % _COLUMNS or columns == _COLUMNS or _takes_whole():
-            return of_block(constants)
+            return of_block(*tensors)
         blocks = columns // _COLUMNS
-        split = [
-            tf.split(each, blocks, axis=-1) if each.shape.rank else [each] * blocks for each in constants
-        ]
-        answers = [of_block(block) for block in zip(*split, strict=True)]
+        split = [tf.split(each, blocks, axis=-1) if each.shape.rank else [each] * blocks for each in tensors]
+        answers = [of_block(*block) for block in zip(*split, strict=True)]
         return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=-1), *answers)
 
     return call

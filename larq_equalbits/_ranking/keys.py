@@ -41,6 +41,25 @@ def rank_keys(x: tf.Tensor) -> tf.Tensor:
     return tf.where(size > infinity, tf.constant(infinity + 1, integer), key)
 
 
+def rank_keys_around(value: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+    """The keys of the largest value of type `dtype` that is at most `value`, and of the smallest that is at least that.
+
+    Args:
+        value: float64.
+        dtype: float32 or float64.
+    """
+    if dtype == tf.float64:
+        return rank_keys(value), rank_keys(value)
+    # A cast would flush what is denormal; there the key counts the smallest denormal number.
+    small = tf.abs(value) < 2.0**-126
+    near = tf.cast(tf.where(small, tf.zeros_like(value), value), tf.float32)
+    key = rank_keys(near) - tf.cast(tf.cast(near, tf.float64) > value, tf.int32)
+    counted = value * 2.0**149
+    below = tf.where(small, tf.cast(tf.floor(counted), tf.int32), key)
+    exact = tf.where(small, tf.equal(tf.floor(counted), counted), tf.equal(tf.cast(near, tf.float64), value))
+    return below, tf.where(exact, below, below + 1)
+
+
 def values_of_rank_keys(keys: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """The values of type `dtype` that have the `keys`."""
     negative = tf.bitwise.bitwise_or(-keys, keys.dtype.min)

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._ranking import bisection
-from larq_equalbits._ranking.compiled import FEW_WEIGHTS, compiled
+from larq_equalbits._ranking.compiled import FEW_WEIGHTS, in_blocks
 from larq_equalbits._ranking.keys import magnitude_keys, magnitudes_of_keys, rank_keys, values_of_rank_keys
 
 GRANULARITIES = ("filter", "layer")
@@ -69,17 +69,17 @@ def _codes(highest: tf.Tensor) -> tf.Tensor:
 
 
 # Codes are made as int8 and cast by who asks for them: one program serves a layer and what observes it.
-@compiled
+@in_blocks
 def _top_codes(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     return _codes(_highest(rank_keys(values), count))
 
 
-@compiled
+@in_blocks
 def _top_magnitude_codes(filters: tf.Tensor, mean: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     return _codes(_highest(magnitude_keys(filters, mean), count))
 
 
-@compiled
+@in_blocks
 def centred_magnitudes(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     """``|w - mean|`` of filters (n, filters), in float64 and rounded as `top_magnitude_codes` says."""
     return magnitudes_of_keys(magnitude_keys(filters, mean))
@@ -153,7 +153,7 @@ def split_codes(x: Any, low: Any, high: Any, granularity: str = "filter") -> tf.
     return tf.where(top_mask(x, high, granularity), one, above_low)
 
 
-@compiled
+@in_blocks
 def _kth_highest(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     return values_of_rank_keys(bisection.kth_highest(rank_keys(values), count), values.dtype)
 

@@ -6,12 +6,13 @@ two programs: inside one, XLA would compute it again, with another rounding, for
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from larq_equalbits._ranking.columns import fold, widen
-from larq_equalbits._ranking.compiled import compiled, traced
+from larq_equalbits._ranking.compiled import traced, whole
+from larq_equalbits._ranking.keys import rank_keys, rank_keys_around
 
 
 class Moments(NamedTuple):
@@ -21,7 +22,7 @@ class Moments(NamedTuple):
     deviation: tf.Tensor
 
 
-@compiled
+@whole
 def _sums(filters: tf.Tensor) -> tf.Tensor:
     first = widen(filters[0])
     # One number of two parts, because XLA would read everything twice for two sums.
@@ -37,7 +38,7 @@ def moments(filters: tf.Tensor, epsilon: float) -> Moments:
     return Moments(mean, tf.sqrt(squares / max(n - 1, 1) + epsilon))
 
 
-@compiled
+@whole
 def _standardized(filters: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(widen(filters) - mean, deviation)
 
@@ -50,53 +51,88 @@ def standardized(filters: tf.Tensor) -> tf.Tensor:
 def gradient(slope: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
     """The function of weights, of what is received, of mean, deviation and scalars that gives the gradient of weights.
 
-    With d = w - mean, s the deviation and z = d / s, it takes the gradient with respect to f(z), and g is f'(z) times
-    that: ``(g - mean(g)) / s - d * sum(g * d) / ((n - 1) s^3)``, in the type of the weights (n, filters). A filter
-    without deviation gets 0.
+    With z = (w - mean) / s, s the deviation, it takes the gradient with respect to f(z), and g is f'(z) times that:
+    ``(g - mean(g) - z * sum(g * z) / (n - 1)) / s``, in the type of the weights (n, filters), computed in float64. A
+    filter without deviation gets 0.
 
     Args:
-        slope: f' of d, s and the scalars, in float64.
+        slope: f' of z and the scalars, in float64.
     """
 
-    def parts(
-        weights: tf.Tensor, received: tf.Tensor, known: Moments, scalars: tuple[tf.Tensor, ...]
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        d = widen(weights) - known.mean
-        return d, widen(received) * slope(d, known.deviation, *scalars)
+    def known(filters: tf.Tensor, moments: Moments, *scalars: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        factor = tf.math.divide_no_nan(tf.ones_like(moments.deviation), moments.deviation)
+        return factor, moments.mean, *scalars
 
-    @compiled
-    def sums(
-        filters: tf.Tensor, upstream: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor, *scalars: tf.Tensor
-    ) -> tf.Tensor:
+    def parts(
+        weights: tf.Tensor, received: tf.Tensor, factor: tf.Tensor, mean: tf.Tensor, *scalars: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        z = (widen(weights) - mean) * factor
+        return z, widen(received) * slope(z, *scalars)
+
+    return _through_standardization(known, parts)
+
+
+def magnitude_gradient() -> Callable[..., tf.Tensor]:
+    """`gradient` for f(z) = |z| in less time, for deviations that are far from denormal: float32 computes it.
+
+    The sign of z is exact all the same: it comes from the keys of the weights. Weights of float64 stay in float64.
+    """
+
+    def known(filters: tf.Tensor, moments: Moments) -> tuple[tf.Tensor, ...]:
+        dtype = tf.float64 if filters.dtype == tf.float64 else tf.float32
+        mean = tf.cast(moments.mean, dtype)
+        rest = tf.cast(moments.mean - tf.cast(mean, tf.float64), dtype)
+        return tf.cast(1 / moments.deviation, dtype), mean, rest, *rank_keys_around(moments.mean, dtype)
+
+    def parts(
+        weights: tf.Tensor,
+        received: tf.Tensor,
+        factor: tf.Tensor,
+        mean: tf.Tensor,
+        rest: tf.Tensor,
+        below: tf.Tensor,
+        above: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        weights, received = tf.cast(weights, mean.dtype), tf.cast(received, mean.dtype)
+        keys = rank_keys(weights)
+        signed = tf.where(keys > below, received, tf.where(keys < above, -received, tf.zeros_like(received)))
+        return (weights - mean - rest) * factor, signed
+
+    return _through_standardization(known, parts)
+
+
+def _through_standardization(
+    known: Callable[..., Any], parts: Callable[..., Any]
+) -> Callable[..., tf.Tensor]:
+    """The function that `gradient` describes.
+
+    Args:
+        known: of the weights, their moments and the scalars: what `parts` needs of every filter, 1 / s first.
+        parts: z and g of weights, what they receive and what is known, in the type that computes.
+    """
+
+    @whole
+    def sums(filters: tf.Tensor, upstream: tf.Tensor, *known: tf.Tensor) -> tf.Tensor:
         def both(weights: tf.Tensor, received: tf.Tensor) -> tf.Tensor:
-            d, g = parts(weights, received, Moments(mean, deviation), scalars)
-            return tf.complex(g, g * d)
+            z, g = parts(weights, received, *known)
+            return tf.complex(g, g * z)
 
         return fold(both, filters, upstream)
 
-    @compiled
+    @whole
     def combined(
-        filters: tf.Tensor,
-        upstream: tf.Tensor,
-        mean: tf.Tensor,
-        deviation: tf.Tensor,
-        factor: tf.Tensor,
-        shift: tf.Tensor,
-        pull: tf.Tensor,
-        *scalars: tf.Tensor,
+        filters: tf.Tensor, upstream: tf.Tensor, shift: tf.Tensor, pull: tf.Tensor, *known: tf.Tensor
     ) -> tf.Tensor:
-        d, g = parts(filters, upstream, Moments(mean, deviation), scalars)
-        return tf.cast(factor * g - shift - pull * d, filters.dtype)
+        z, g = parts(filters, upstream, *known)
+        return tf.cast(known[0] * (g - shift - pull * z), filters.dtype)
 
     @traced
     def through(
         filters: tf.Tensor, upstream: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor, *scalars: tf.Tensor
     ) -> tf.Tensor:
-        n = filters.shape[0]
-        both = sums(filters, upstream, mean, deviation, *scalars)
-        factor = tf.math.divide_no_nan(tf.ones_like(deviation), deviation)
-        shift = tf.math.divide_no_nan(tf.math.real(both), n * deviation)
-        pull = tf.math.divide_no_nan(tf.math.imag(both), max(n - 1, 1) * deviation**3)
-        return combined(filters, upstream, mean, deviation, factor, shift, pull, *scalars)
+        n, of_filters = filters.shape[0], known(filters, Moments(mean, deviation), *scalars)
+        both = sums(filters, upstream, *of_filters)
+        shift, pull = tf.math.real(both) / n, tf.math.imag(both) / max(n - 1, 1)
+        return combined(filters, upstream, shift, pull, *of_filters)
 
     return through

@@ -8,23 +8,23 @@ import tensorflow as tf
 from larq_equalbits._errors import invalid
 from larq_equalbits._ranking import standardization
 from larq_equalbits._ranking.columns import fold, widen
-from larq_equalbits._ranking.compiled import compiled
+from larq_equalbits._ranking.compiled import whole
 from larq_equalbits.quantizers.base import EstimatorQuantizer, register
 
 
-@compiled
+@whole
 def _sign_of_centred(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     one = tf.ones([], filters.dtype)
     return tf.where(widen(filters) - mean >= 0, one, -one)
 
 
-@compiled
+@whole
 def _sum_of_centred_magnitudes(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     return fold(lambda rows: tf.abs(widen(rows) - mean), filters)
 
 
-def _slope(centred: tf.Tensor, deviation: tf.Tensor, t: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
-    return k * t * (1 - tf.tanh(t * tf.math.divide_no_nan(centred, deviation)) ** 2)
+def _slope(z: tf.Tensor, t: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
+    return k * t * (1 - tf.tanh(t * z) ** 2)
 
 
 _estimate = standardization.gradient(_slope)

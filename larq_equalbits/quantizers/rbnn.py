@@ -7,13 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits._ranking import standardization
-from larq_equalbits._ranking.compiled import compiled
+from larq_equalbits._ranking.compiled import whole
 from larq_equalbits._ranking.ranking import filter_size
 from larq_equalbits.quantizers.base import EstimatorQuantizer, Scale, register
 
 _UPDATES = 3
 
-_through_standardization = standardization.gradient(lambda centred, _: tf.ones_like(centred))
+_through_standardization = standardization.gradient(tf.ones_like)
 
 
 def factors(size: int) -> tuple[int, int]:
@@ -45,7 +45,7 @@ def fit_rotations(
     return left, right
 
 
-@compiled
+@whole
 def _slope(rotated: tf.Tensor, t: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
     return tf.maximum(k * (math.sqrt(2.0) * t - t**2 * tf.abs(rotated)), 0.0)
 

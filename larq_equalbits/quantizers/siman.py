@@ -24,7 +24,7 @@ def _half_codes_and_moments(filters: tf.Tensor) -> tuple[tf.Tensor, Moments]:
     return ranking.top_magnitude_codes(filters, moments.mean, filters.shape[0] // 2), moments
 
 
-_gradient = standardization.gradient(lambda centred, _: tf.sign(centred))
+_gradient = standardization.magnitude_gradient()
 
 
 def optimal_counts(magnitudes: tf.Tensor) -> tf.Tensor:
