@@ -75,7 +75,8 @@ def gradient(slope: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
 def magnitude_gradient() -> Callable[..., tf.Tensor]:
     """`gradient` for f(z) = |z| in less time, for deviations that are far from denormal: float32 computes it.
 
-    The sign of z is exact all the same: it comes from the keys of the weights. Weights of float64 stay in float64.
+    The terms g / s, whose sum it is, are rounded to float32. The sign of z is exact all the same: it comes from the
+    keys of the weights. Weights of float64 stay in float64.
     """
 
     def known(filters: tf.Tensor, moments: Moments) -> tuple[tf.Tensor, ...]:
