@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from larq_equalbits._ranking.columns import fold, widen
-from larq_equalbits._ranking.compiled import traced, whole
+from larq_equalbits._ranking.compiled import in_blocks, traced, whole
 from larq_equalbits._ranking.keys import rank_keys, rank_keys_around
 
 
@@ -22,7 +22,7 @@ class Moments(NamedTuple):
     deviation: tf.Tensor
 
 
-@whole
+@in_blocks
 def _sums(filters: tf.Tensor) -> tf.Tensor:
     first = widen(filters[0])
     # One number of two parts, because XLA would read everything twice for two sums.
