@@ -19,7 +19,7 @@ QUANTIZERS = (
 DATASETS = ("digits", "cifar10", "cifar100", "imagenet2012")
 OPTIMIZERS = ("sgd", "adam")
 DECAYS = ("equal_bits", "siman", "none")
-SCHEDULES = ("constant", "step", "cosine")
+SCHEDULES = ("constant", "step", "cosine", "cosine_by_epoch")
 AUGMENTATIONS = ("none", "crop", "crop_flip", "resized_crop")
 REWRITES = (
     "sign_of_input", "zero_filters", "scale_before_sign", "next_to_zero", "before_sign", "zero_padding", "convolution",

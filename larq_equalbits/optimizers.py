@@ -219,19 +219,20 @@ class StepDecay(_WarmUp):
 class CosineDecay(_WarmUp):
     r"""Half a cosine from `peak` to 0: \(peak (1 + \cos(\pi (s - w) / (T - w))) / 2\).
 
-    Here s is the step, w `warmup_steps` and T `total_steps`; past T the rate stays 0.
+    Here s is the step, w `warmup_steps` and T `total_steps`; past T the rate stays 0. With `hold_steps` h, s is rounded
+    down to a multiple of h, but not below w.
 
     Args:
         peak: the highest learning rate, at least 0.
         total_steps: optimizer steps of the whole training, the warm-up among them; more than `warmup_steps`.
         warmup_steps: optimizer steps of linear rise, at least 0.
+        hold_steps: for how many optimizer steps a rate stands still, at least 1.
 
     Raises:
-        InputError: as `ConstantRate`; `total_steps` that are no more than `warmup_steps`.
+        InputError: as `ConstantRate`; `total_steps` that are no more than `warmup_steps`, `hold_steps` below 1.
 
     Reference:
-        Loshchilov and Hutter, SGDR, 2017; used by SiMaN, IR-Net and MPT. Their code moves the rate once an
-        epoch, this schedule at every step.
+        Loshchilov and Hutter, SGDR, 2017; used by SiMaN, IR-Net and MPT, whose code moves the rate once an epoch.
 
     Examples:
         >>> rate = CosineDecay(0.1, total_steps=100)
@@ -239,17 +240,21 @@ class CosineDecay(_WarmUp):
         [0.1, 0.05, 0.0]
     """
 
-    def __init__(self, peak: float, total_steps: int, warmup_steps: int = 0) -> None:
+    def __init__(self, peak: float, total_steps: int, warmup_steps: int = 0, hold_steps: int = 1) -> None:
         super().__init__(peak, warmup_steps)
         if not (is_number(total_steps) and total_steps > self.warmup_steps):
             raise invalid("total_steps", total_steps, f"more than the {self.warmup_steps} steps of warm-up")
+        if not (is_number(hold_steps) and hold_steps >= 1):
+            raise invalid("hold_steps", hold_steps, "a number of at least 1")
         self.total_steps = int(total_steps)
+        self.hold_steps = int(hold_steps)
 
     def after_warmup(self, step: tf.Tensor) -> tf.Tensor:
         """The share of the peak along the cosine."""
+        step -= step % self.hold_steps
         done = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
         return (1 + tf.cos(math.pi * tf.clip_by_value(done, 0.0, 1.0))) / 2
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal schedule."""
-        return {**super().get_config(), "total_steps": self.total_steps}
+        return {**super().get_config(), "total_steps": self.total_steps, "hold_steps": self.hold_steps}

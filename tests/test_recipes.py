@@ -154,7 +154,7 @@ def test_settings_survive_json(recipe):
         *(({name: -1}, name) for name in ("batch_size", "seed", "weight_decay")),
         ({"optimizer": "lamb"}, "optimizer must be one of sgd, adam"),
         ({"milestones": ()}, "milestones must be one or more epochs"),
-        ({"schedule": "linear"}, "schedule must be one of constant, step, cosine"),
+        ({"schedule": "linear"}, "schedule must be one of constant, step, cosine, cosine_by_epoch"),
         ({"decay": "l1"}, "decay"),
         ({"precision": "float16"}, "precision must be one of float32, mixed_bfloat16"),
         *(({"learning_rate": rate}, "learning_rate") for rate in (-0.1, float("nan"))),
@@ -196,10 +196,15 @@ def test_schedules_follow_their_formulas():
     cosine = CosineDecay(1.0, 12, 2)
     expected = [0.5, 1.0, *((1 + math.cos(math.pi * step / 10)) / 2 for step in range(11)), 0]
     np.testing.assert_allclose(rates(cosine, [0, 1, *range(2, 13), 20]), expected, atol=1e-6)
+    by_epoch = CosineDecay(1.0, 12, 2, hold_steps=4)
+    np.testing.assert_allclose(rates(by_epoch, [1, 2, 3]), 1)
+    for start in (4, 8, 12):
+        np.testing.assert_allclose(rates(by_epoch, range(start, start + 4)), rates(cosine, [start] * 4))
 
 
 @pytest.mark.parametrize(
-    "schedule", [ConstantRate(0.2, 4), StepDecay(1, [5, 8], 0.2, 2), CosineDecay(0.3, 9, 1)]
+    "schedule",
+    [ConstantRate(0.2, 4), StepDecay(1, [5, 8], 0.2, 2), CosineDecay(0.3, 9, 1), CosineDecay(0.3, 9, 1, 4)],
 )
 def test_schedules_survive_serialization_inside_an_optimizer(schedule):
     optimizer = tf.keras.optimizers.SGD(schedule)
@@ -215,6 +220,7 @@ def test_schedules_survive_serialization_inside_an_optimizer(schedule):
         (lambda: ConstantRate(0.1, -1), "warmup_steps"),
         (lambda: StepDecay(0.1, [3, 2]), "milestones"),
         (lambda: StepDecay(0.1, [3], 0), "factor"),
+        (lambda: CosineDecay(0.1, 5, hold_steps=0), "hold_steps"),
         (lambda: CosineDecay(0.1, 5, 5), "total_steps must be more than the 5 steps of warm-up"),
     ],
 )

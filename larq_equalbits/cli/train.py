@@ -118,7 +118,9 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
     help="What decays: equal_bits (all), siman (nothing binary), none.",
 )
 @click.option(
-    "--schedule", type=names.Name(_choices.SCHEDULES), help="Of the learning rate: constant, step or cosine."
+    "--schedule",
+    type=names.Name(_choices.SCHEDULES),
+    help="Of the learning rate: constant, step, cosine (moves at every step), or cosine_by_epoch.",
 )
 @click.option("--milestones", callback=_numbers, help="Epochs of the step schedule, e.g. 15,25,32.")
 @click.option(

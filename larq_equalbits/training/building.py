@@ -179,8 +179,9 @@ def constrained(model: tf.keras.Model, constraint: str) -> tf.keras.Model:
 def schedule(plan: recipes.Recipe, steps: int) -> tf.keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate as a function of the optimizer's step, `steps` of which are an epoch."""
     warmup = round(plan.warmup_epochs * steps)
-    if plan.schedule == "cosine":
-        return optimizers.CosineDecay(plan.learning_rate, plan.epochs * steps, warmup)
+    if plan.schedule in ("cosine", "cosine_by_epoch"):
+        hold = 1 if plan.schedule == "cosine" else steps
+        return optimizers.CosineDecay(plan.learning_rate, plan.epochs * steps, warmup, hold)
     if plan.schedule == "step":
         milestones = [round(milestone * steps) for milestone in plan.milestones]
         return optimizers.StepDecay(plan.learning_rate, milestones, plan.factor, warmup)

@@ -26,7 +26,7 @@ class Recipe:
         momentum: of SGD, 0 to below 1.
         weight_decay: L2 factor as in PyTorch, at least 0.
         decay: what decays, "equal_bits", "siman" or "none".
-        schedule: "constant", "step" or "cosine".
+        schedule: "constant", "step", "cosine", or "cosine_by_epoch", whose rate stands still within an epoch.
         milestones: epochs after which the step schedule multiplies the rate.
         factor: what it multiplies the rate by.
         warmup_epochs: epochs of linear rise, at least 0.
