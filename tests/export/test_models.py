@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from stacks import stack
 
-from larq_equalbits import export, pruning, zoo
+from larq_equalbits import export, zoo
 from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import InputError
 from larq_equalbits.export.precision import in_float32
@@ -143,37 +143,6 @@ def test_a_loaded_model_converts(convolution, images, tmp_path, name):
     model.save(tmp_path / name)
     report = export.convert(tf.keras.models.load_model(tmp_path / name), verify_on=images)
     assert report.layers[0].binary
-
-
-@pytest.mark.parametrize("sparsity", [0.0, 0.5, 1 - 1 / 288])
-@pytest.mark.parametrize("options", [{}, {"padding": "same"}])
-def test_pruned_kernels_equal_keras(convolution, images, sparsity, options):
-    model = stack(convolution(name="p", **options))
-    pruned = pruning.prune(model, sparsity)
-    for one in (pruned, pruning.strip(pruned)):
-        report = export.convert(one, verify_on=images)
-        assert report.verification.max_abs_diff == 0
-        assert all(layer.binary for layer in report.layers)
-        assert not {"CONV_2D", "DEPTHWISE_CONV_2D"} & set(_operators(report))
-
-
-def test_a_normalization_after_a_pruned_layer_is_folded(convolution, images):
-    model = stack(
-        convolution(16, padding="same", pad_values=1, name="p"),
-        tf.keras.layers.BatchNormalization(name="n"),
-        convolution(name="next"),
-    )
-    report = export.convert(pruning.prune(model, 0.5))
-    assert _operators(report)["LceBconv2d"] == 4
-    assert "MUL" not in _operators(report)
-
-
-@pytest.mark.slow
-def test_one_binary_kernel_and_two_compare_in_size(convolution):
-    model = stack(convolution(256, name="c"), shape=(8, 8, 256))
-    one = len(export.convert(model, verify_on=False).tflite)
-    two = len(export.convert(pruning.prune(model, 0.5), verify_on=False).tflite)
-    assert two <= 2.05 * one
 
 
 def _in_bfloat16(build):
