@@ -78,12 +78,8 @@ def test_a_queue_trains_what_is_open_and_nothing_twice(run_script, tmp_path):
     written = first.stat().st_mtime_ns
     done = run_script(DRIVER, *options)
     assert done.returncode == 0, done.stderr
-    assert sorted(path.stem for path in (tmp_path / "data").iterdir()) == [
-        "apart-low-0",
-        "cut-rank-0",
-        "tiny-bi_half-0",
-        "tiny-ste_sign-0",
-    ]
+    names = sorted(path.stem for path in (tmp_path / "data").iterdir())
+    assert names == ["apart-low-0", "cut-rank-0", "tiny-bi_half-0", "tiny-ste_sign-0"]
     assert first.stat().st_mtime_ns == written
     row = next(csv.DictReader((tmp_path / "data" / "apart-low-0.csv").open()))
     assert float(row["positive_ratio"]) == pytest.approx(0.25, abs=0.02)

@@ -150,17 +150,11 @@ def test_first_and_last_layer_can_be_binary_too():
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({"input_shape": (1, 1, 3)}, "input_shape"),
-        ({"input_shape": (8.7, 8, 3)}, "input_shape"),
-        ({"input_shape": (None, None, 3)}, "input_shape"),
-        ({"input_shape": 8}, "input_shape"),
-        ({"num_classes": 1}, "num_classes"),
-        ({"num_classes": True}, "num_classes"),
-        ({"num_classes": 2.5}, "num_classes"),
+        *(({"input_shape": shape}, "input_shape") for shape in ((1, 1, 3), (8.7, 8, 3), (None, None, 3), 8)),
+        *(({"num_classes": count}, "num_classes") for count in (1, True, 2.5)),
         ({"quantizer": "bi_quarter"}, "bi_half"),
         ({"input_quantizer": "bi_quarter"}, "input_quantizer"),
-        ({"width": 0}, "width"),
-        ({"width": float("nan")}, "width"),
+        *(({"width": width}, "width") for width in (0, float("nan"))),
     ],
 )
 def test_bad_arguments_are_named(options, word):

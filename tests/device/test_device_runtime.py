@@ -136,21 +136,8 @@ def few_tools(tmp_path):
     """A folder with the programs of a small system, without a Python."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name in (
-        "sh",
-        "mktemp",
-        "uname",
-        "rm",
-        "kill",
-        "cat",
-        "df",
-        "sed",
-        "getconf",
-        "nproc",
-        "tar",
-        "tr",
-        "test",
-    ):
+    posix = ("sh", "mktemp", "uname", "rm", "kill", "cat", "df", "sed", "getconf", "tr", "test")
+    for name in (*posix, "nproc", "tar"):
         found = shutil.which(name)
         if found:
             (folder / name).symlink_to(found)

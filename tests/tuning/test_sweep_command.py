@@ -69,6 +69,19 @@ def start(*arguments, **environment):
     )
 
 
+FOUR = (*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out")
+
+
+def service(port=None):
+    """What each process of a sweep is told of its chief."""
+    return {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port or free_ports(1)[0])}
+
+
+def set_up(monkeypatch, name, port):
+    for key, value in {"KERASTUNER_TUNER_ID": name, **service(port)}.items():
+        monkeypatch.setenv(key, value)
+
+
 def wait_for(condition, timeout=600):
     end = time.monotonic() + timeout
     while not condition():
@@ -104,7 +117,7 @@ def alive(pid):
 def unbroken(tmp_path_factory):
     """The rows of four trials that nothing disturbed."""
     out = tmp_path_factory.mktemp("unbroken") / "out"
-    process = start(*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out, "--json")
+    process = start(*FOUR, out, "--json")
     output, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     answer = json.loads(output)
@@ -118,7 +131,7 @@ def unbroken(tmp_path_factory):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_after_kill_9_a_sweep_goes_on_and_repeats_no_finished_trial(workers, unbroken, tmp_path):
     out = tmp_path / "out"
-    command = (*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out, "--workers", workers)
+    command = (*FOUR, out, "--workers", workers)
     process = start(*command)
     wait_for(lambda: results(out))
     started = children(process) if workers > 1 else []
@@ -140,10 +153,8 @@ def test_after_kill_9_a_sweep_goes_on_and_repeats_no_finished_trial(workers, unb
 @pytest.mark.parametrize("killed", [False, True])
 def test_chief_and_two_workers_over_grpc_also_where_a_worker_dies(killed, unbroken, tmp_path):
     out = tmp_path / "out"
-    command = (*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out)
-    service = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_ports(1)[0])}
-    names = ("chief", "worker-0", "worker-1")
-    processes = {name: start(*command, KERASTUNER_TUNER_ID=name, **service) for name in names}
+    names, chief = ("chief", "worker-0", "worker-1"), service()
+    processes = {name: start(*FOUR, out, KERASTUNER_TUNER_ID=name, **chief) for name in names}
     if killed:
         wait_for(lambda: (out / "trial_1" / "settings.json").exists())
         ongoing = json.loads((out / "oracle.json").read_text())["ongoing_trials"]
@@ -201,7 +212,7 @@ def test_the_guides_recipe_for_a_batch_system_survives_the_death_of_a_worker(unb
 @pytest.mark.slow
 def test_a_local_worker_that_is_killed_is_replaced_and_its_trial_run_again(unbroken, tmp_path):
     out = tmp_path / "out"
-    process = start(*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out, "--workers", 2)
+    process = start(*FOUR, out, "--workers", 2)
     wait_for(lambda: (out / "trial_1" / "settings.json").exists())
     first = children(process)
     os.kill(first[0], signal.SIGKILL)
@@ -219,8 +230,8 @@ def test_an_objective_that_is_not_logged_ends_workers_and_chief_with_status_2(lo
     if local:
         processes = [start(*command, "--workers", 2)]
     else:
-        service = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_ports(1)[0])}
-        processes = [start(*command, KERASTUNER_TUNER_ID=name, **service) for name in ("chief", "worker-0")]
+        chief = service()
+        processes = [start(*command, KERASTUNER_TUNER_ID=name, **chief) for name in ("chief", "worker-0")]
     for process in processes:
         _, errors = process.communicate(timeout=900)
         assert process.returncode == 2, errors
@@ -231,14 +242,13 @@ def test_an_objective_that_is_not_logged_ends_workers_and_chief_with_status_2(lo
 @pytest.mark.slow
 def test_a_worker_with_other_settings_ends_alone(unbroken, tmp_path):
     out = tmp_path / "out"
-    service = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_ports(1)[0])}
-    command = (*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out", out)
-    chief = start(*command, KERASTUNER_TUNER_ID="chief", **service)
-    other = start(*command, "--batch-size", 64, KERASTUNER_TUNER_ID="worker-0", **service)
+    place = service()
+    chief = start(*FOUR, out, KERASTUNER_TUNER_ID="chief", **place)
+    other = start(*FOUR, out, "--batch-size", 64, KERASTUNER_TUNER_ID="worker-0", **place)
     _, errors = other.communicate(timeout=900)
     assert other.returncode == 2
     assert "a worker must have the chief's settings" in errors and "batch_size" in errors
-    worker = start(*command, KERASTUNER_TUNER_ID="worker-1", **service)
+    worker = start(*FOUR, out, KERASTUNER_TUNER_ID="worker-1", **place)
     for process in (worker, chief):
         _, errors = process.communicate(timeout=900)
         assert process.returncode == 0, errors
@@ -247,10 +257,8 @@ def test_a_worker_with_other_settings_ends_alone(unbroken, tmp_path):
 
 def test_a_chief_that_cannot_be_reached_is_tried_with_a_limit(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(oracles.Resilient, "patience", 0.05)
-    port = str(free_ports(1)[0])
-    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
-    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
-    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker-0")
+    (port,) = free_ports(1)
+    set_up(monkeypatch, "worker-0", port)
     result = sweep("--out", tmp_path / "out")
     assert isinstance(result.exception, InputError)
     assert f"127.0.0.1:{port} did not answer 10 tries" in str(result.exception)
@@ -258,11 +266,7 @@ def test_a_chief_that_cannot_be_reached_is_tried_with_a_limit(tmp_path, monkeypa
 
 
 def test_a_port_that_is_taken_is_named(tmp_path, monkeypatch):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
-        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(taken.getsockname()[1]))
-        monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        set_up(monkeypatch, "chief", taken.getsockname()[1])
         result = sweep("--out", tmp_path / "out")
     assert isinstance(result.exception, InputError) and "KERASTUNER_ORACLE_PORT" in str(result.exception)
