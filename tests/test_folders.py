@@ -11,11 +11,7 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
-<<<<<<< ours
 from test_data_formats import Digits
-=======
-from test_data import gather
->>>>>>> theirs
 
 from larq_equalbits import data, training
 from larq_equalbits._errors import InputError
@@ -35,6 +31,11 @@ def photos(root, count=10, under=""):
             shade = tuple(min(255, part + index) for part in colour)
             picture(root / under / label / f"{index:02}.png", shade, (30 + index, 25))
     return root
+
+
+def gather(dataset):
+    batches = list(dataset.as_numpy_iterator())
+    return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
 
 
 def pixels(loaded, dataset):
@@ -72,8 +73,14 @@ def test_splits_of_ones_own_are_kept(tmp_path):
 def test_every_mode_size_and_rotation_is_read(tmp_path):
     red = (200, 0, 0)
     photos(tmp_path, 2)
-    suffixes = {"L": "png", "P": "bmp", "RGBA": "png", "CMYK": "jpg", "1": "png", "LA": "png"}
-    for mode, suffix in suffixes.items():
+    for mode, suffix in (
+        ("L", "png"),
+        ("P", "bmp"),
+        ("RGBA", "png"),
+        ("CMYK", "jpg"),
+        ("1", "png"),
+        ("LA", "png"),
+    ):
         picture(tmp_path / "rot" / f"{mode}.{suffix}", red, (9, 200), mode)
     Image.fromarray(np.full((20, 20), 65535, np.uint16)).save(tmp_path / "rot" / "sixteen.png")
     clear = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
