@@ -220,7 +220,7 @@ class CosineDecay(_WarmUp):
     r"""Half a cosine from `peak` to 0: \(peak (1 + \cos(\pi (s - w) / (T - w))) / 2\).
 
     Here s is the step, w `warmup_steps` and T `total_steps`; past T the rate stays 0. With `hold_steps` h, s is rounded
-    down to a multiple of h, but not below w.
+    down to a multiple of h, but not below w; T is to be such a multiple.
 
     Args:
         peak: the highest learning rate, at least 0.

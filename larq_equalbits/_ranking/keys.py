@@ -49,7 +49,8 @@ def rank_keys_around(value: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.T
         dtype: float32 or float64.
     """
     if dtype == tf.float64:
-        return rank_keys(value), rank_keys(value)
+        key = rank_keys(value)
+        return key, key
     # A cast would flush what is denormal; there the key counts the smallest denormal number.
     small = tf.abs(value) < 2.0**-126
     near = tf.cast(tf.where(small, tf.zeros_like(value), value), tf.float32)

@@ -1,8 +1,9 @@
 """Mean and deviation of filters (n, filters), and the gradient through filters that are standardized.
 
-Sums run in float64: the answer depends neither on the order of summation nor on the device. They are taken as
-weights are read: no copy of a kernel in float64 is stored. What is one number for each filter is computed between
-two programs: inside one, XLA would compute it again, with another rounding, for every row.
+Sums run in float64, so that the answer depends neither on the order of summation nor on the device; those of
+`magnitude_gradient` alone run in the type of the weights. They are taken as weights are read: no copy of a kernel in
+float64 is stored. What is one number for each filter is computed between two programs: inside one, XLA would compute it
+again, with another rounding, for every row.
 """
 
 from collections.abc import Callable
@@ -22,6 +23,7 @@ class Moments(NamedTuple):
     deviation: tf.Tensor
 
 
+# As a whole it would be quicker in later steps, but compiled for each shape of a kernel in the first one.
 @in_blocks
 def _sums(filters: tf.Tensor) -> tf.Tensor:
     first = widen(filters[0])
@@ -113,19 +115,19 @@ def _through_standardization(
     """
 
     @whole
-    def sums(filters: tf.Tensor, upstream: tf.Tensor, *known: tf.Tensor) -> tf.Tensor:
+    def sums(filters: tf.Tensor, upstream: tf.Tensor, *of_filters: tf.Tensor) -> tf.Tensor:
         def both(weights: tf.Tensor, received: tf.Tensor) -> tf.Tensor:
-            z, g = parts(weights, received, *known)
+            z, g = parts(weights, received, *of_filters)
             return tf.complex(g, g * z)
 
         return fold(both, filters, upstream)
 
     @whole
     def combined(
-        filters: tf.Tensor, upstream: tf.Tensor, shift: tf.Tensor, pull: tf.Tensor, *known: tf.Tensor
+        filters: tf.Tensor, upstream: tf.Tensor, shift: tf.Tensor, pull: tf.Tensor, *of_filters: tf.Tensor
     ) -> tf.Tensor:
-        z, g = parts(filters, upstream, *known)
-        return tf.cast(known[0] * (g - shift - pull * z), filters.dtype)
+        z, g = parts(filters, upstream, *of_filters)
+        return tf.cast(of_filters[0] * (g - shift - pull * z), filters.dtype)
 
     @traced
     def through(
