@@ -1,9 +1,11 @@
-"""A small network, the settings of a quick training, and what a folder holds: several tests use them."""
+"""What several tests use: a small network, a quick training's settings, cases that are slow, a folder's contents."""
 
+import contextlib
 import json
 
 import larq as lq
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from larq_equalbits import training
@@ -22,6 +24,21 @@ def small():
             tf.keras.layers.Dense(3),
         ]
     )
+
+
+@contextlib.contextmanager
+def precision(policy):
+    """Layers that are made in the block have the dtype policy of that name."""
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def slow_but(quick, cases):
+    """The cases as parameters of a test; those that are not among the quick ones are marked slow."""
+    return [case if case in quick else pytest.param(case, marks=pytest.mark.slow) for case in cases]
 
 
 def entries(folder):

@@ -5,7 +5,7 @@ import larq_compute_engine
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import stack
+from stacks import convolution, network_on, quant, stack
 from tensorflow.lite.python import schema_py_generated as schema
 
 from larq_equalbits import export, zoo
@@ -62,28 +62,26 @@ def test_an_audit_lists_every_tensor(tflite):
     assert f"{len(audit.tensors)} tensors" in str(audit)
 
 
-def _recurrent():
-    inputs = tf.keras.Input((8,))
+@network_on(8)
+def recurrent(inputs):
     x = tf.keras.layers.Embedding(50, 16, name="table")(inputs)
     both = [tf.keras.layers.LSTM(12, name="long")(x), tf.keras.layers.GRU(8, name="gated")(x)]
-    return tf.keras.Model(inputs, tf.keras.layers.Dense(3)(tf.keras.layers.concatenate(both)))
+    return tf.keras.layers.Dense(3)(tf.keras.layers.concatenate(both))
 
 
-def _without_weights():
+def without_weights():
     return stack(tf.keras.layers.Rescaling([2.0, 3.0]), shape=(4, 4, 2))
 
 
-def _unfused():
-    x = inputs = tf.keras.Input((8, 8, 32))
-    x = layers.QuantConv2D(32, 3, padding="same", kernel_quantizer="bi_half", input_quantizer="ste_sign")(x)
+@network_on(8, 8, 32)
+def unfused(inputs):
+    x = convolution(32, padding="same", use_bias=True)(inputs)
     x = tf.keras.layers.Add()([tf.keras.layers.PReLU(shared_axes=[1, 2])(x), inputs])
     x = tf.keras.layers.BatchNormalization()(x)
-    return tf.keras.Model(
-        inputs, layers.QuantDense(4, kernel_quantizer="bi_half")(tf.keras.layers.Flatten()(x))
-    )
+    return quant("Dense", 4, input_quantizer=None)(tf.keras.layers.Flatten()(x))
 
 
-@pytest.mark.parametrize("build", [_recurrent, _without_weights, _unfused])
+@pytest.mark.parametrize("build", [recurrent, without_weights, unfused])
 def test_every_byte_belongs_to_a_row_or_to_the_structure(build):
     report = export.convert(build(), binary_weights="bits", verify_on=False)
     file = schema.ModelT.InitFromObj(schema.Model.GetRootAs(report.tflite, 0))
@@ -101,12 +99,12 @@ def test_every_byte_belongs_to_a_row_or_to_the_structure(build):
 
 
 def test_weights_inside_loops_and_tables_have_rows():
-    rows = {row.name: row for row in export.convert(_recurrent(), verify_on=False).layers}
-    assert rows["table"].operator == "GATHER" and rows["table"].bytes >= 4 * 50 * 16
+    found = {row.name: row for row in export.convert(recurrent(), verify_on=False).layers}
+    assert found["table"].operator == "GATHER" and found["table"].bytes >= 4 * 50 * 16
     for cell, weights in {"long/lstm_cell": 48 * (16 + 12), "gated/gru_cell": 24 * (16 + 8)}.items():
-        (row,) = [row for name, row in rows.items() if name.startswith(cell)]
+        (row,) = [row for name, row in found.items() if name.startswith(cell)]
         assert 4 * weights <= row.bytes < 4 * weights + 400
-    assert all(row.weights == "float32" and row.reason for row in rows.values())
+    assert all(row.weights == "float32" and row.reason for row in found.values())
 
 
 @tf.keras.utils.register_keras_serializable("tests")

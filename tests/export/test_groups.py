@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import convolution, network_on, without
 
 from larq_equalbits import export
 
 layers = tf.keras.layers
 # A rounding or two of the largest answers.
 SMALL = 5e-5
-WITHOUT = [name for name in export.REWRITES if name != "grouped_batch_norm"]
 
 
 def grouped(x, parts, name="norm"):
@@ -27,7 +27,7 @@ def ternary(kernel):
     [({}, 0), ({"use_bias": True, "bias_initializer": "ones"}, 0), ({"kernel_quantizer": ternary}, 2)],
     ids=["plain", "bias", "zeros"],
 )
-def test_it_costs_no_operator(convolution, exact, images, options, adds):
+def test_it_costs_no_operator(exact, images, options, adds):
     inputs = tf.keras.Input((8, 8, 32))
     # Of another number of filters each, so that a mistaken order of the factors shows.
     parts = [convolution(filters, name=f"part{filters}", **options) for filters in (8, 24)]
@@ -35,11 +35,11 @@ def test_it_costs_no_operator(convolution, exact, images, options, adds):
     report, operators = exact(model, images, atol=SMALL)
     assert operators.get("ADD", 0) == adds and "MUL" not in operators
     assert all("batch normalization folded" in row.rewrite for row in report.layers)
-    _, former = exact(model, images, atol=SMALL, rewrites=WITHOUT)
+    _, former = exact(model, images, atol=SMALL, rewrites=without("grouped_batch_norm"))
     assert former["MUL"] == 1 and former["ADD"] == adds + 1
 
 
-def test_signs_after_it_are_those_of_keras(convolution):
+def test_signs_after_it_are_those_of_keras():
     """Before a sign its answers of nearly 0 move by LCE's rounding, as those of one convolution do."""
     images = np.random.default_rng(5).normal(size=(4, 10, 8, 96)).astype("float32")
     inputs = tf.keras.Input(images.shape[1:])
@@ -54,32 +54,30 @@ def test_signs_after_it_are_those_of_keras(convolution):
     assert "MUL" not in export.audit(report.tflite).operators
     moved = [row.rewrite for row in report.layers if "offsets of norm moved by a rounding" in row.rewrite]
     assert len(moved) == 2
-    rewrites = [name for name in export.REWRITES if name != "next_to_zero"]
-    content = export.convert(model, rewrites=rewrites, verify_on=False).tflite
+    content = export.convert(model, rewrites=without("next_to_zero"), verify_on=False).tflite
     assert export.verify(model, content, images).max_abs_diff > 0
 
 
-def read_twice(convolution, x):
+def read_twice(x):
     parts = [convolution(8, name=f"part{i}") for i in range(2)]
     joined = layers.Concatenate()([part(half) for part, half in zip(parts, tf.split(x, 2, -1), strict=True)])
     return layers.Concatenate()([layers.BatchNormalization()(joined), joined])
 
 
-def shared(convolution, x):
+def shared(x):
     return grouped(x, [convolution(8, name="part")] * 2)
 
 
-def float_input(convolution, x):
-    return grouped(x, [convolution(8, name=f"part{i}", input_quantizer=None) for i in range(2)])
+def with_options(**options):
+    return lambda x: grouped(x, [convolution(8, name=f"part{i}", **options) for i in range(2)])
 
 
-def activated(convolution, x):
-    return grouped(x, [convolution(8, name=f"part{i}", activation="relu") for i in range(2)])
-
-
-@pytest.mark.parametrize("build", [read_twice, shared, float_input, activated])
-def test_elsewhere_it_stays(convolution, exact, images, build):
-    inputs = tf.keras.Input((8, 8, 32))
-    report, operators = exact(tf.keras.Model(inputs, build(convolution, inputs)), images, atol=SMALL)
+@pytest.mark.parametrize(
+    "build",
+    [read_twice, shared, with_options(input_quantizer=None), with_options(activation="relu")],
+    ids=["read twice", "shared", "float input", "activated"],
+)
+def test_elsewhere_it_stays(exact, images, build):
+    report, operators = exact(network_on(8, 8, 32)(build)(), images, atol=SMALL)
     assert operators["CONCATENATION"] and operators["MUL"] == 1
     assert not any("batch normalization folded" in row.rewrite for row in report.layers)

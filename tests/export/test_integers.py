@@ -2,11 +2,10 @@
 
 import json
 
-import larq
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import stack
+from stacks import as_if_trained, convolution, rows, stack
 
 from larq_equalbits import data, export, zoo
 from larq_equalbits._errors import InputError
@@ -31,38 +30,27 @@ def trained(digits):
     return model
 
 
-def by_name(report):
-    return {layer.name: layer for layer in report.layers}
-
-
 @pytest.mark.parametrize("io", ["float32", "int8"])
 def test_a_trained_network_keeps_its_accuracy(trained, digits, io):
     plain = export.convert(trained, verify_on=digits.test)
-    report = export.convert(
-        trained,
-        verify_on=digits.test,
-        calibrate_on=digits.train.take(4),
-        input_type=io,
-        output_type=io,
-        **{**INT8, "tolerance": 0.2},
-    )
+    options = {"calibrate_on": digits.train.take(4), "input_type": io, "output_type": io}
+    options |= {**INT8, "tolerance": 0.2}
+    report = export.convert(trained, verify_on=digits.test, **options)
     assert report.verification.keras_accuracy > 0.7
     assert report.verification.tflite_accuracy > report.verification.keras_accuracy - 0.05
-    rows = by_name(report)
-    assert {name for name, row in rows.items() if row.weights == "int8"} == {"conv1_1", "classifier"}
-    assert {name for name, row in rows.items() if row.binary} == {"conv1_2", "dense1", "dense2"}
-    assert rows["conv1_1"].bytes < 0.5 * by_name(plain)["conv1_1"].bytes
+    found = rows(report)
+    assert {name for name, row in found.items() if row.weights == "int8"} == {"conv1_1", "classifier"}
+    assert {name for name, row in found.items() if row.binary} == {"conv1_2", "dense1", "dense2"}
+    assert found["conv1_1"].bytes < 0.5 * rows(plain)["conv1_1"].bytes
     assert report.float_layers == "int8"
     audited = export.audit(report.tflite)
     assert [tensor["dtype"] for tensor in audited.inputs + audited.outputs] == [io, io]
     assert audited.operators["LceBconv2d"] == 3
     assert ("QUANTIZE" in audited.operators) or io == "int8"
     described = model_json.describe(report)
-    assert set(described["inputs"][0]) == {"name", "shape", "dtype"} | (
-        {"scale", "zero_point"} if io == "int8" else set()
-    )
-    again = export.ConversionReport.from_json(report.to_json(), report.tflite)
-    assert again == report
+    of_integers = {"scale", "zero_point"} if io == "int8" else set()
+    assert set(described["inputs"][0]) == {"name", "shape", "dtype"} | of_integers
+    assert export.ConversionReport.from_json(report.to_json(), report.tflite) == report
 
 
 def test_integer_input_is_what_the_sidecar_says(trained, digits):
@@ -86,14 +74,11 @@ def test_normalization_and_rectifier_become_part_of_the_integer_operator(images)
         layers.ReLU(),
         layers.DepthwiseConv2D(3, use_bias=False, name="second"),
         layers.BatchNormalization(),
-        larq.layers.QuantConv2D(8, 3, kernel_quantizer="bi_half", use_bias=False, name="third"),
+        convolution(input_quantizer=None, name="third"),
         layers.Flatten(),
         layers.Dense(4, activation="relu", name="fourth"),
     )
-    generator = np.random.default_rng(3)
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.set_weights([generator.uniform(0.5, 2, size=w.shape) for w in layer.get_weights()])
+    as_if_trained(model, negative=False)
     report = export.convert(model, verify_on=images, calibrate_on=images, **INT8)
     assert {row.weights for row in report.layers} == {"int8"}
     operators = export.audit(report.tflite).operators
@@ -106,9 +91,9 @@ def test_a_layer_without_integer_form_stays_float_and_says_why(images):
     model = stack(
         layers.Conv2DTranspose(4, 3, name="up"), layers.Conv2D(4, 3, activation="tanh", name="bent")
     )
-    rows = by_name(export.convert(model, calibrate_on=images, **INT8))
-    assert "not int8: no integer form of Conv2DTranspose" in rows["up"].reason
-    assert "not int8: its activation tanh is float" in rows["bent"].reason
+    found = rows(export.convert(model, calibrate_on=images, **INT8))
+    assert "not int8: no integer form of Conv2DTranspose" in found["up"].reason
+    assert "not int8: its activation tanh is float" in found["bent"].reason
 
 
 def test_the_model_is_as_it_was(trained, digits):

@@ -24,6 +24,10 @@ def network(seed, *heads):
     return tf.keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0])
 
 
+def unverified(model):
+    return export.convert(model, verify_on=False)
+
+
 def pooled(features):
     return layers.GlobalAveragePooling2D()(features)
 
@@ -92,11 +96,10 @@ def test_a_second_head_that_is_negated_does_not_pass(images):
 def test_a_mask_has_labels_for_each_pixel(images, form):
     model = network(0, mask)
     answers = model.predict(images, verbose=0).argmax(axis=-1)
-    numbers = np.where(
-        np.random.default_rng(1).uniform(size=answers.shape) < 0.25, (answers + 1) % 3, answers
-    )
+    changed = np.random.default_rng(1).uniform(size=answers.shape) < 0.25
+    numbers = np.where(changed, (answers + 1) % 3, answers)
     labels = {"sparse": numbers, "column": numbers[..., None], "one-hot": np.eye(3)[numbers]}[form]
-    found = export.verify(model, export.convert(model, verify_on=False).tflite, images, labels)
+    found = export.verify(model, unverified(model).tflite, images, labels)
     assert found.keras_accuracy == found.tflite_accuracy == np.mean(numbers == answers)
 
 
@@ -112,18 +115,18 @@ def test_each_output_has_labels_of_its_own(images, form):
         "list": [numbers, sides],
         "one alone": {"yes": sides[:, 0]},
     }[form]
-    found = export.verify(model, export.convert(model, verify_on=False).tflite, images, labels)
+    found = export.verify(model, unverified(model).tflite, images, labels)
     expected = [None if form == "one alone" else 1.0, 0.75]
     assert [output.keras_accuracy for output in found.outputs] == expected
     assert [output.tflite_accuracy for output in found.outputs] == expected
     assert "yes 100.00%, accuracy 0.7500 and 0.7500" in describe(found)
     with pytest.raises(InputError, match=r"labels for \['no'\]"):
-        export.verify(model, export.convert(model, verify_on=False).tflite, images, {"no": sides})
+        export.verify(model, unverified(model).tflite, images, {"no": sides})
 
 
 def test_what_an_output_decides_can_be_said(images):
     model = network(0, size, yes)
-    tflite = export.convert(model, verify_on=False).tflite
+    tflite = unverified(model).tflite
     found = export.verify(model, tflite, images, decisions={"size": 0.25})
     assert [output.rule for output in found.outputs] == [0.25, 0.5]
     found = export.verify(model, tflite, images, decisions="values")
@@ -136,7 +139,7 @@ def test_what_an_output_decides_can_be_said(images):
 @pytest.mark.parametrize("loss", ["BinaryCrossentropy", "BinaryFocalCrossentropy"])
 def test_what_is_compiled_with_logits_of_yes_and_no_is_held_against_0(images, loss):
     model = network(0, size, yes, classes)
-    tflite = export.convert(model, verify_on=False).tflite
+    tflite = unverified(model).tflite
     loss = getattr(tf.keras.losses, loss)(from_logits=True)
     for losses in ({"size": loss, "yes": "mse", "classes": loss}, [loss, "mse", loss]):
         model.compile("adam", losses)
@@ -145,15 +148,14 @@ def test_what_is_compiled_with_logits_of_yes_and_no_is_held_against_0(images, lo
     with pytest.raises(export.ConversionError, match=r"the other side of 0\.0 than Keras on"):
         other = network(1, size, yes, classes)
         other.compile("adam", losses)
-        gate.verified(other, export.convert(model, verify_on=False), images)
+        gate.verified(other, unverified(model), images)
 
 
 def test_logits_of_classes_are_classes(images):
     model = network(0, classes)
     model.compile("adam", tf.keras.losses.CategoricalFocalCrossentropy(from_logits=True))
-    assert [output.rule for output in export.convert(model, verify_on=images).verification.outputs] == [
-        "argmax"
-    ]
+    (found,) = export.convert(model, verify_on=images).verification.outputs
+    assert found.rule == "argmax"
 
 
 def test_a_report_keeps_what_was_found_for_each_output(images):
@@ -168,9 +170,8 @@ def test_a_report_keeps_what_was_found_for_each_output(images):
 
 def test_ties_that_rounding_decides_are_no_difference():
     judge = Judge(["y"], {"y": "argmax"})
-    assert not judge.add(
-        [np.array([[1.0, 1.0], [0.0, 2.0]])], [np.array([[1.0, 1.0 + 1e-7], [0.0, 2.0]])]
-    ).any()
+    tied, nearly = (np.array([[1.0, second], [0.0, 2.0]]) for second in (1.0, 1.0 + 1e-7))
+    assert not judge.add([tied], [nearly]).any()
     assert judge.add([np.array([[1.0, 1.01]])], [np.array([[1.01, 1.0]])]).all()
     (found,) = judge.verdicts()
     assert (found.decisions, found.differing) == (3, 1)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import convolution
 
 from larq_equalbits import export
 from larq_equalbits.export import gate, layer_outputs
@@ -14,7 +15,7 @@ layers = tf.keras.layers
 class Traced(tf.keras.Model):
     """A model that calls its layers in a function of its own, with a condition that TensorFlow traces."""
 
-    def __init__(self, convolution):
+    def __init__(self):
         super().__init__()
         self.first = convolution(name="first")
 
@@ -41,7 +42,7 @@ def calibrated(model, images):
     export.convert(model, float_layers="int8", calibrate_on=images[:4])
 
 
-def network(convolution):
+def network():
     return tf.keras.Sequential(
         [
             tf.keras.Input((8, 8, 32), name="image"),
@@ -55,17 +56,17 @@ def network(convolution):
     )
 
 
-def test_every_layer_is_compared_but_those_whose_work_was_moved(convolution, images):
-    rows = export.compare_layers(network(convolution), {"image": images})
+def test_every_layer_is_compared_but_those_whose_work_was_moved(images):
+    rows = export.compare_layers(network(), {"image": images})
     assert [row.name for row in rows] == ["norm", "second", "mean", "last"]
     assert not any(row.parts for row in rows)
-    rows = export.compare_layers(network(convolution), {"image": images}, rewrites=[])
+    rows = export.compare_layers(network(), {"image": images}, rewrites=[])
     assert [row.name for row in rows] == ["first", "pool", "norm", "second", "mean", "last"]
 
 
 @pytest.mark.parametrize("use", [converted, compared, calibrated], ids=lambda use: use.__name__)
-def test_a_function_of_the_models_own_keeps_no_constants(convolution, images, use):
-    model = Traced(convolution)
+def test_a_function_of_the_models_own_keeps_no_constants(images, use):
+    model = Traced()
     model(images[:2])
     use(model, images)
     # Of every size that was traced meanwhile.
@@ -75,23 +76,22 @@ def test_a_function_of_the_models_own_keeps_no_constants(convolution, images, us
         np.testing.assert_array_equal(model(images[:count]), -before)
 
 
-def test_layers_inside_a_function_of_the_models_own_are_compared(convolution, images):
-    model = Traced(convolution)
+def test_layers_inside_a_function_of_the_models_own_are_compared(images):
+    model = Traced()
     model(images[:2])
     assert [row.name for row in export.compare_layers(model, {"input_1": images})] == ["first"]
 
 
-def test_the_layer_where_outputs_part_is_named(convolution, images):
+def test_the_layer_where_outputs_part_is_named(images):
     """LCE snaps a kernel whose magnitudes differ by 0.4 %; all that follows it then differs from Keras."""
 
     def nearly_binary(kernel):
         flags = tf.reshape(tf.range(tf.size(kernel)) // kernel.shape[-1] % 2, kernel.shape)
         return tf.sign(kernel) * (1.0 + 0.004 * tf.cast(flags, kernel.dtype))
 
-    tf.keras.utils.set_random_seed(0)
     snapped = tf.keras.Sequential(
         [
-            *network(convolution).layers[:3],
+            *network().layers[:3],
             convolution(8, name="snapped", kernel_quantizer=nearly_binary),
             layers.Flatten(),
             layers.Dense(2, name="last"),
@@ -111,9 +111,8 @@ def test_the_layer_where_outputs_part_is_named(convolution, images):
     verification = export.verify(snapped, report.tflite, images)
     assert verification.argmax_agreement < 1
     assert "they part at layer 'snapped'" in verification.first_difference
-    with pytest.raises(
-        export.ConversionError, match=r"another class .* they part at layer 'snapped'"
-    ) as caught:
+    words = r"another class .* they part at layer 'snapped'"
+    with pytest.raises(export.ConversionError, match=words) as caught:
         gate.verified(snapped, report, images)
     # What the message names is enough.
     enough = float(str(caught.value).rsplit("--tolerance ", 1)[1].rstrip(")."))

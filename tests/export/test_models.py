@@ -2,7 +2,8 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import stack
+from small import precision
+from stacks import convolution, quant, rows, stack
 
 from larq_equalbits import export, zoo
 from larq_equalbits._bits.kernels import quantized_kernels
@@ -35,7 +36,7 @@ def _operators(report):
     return export.audit(report.tflite).operators
 
 
-def test_a_kernel_above_the_converters_folding_limit_is_binary(convolution):
+def test_a_kernel_above_the_converters_folding_limit_is_binary():
     model = stack(convolution(512, name="c"), shape=(3, 3, 512))
     report = export.convert(model, verify_on=np.random.default_rng(0).normal(size=(1, 3, 3, 512)))
     assert report.verification.max_abs_diff == 0
@@ -45,14 +46,14 @@ def test_a_kernel_above_the_converters_folding_limit_is_binary(convolution):
 @pytest.mark.parametrize(
     "quantizer", ["ste_sign", "approx_sign", "swish_sign", "siman", "ir_net", "rbnn", "loop"]
 )
-def test_any_quantizer_is_frozen(convolution, images, quantizer):
+def test_any_quantizer_is_frozen(images, quantizer):
     kernel_quantizer = LoopQuantizer() if quantizer == "loop" else quantizer
     model = stack(convolution(kernel_quantizer=kernel_quantizer))
     report = export.convert(model, verify_on=images)
     assert _operators(report) == {"LceQuantize": 1, "LceBconv2d": 1}
 
 
-def test_a_quantizer_is_evaluated_once(convolution):
+def test_a_quantizer_is_evaluated_once():
     calls = []
 
     def counting(kernel):
@@ -65,7 +66,7 @@ def test_a_quantizer_is_evaluated_once(convolution):
     assert calls == [True]
 
 
-def test_the_callers_model_is_untouched_also_after_a_failure(convolution, images, monkeypatch):
+def test_the_callers_model_is_untouched_also_after_a_failure(images, monkeypatch):
     model = stack(convolution(kernel_quantizer="siman"))
     model.compile("adam", "mse")
     model.fit(images, np.zeros((6, 6, 6, 8)), verbose=0)
@@ -88,11 +89,9 @@ def test_the_callers_model_is_untouched_also_after_a_failure(convolution, images
     np.testing.assert_array_equal(model.predict(images, verbose=0), before)
 
 
-def test_nested_and_shared_layers(convolution, images):
-    inner = tf.keras.Sequential(
-        [tf.keras.Input((8, 8, 32)), convolution(32, padding="same", pad_values=1, name="shared")],
-        name="inner",
-    )
+def test_nested_and_shared_layers(images):
+    shared = convolution(32, padding="same", pad_values=1, name="shared")
+    inner = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), shared], name="inner")
     inputs = tf.keras.Input((8, 8, 32))
     model = tf.keras.Model(inputs, inner(inner(inputs)))
     report = export.convert(model, verify_on=images)
@@ -101,14 +100,12 @@ def test_nested_and_shared_layers(convolution, images):
     assert [layer.name for layer in report.layers] == ["inner/shared"]
 
 
-def test_a_subclassed_model(convolution, images):
+def test_a_subclassed_model(images):
     class Mine(tf.keras.Model):
         def __init__(self):
             super().__init__()
             self.first = convolution(name="first")
-            self.dense = larq.layers.QuantDense(
-                4, input_quantizer="ste_sign", kernel_quantizer="bi_half", use_bias=False, name="second"
-            )
+            self.dense = quant("Dense", 4, name="second")
 
         def call(self, inputs):
             return self.dense(tf.keras.layers.Flatten()(self.first(inputs)))
@@ -121,13 +118,12 @@ def test_a_subclassed_model(convolution, images):
     assert all(layer.binary for layer in report.layers)
 
 
-def test_several_inputs_and_outputs_keep_their_names(convolution):
+def test_several_inputs_and_outputs_keep_their_names():
     zebra, apple = tf.keras.Input((6, 6, 32), name="zebra"), tf.keras.Input((5, 5, 32), name="apple")
     first = convolution(4, name="z")(zebra)
     second = convolution(3, name="a")(apple)
-    outputs = [
-        tf.keras.layers.Lambda(tf.identity, name=name)(x) for name, x in (("two", first), ("one", second))
-    ]
+    pairs = (("two", first), ("one", second))
+    outputs = [tf.keras.layers.Lambda(tf.identity, name=name)(x) for name, x in pairs]
     model = tf.keras.Model([zebra, apple], outputs)
     generator = np.random.default_rng(0)
     inputs = {"zebra": generator.normal(size=(3, 6, 6, 32)), "apple": generator.normal(size=(3, 5, 5, 32))}
@@ -138,26 +134,17 @@ def test_several_inputs_and_outputs_keep_their_names(convolution):
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.keras", "saved_model"])
-def test_a_loaded_model_converts(convolution, images, tmp_path, name):
+def test_a_loaded_model_converts(images, tmp_path, name):
     model = stack(convolution(name="c"))
     model.save(tmp_path / name)
     report = export.convert(tf.keras.models.load_model(tmp_path / name), verify_on=images)
     assert report.layers[0].binary
 
 
-def _in_bfloat16(build):
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        return build()
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
-
-
 @pytest.mark.parametrize("quantizer", ["bi_half", "siman"])
 def test_a_model_in_mixed_precision_converts_with_its_own_codes(quantizer):
-    model = _in_bfloat16(
-        lambda: zoo.conv2(input_shape=(8, 8, 1), num_classes=3, width=0.1, quantizer=quantizer)
-    )
+    with precision("mixed_bfloat16"):
+        model = zoo.conv2(input_shape=(8, 8, 1), num_classes=3, width=0.1, quantizer=quantizer)
     # Each weight is as near as bfloat16 tells to another, which float32 tells apart.
     for kernel in quantized_kernels(model):
         latent = kernel.variable.latent_variable
@@ -180,22 +167,11 @@ def test_a_subclassed_model_in_mixed_precision_is_refused():
         def call(self, inputs):
             return self.dense(inputs)
 
-    model = _in_bfloat16(lambda: Network(2))
+    with precision("mixed_bfloat16"):
+        model = Network(2)
     model(tf.zeros((1, 4)))
     with pytest.raises(InputError, match="computes in mixed_bfloat16, and no float32 copy"):
         export.convert(model)
-
-
-def _grouped():
-    layer = larq.layers.QuantConv2D(8, 3, groups=2, input_quantizer="ste_sign", kernel_quantizer="bi_half")
-    return stack(layer, shape=(8, 8, 64))
-
-
-def _padded():
-    layer = larq.layers.QuantConv2D(
-        8, 3, padding="same", pad_values=-1.0, input_quantizer="ste_sign", kernel_quantizer="bi_half"
-    )
-    return stack(layer)
 
 
 @pytest.mark.parametrize(
@@ -203,12 +179,9 @@ def _padded():
     [
         (lambda: "model", "Keras 2 model"),
         (lambda: tf.keras.Sequential([tf.keras.layers.Dense(2)]), "built"),
-        (
-            lambda: stack(tf.keras.layers.Conv2D(2, 3), shape=(None, None, 3)),
-            "known",
-        ),
-        (_grouped, "groups"),
-        (_padded, "pad_values"),
+        (lambda: stack(tf.keras.layers.Conv2D(2, 3), shape=(None, None, 3)), "known"),
+        (lambda: stack(convolution(groups=2), shape=(8, 8, 64)), "groups"),
+        (lambda: stack(convolution(padding="same", pad_values=-1.0)), "pad_values"),
     ],
 )
 def test_bad_models_are_refused(make, words):
@@ -216,7 +189,7 @@ def test_bad_models_are_refused(make, words):
         export.convert(make())
 
 
-def test_nothing_is_written_when_the_conversion_fails(convolution, tmp_path):
+def test_nothing_is_written_when_the_conversion_fails(tmp_path):
     model = stack(convolution(kernel_quantizer=ManyLevels()))
     path = tmp_path / "model.tflite"
     path.write_bytes(b"\0\0\0\0TFL3 mine")
@@ -225,21 +198,20 @@ def test_nothing_is_written_when_the_conversion_fails(convolution, tmp_path):
     assert path.read_bytes() == b"\0\0\0\0TFL3 mine"
 
 
-def test_each_float_layer_has_its_reason(convolution):
-    inputs = tf.keras.Input((8, 8, 32))
-    x = larq.layers.QuantConv2D(32, 3, kernel_quantizer="bi_half", name="no_input")(inputs)
-    x = larq.layers.QuantDepthwiseConv2D(
-        3, input_quantizer="ste_sign", depthwise_quantizer="bi_half", name="depthwise"
-    )(x)
-    x = tf.keras.layers.Conv2D(4, 1, name="float")(x)
-    report = export.convert(tf.keras.Model(inputs, x))
-    reasons = {layer.name: layer.reason for layer in report.layers}
-    assert "no input quantizer" in reasons["no_input"]
-    assert "depthwise" in reasons["depthwise"]
-    assert "no kernel quantizer" in reasons["float"]
+def test_each_float_layer_has_its_reason():
+    quantizers = {"input_quantizer": "ste_sign", "depthwise_quantizer": "bi_half"}
+    model = stack(
+        convolution(32, input_quantizer=None, use_bias=True, name="no_input"),
+        larq.layers.QuantDepthwiseConv2D(3, name="depthwise", **quantizers),
+        tf.keras.layers.Conv2D(4, 1, name="float"),
+    )
+    found = rows(export.convert(model))
+    assert "no input quantizer" in found["no_input"].reason
+    assert "depthwise" in found["depthwise"].reason
+    assert "no kernel quantizer" in found["float"].reason
 
 
-def test_a_report_survives_json(convolution, images):
+def test_a_report_survives_json(images):
     model = stack(convolution(name="c"))
     report = export.convert(model, verify_on=images)
     assert export.ConversionReport.from_json(report.to_json(), report.tflite) == report
@@ -250,7 +222,7 @@ def test_a_report_survives_json(convolution, images):
         export.ConversionReport.from_json("{}", report.tflite)
 
 
-def test_freezing_holds_for_the_block_alone(convolution, images):
+def test_freezing_holds_for_the_block_alone(images):
     model = stack(convolution(name="c"))
     with export.freeze(model) as constants:
         assert set(np.unique(constants["c"])) == {-1, 1}
@@ -260,9 +232,7 @@ def test_freezing_holds_for_the_block_alone(convolution, images):
 
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("compiled", [True, False])
-def test_predictions_in_the_block_are_frozen_and_those_after_it_are_not(
-    convolution, images, before, compiled
-):
+def test_predictions_in_the_block_are_frozen_and_those_after_it_are_not(images, before, compiled):
     model = stack(convolution(name="c"))
     if compiled:
         model.compile("sgd", "mse")
@@ -286,7 +256,7 @@ def test_predictions_in_the_block_are_frozen_and_those_after_it_are_not(
         ({"other": np.zeros((2, 8, 8, 32))}, "inputs"),
     ],
 )
-def test_wrong_inputs_are_named(convolution, inputs, words):
+def test_wrong_inputs_are_named(inputs, words):
     model = stack(convolution(name="c"))
     tflite = export.convert(model, verify_on=False).tflite
     with pytest.raises(InputError, match=words):
@@ -294,11 +264,5 @@ def test_wrong_inputs_are_named(convolution, inputs, words):
 
 
 def test_a_layer_is_found_where_the_converter_cuts_names():
-    model = zoo.conv2(input_shape=(8, 8, 1), num_classes=10)
-    assert [layer.name for layer in export.convert(model, verify_on=False).layers] == [
-        "conv1_1",
-        "conv1_2",
-        "dense1",
-        "dense2",
-        "classifier",
-    ]
+    report = export.convert(zoo.conv2(input_shape=(8, 8, 1), num_classes=10), verify_on=False)
+    assert list(rows(report)) == ["conv1_1", "conv1_2", "dense1", "dense2", "classifier"]

@@ -3,63 +3,61 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import as_if_trained, stack
+from small import slow_but
+from stacks import IMAGE, as_if_trained, conv, head, inputs_of, network_on, normalized, rows, stack
 
 import larq_equalbits as lqe
 from larq_equalbits import export
 from larq_equalbits.export.interpreter import load
 
 layers = tf.keras.layers
-IMAGE = (8, 8, 3)
+on_image = network_on(*IMAGE)
 
 
-def conv(filters=8, size=3, name=None, **options):
-    return layers.Conv2D(filters, size, padding="same", use_bias=False, name=name, **options)
+def block(x, name):
+    return layers.ReLU()(normalized(conv(name=name), x))
 
 
-def block(x, name, filters=8):
-    return layers.ReLU()(layers.BatchNormalization()(conv(filters, name=name)(x)))
+def trunk(image):
+    return normalized(conv(name="body"), block(image, "stem"))
 
 
-def trunk(image, name="body"):
-    return layers.BatchNormalization()(conv(name=name)(block(image, f"{name}_stem")))
+def flat_head(x):
+    return layers.Dense(2, name="head")(layers.Flatten()(x))
 
 
-def one_output():
-    image = tf.keras.Input(IMAGE)
-    x = layers.GlobalAveragePooling2D()(trunk(image))
-    return tf.keras.Model(image, layers.Dense(1, "sigmoid", name="head")(x))
+@on_image
+def one_output(image):
+    return head(trunk(image), 1, "sigmoid")
 
 
-def two_heads():
-    image = tf.keras.Input(IMAGE)
+@on_image
+def two_heads(image):
     x = layers.Flatten()(trunk(image))
-    boxes = layers.Dense(4, name="boxes")(layers.BatchNormalization()(layers.Dense(8, name="hidden")(x)))
-    return tf.keras.Model(image, {"boxes": boxes, "label": layers.Dense(3, name="label")(x)})
+    boxes = layers.Dense(4, name="boxes")(normalized(layers.Dense(8, name="hidden"), x))
+    return {"boxes": boxes, "label": layers.Dense(3, name="label")(x)}
 
 
-def mask():
-    image = tf.keras.Input(IMAGE)
-    return tf.keras.Model(image, layers.Conv2D(2, 1, name="pixels")(trunk(image)))
+@on_image
+def mask(image):
+    return layers.Conv2D(2, 1, name="pixels")(trunk(image))
 
 
-def u_net():
-    image = tf.keras.Input(IMAGE)
+@on_image
+def u_net(image):
     upper = block(image, "stem")
-    x = layers.BatchNormalization()(conv(name="down")(layers.MaxPooling2D()(upper)))
-    x = layers.Concatenate()([layers.UpSampling2D()(x), upper])
-    x = layers.BatchNormalization()(conv(name="up")(x))
-    return tf.keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid", name="pixels")(x))
+    x = normalized(conv(name="down"), layers.MaxPooling2D()(upper))
+    x = normalized(conv(name="up"), layers.Concatenate()([layers.UpSampling2D()(x), upper]))
+    return layers.Conv2D(1, 1, activation="sigmoid", name="pixels")(x)
 
 
-def recurrent(layer):
-    x = frames = tf.keras.Input((3, *IMAGE))
+@network_on(3, *IMAGE)
+def recurrent(x, layer):
     for name in ("stem", "body"):
-        frame = tf.keras.Input(x.shape[2:])
-        inner = tf.keras.Model(frame, layers.BatchNormalization()(conv(4, name=name)(frame)))
+        inner = network_on(*x.shape[2:])(lambda frame, name=name: normalized(conv(4, name=name), frame))()
         x = layers.TimeDistributed(inner, name=f"each_{name}")(x)
     x = layers.TimeDistributed(layers.GlobalAveragePooling2D())(x)
-    return tf.keras.Model(frames, layers.Dense(2, name="head")(layer(x)))
+    return layers.Dense(2, name="head")(layer(x))
 
 
 def siamese():
@@ -70,21 +68,19 @@ def siamese():
     return tf.keras.Model(pair, layers.Dense(1, "sigmoid", name="same")(difference))
 
 
-def frozen_base():
-    image = tf.keras.Input(IMAGE)
+@on_image
+def frozen_base(image):
     base = tf.keras.Model(image, trunk(image), name="base")
     base.trainable = False
-    x = layers.BatchNormalization()(conv(name="added")(base(image)))
-    return tf.keras.Model(image, layers.Dense(2, name="head")(layers.GlobalAveragePooling2D()(x)))
+    return head(normalized(conv(name="added"), base(image)))
 
 
-def shared_layers():
-    image = tf.keras.Input(IMAGE)
-    x = block(image, "stem")
-    shared = conv(name="shared")
+@on_image
+def shared_layers(image):
+    x, shared = block(image, "stem"), conv(name="shared")
     for _ in range(3):
-        x = layers.BatchNormalization()(shared(x))
-    return tf.keras.Model(image, layers.Dense(2, name="head")(layers.Flatten()(x)))
+        x = normalized(shared, x)
+    return flat_head(x)
 
 
 def augmentation_first():
@@ -143,90 +139,81 @@ def called(kind):
     return model
 
 
-def nested():
-    image, features = tf.keras.Input(IMAGE), tf.keras.Input((8, 8, 8))
-    inner = tf.keras.Model(
-        features, layers.BatchNormalization()(conv(name="inner")(features)), name="inner_model"
-    )
+@on_image
+def nested(image):
+    features = tf.keras.Input((8, 8, 8))
+    inner = tf.keras.Model(features, normalized(conv(name="inner"), features), name="inner_model")
     outer = tf.keras.Sequential([inner, conv(name="outer"), layers.BatchNormalization()], name="outer_model")
-    x = outer(block(image, "stem"))
-    return tf.keras.Model(image, layers.Dense(2, name="head")(layers.Flatten()(x)))
+    return flat_head(outer(block(image, "stem")))
 
 
-def residual_without_a_head():
-    x = image = tf.keras.Input(IMAGE)
+@on_image
+def residual_without_a_head(x):
     for index in range(4):
-        x = layers.Add()([x, layers.BatchNormalization()(conv(3, name=f"conv{index}")(x))])
-    return tf.keras.Model(image, x)
+        x = layers.Add()([x, normalized(conv(3, name=f"conv{index}"), x)])
+    return x
 
 
-def dense_connections():
-    image = tf.keras.Input(IMAGE)
+@on_image
+def dense_connections(image):
     x = block(image, "stem")
     for index in range(2):
         x = layers.Concatenate()([x, conv(4, name=f"grow{index}")(layers.BatchNormalization()(x))])
-    return tf.keras.Model(image, layers.Dense(2, name="head")(layers.GlobalAveragePooling2D()(x)))
+    return head(x)
 
 
-def gated():
-    image = tf.keras.Input(IMAGE)
+@on_image
+def gated(image):
     x = trunk(image)
     gate = layers.Dense(4, "relu", name="squeeze")(layers.GlobalAveragePooling2D(keepdims=True)(x))
     gate = layers.Dense(8, "sigmoid", name="excite")(gate)
-    x = layers.BatchNormalization()(conv(name="after")(layers.Multiply()([x, gate])))
-    return tf.keras.Model(image, layers.Dense(2, name="head")(layers.Flatten()(x)))
+    return flat_head(normalized(conv(name="after"), layers.Multiply()([x, gate])))
 
 
-def depthwise():
-    image = tf.keras.Input(IMAGE)
-    x = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(block(image, "stem"))
-    x = layers.BatchNormalization()(conv(size=1, name="pointwise")(layers.BatchNormalization()(x)))
-    return tf.keras.Model(image, layers.Dense(2, name="head")(layers.GlobalAveragePooling2D()(x)))
+@on_image
+def depthwise(image):
+    x = normalized(layers.DepthwiseConv2D(3, padding="same", name="depthwise"), block(image, "stem"))
+    return head(normalized(conv(size=1, name="pointwise"), x))
 
 
-def separable():
-    image = tf.keras.Input(IMAGE)
-    x = layers.SeparableConv2D(8, 3, padding="same", use_bias=False, name="body")(block(image, "stem"))
-    x = layers.GlobalAveragePooling2D()(layers.BatchNormalization()(x))
-    return tf.keras.Model(image, layers.Dense(2, name="head")(x))
+@on_image
+def separable(image):
+    body = layers.SeparableConv2D(8, 3, padding="same", use_bias=False, name="body")
+    return head(normalized(body, block(image, "stem")))
 
 
-def sequence(padding="same"):
-    words = tf.keras.Input((12, 4))
-    x = layers.BatchNormalization()(layers.Conv1D(8, 3, padding=padding, name="stem")(words))
-    x = layers.BatchNormalization()(layers.Conv1D(8, 3, padding=padding, use_bias=False, name="body")(x))
-    return tf.keras.Model(words, layers.Dense(2, name="head")(layers.GlobalAveragePooling1D()(x)))
+@network_on(12, 4)
+def sequence(words, padding="same"):
+    x = normalized(layers.Conv1D(8, 3, padding=padding, name="stem"), words)
+    x = normalized(layers.Conv1D(8, 3, padding=padding, use_bias=False, name="body"), x)
+    return layers.Dense(2, name="head")(layers.GlobalAveragePooling1D()(x))
 
 
 def two_kinds_of_input():
     image, extra = tf.keras.Input(IMAGE, name="image"), tf.keras.Input((3,), name="extra")
     x = layers.GlobalAveragePooling2D()(trunk(image))
     x = layers.Concatenate()([x, layers.Dense(4, name="of_extra")(extra)])
-    x = layers.BatchNormalization()(layers.Dense(8, name="joined")(x))
+    x = normalized(layers.Dense(8, name="joined"), x)
     return tf.keras.Model([image, extra], layers.Dense(2, name="head")(x))
 
 
-def words():
-    given = tf.keras.Input((6,), dtype="int32")
+@network_on(6, dtype="int32")
+def words(given):
     x = layers.Embedding(10, 8, name="embedding")(given)
-    x = layers.BatchNormalization()(layers.Conv1D(8, 3, padding="same", use_bias=False, name="body")(x))
-    return tf.keras.Model(given, layers.Dense(2, name="head")(layers.GlobalMaxPooling1D()(x)))
+    x = normalized(layers.Conv1D(8, 3, padding="same", use_bias=False, name="body"), x)
+    return layers.Dense(2, name="head")(layers.GlobalMaxPooling1D()(x))
 
 
-def input_passed_on():
-    image = tf.keras.Input(IMAGE, name="image")
-    x = layers.GlobalAveragePooling2D()(trunk(image))
-    return tf.keras.Model(
-        image, [layers.Dense(2, name="head")(x), layers.Rescaling(2.0, name="doubled")(image)]
-    )
+@on_image
+def input_passed_on(image):
+    return [head(trunk(image)), layers.Rescaling(2.0, name="doubled")(image)]
 
 
-def autoencoder():
-    given = tf.keras.Input((16,))
-    x = layers.BatchNormalization()(layers.Dense(12, name="encode")(given))
+@network_on(16)
+def autoencoder(given):
+    x = normalized(layers.Dense(12, name="encode"), given)
     code = layers.BatchNormalization(name="code")(layers.Dense(8, name="bottleneck")(x))
-    x = layers.BatchNormalization()(layers.Dense(12, name="decode")(code))
-    return tf.keras.Model(given, [layers.Dense(16, name="restored")(x), code])
+    return [layers.Dense(16, name="restored")(normalized(layers.Dense(12, name="decode"), code)), code]
 
 
 # name: (a network of Keras' layers, those that become binary)
@@ -261,23 +248,11 @@ QUICK = {"one output", "two heads", "U-Net", "siamese", "frozen base", "causal s
 QUICK |= {"subclassed with an auxiliary head", "augmentation first"}
 
 
-def examples(model):
-    generator = np.random.default_rng(1)
-    shapes = {spec.name: spec for spec in tf.nest.flatten(model.save_spec()[0])}
-    names = getattr(model, "input_names", None) or ["input_1"]
-    return {
-        name: generator.integers(0, 9, (12, *spec.shape[1:])).astype("int32")
-        if spec.dtype == tf.int32
-        else generator.normal(size=(12, *spec.shape[1:])).astype("float32")
-        for name, spec in zip(names, shapes.values(), strict=True)
-    }
-
-
 def largest_difference(model, content, inputs):
     """Of all outputs together: each has a size of its own or else a value."""
-    given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-    expected = [np.asarray(one) for one in tf.nest.flatten(model.predict(given, verbose=0))]
-    found = list(load(content).predict(inputs).values())
+    names = getattr(model, "input_names", None) or ["input_1"]
+    expected = [np.asarray(one) for one in tf.nest.flatten(model.predict(inputs, verbose=0))]
+    found = list(load(content).predict(dict(zip(names, tf.nest.flatten(inputs), strict=True))).values())
     assert sorted(one.size for one in expected) == sorted(one.size for one in found)
     return max(
         min(np.abs(one.reshape(-1) - other.reshape(-1)).max() for other in found if other.size == one.size)
@@ -285,20 +260,15 @@ def largest_difference(model, content, inputs):
     )
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
-)
+@pytest.mark.parametrize("name", slow_but(QUICK, NETWORKS))
 def test_a_network_of_keras_becomes_binary_and_converts(name):
-    tf.keras.utils.set_random_seed(0)
     build, expected = NETWORKS[name]
-    model = build()
-    twin = lqe.binarize(model)
-    changes = {row.name.split("/")[-1]: row for row in twin.binarization.layers if row.weights}
+    twin = lqe.binarize(build())
+    changes = {name: row for name, row in rows(twin.binarization).items() if row.weights}
     assert {name for name, row in changes.items() if row.binary} == expected
     assert all(row.reason for row in changes.values() if not row.binary)
-    as_if_trained(twin)
-    report = export.convert(twin)
-    rows = {row.name.split("/")[-1]: row for row in report.layers}
+    report = export.convert(as_if_trained(twin))
     for layer in expected - {name for name, row in changes.items() if not row.binary_input}:
-        assert rows[layer].binary and rows[layer].weights == "1 bit" and not rows[layer].reason
-    assert largest_difference(twin, report.tflite, examples(twin)) <= 1e-4
+        row = rows(report)[layer]
+        assert row.binary and row.weights == "1 bit" and not row.reason
+    assert largest_difference(twin, report.tflite, inputs_of(twin)) <= 1e-4

@@ -4,13 +4,12 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import stack
+from stacks import convolution, stack, without
 
 from larq_equalbits import export
 from larq_equalbits.quantizers import BiHalf
 
 layers = tf.keras.layers
-WITHOUT = [name for name in export.REWRITES if name != "next_to_zero"]
 CHANNELS = 64
 
 
@@ -18,42 +17,34 @@ def ternary(kernel):
     return tf.sign(tf.where(tf.abs(kernel) < 0.01, 0.0, kernel))
 
 
-def direct(convolution, norm):
+def first(size=(7, 1), **options):
+    return convolution(CHANNELS, size, name="first", **options)
+
+
+def direct(norm):
     """The normalization's signs are read alone: LCE compares sums with thresholds."""
-    return [convolution(CHANNELS, (7, 1), name="first"), norm]
+    return [first(), norm]
 
 
-def pooled(convolution, norm):
-    return [convolution(CHANNELS, (7, 1), name="first"), layers.MaxPooling2D((1, 2)), norm]
+def activated(norm):
+    return [first(), norm, layers.PReLU(tf.keras.initializers.Constant(0.25), shared_axes=[1, 2])]
 
 
-def activated(convolution, norm):
-    return [
-        *direct(convolution, norm),
-        layers.PReLU(tf.keras.initializers.Constant(0.25), shared_axes=[1, 2]),
-    ]
+FRONTS = {
+    "direct": direct,
+    "pooled": lambda norm: [first(), layers.MaxPooling2D((1, 2)), norm],
+    "activated": activated,
+    "padded": lambda norm: [first(padding="same"), norm],
+    "scaled": lambda norm: [first(kernel_quantizer=BiHalf(scale=0.25)), norm],
+    "biased": lambda norm: [first(use_bias=True, bias_initializer="ones"), norm],
+    "of zeros": lambda norm: [first(kernel_quantizer=ternary), norm],
+}
 
 
-def padded(convolution, norm):
-    return [convolution(CHANNELS, (7, 1), padding="same", name="first"), norm]
-
-
-def scaled(convolution, norm):
-    return [convolution(CHANNELS, (7, 1), kernel_quantizer=BiHalf(scale=0.25), name="first"), norm]
-
-
-def biased(convolution, norm):
-    return [convolution(CHANNELS, (7, 1), use_bias=True, bias_initializer="ones", name="first"), norm]
-
-
-def of_zeros(convolution, norm):
-    return [convolution(CHANNELS, (7, 1), kernel_quantizer=ternary, name="first"), norm]
-
-
-def network(convolution, front, *, center=True):
+def network(front, *, center=True):
     """A network whose normalization answers next to 0 for a sum of 0 (of 1 with the bias), both above and below."""
     norm = layers.BatchNormalization(center=center, name="norm")
-    model = stack(*front(convolution, norm), convolution(8, name="second"), shape=(10, 8, 48))
+    model = stack(*front(norm), convolution(8, name="second"), shape=(10, 8, 48))
     norm.moving_variance.assign(tf.fill([CHANNELS], 146.2))
     offsets = np.linspace(-3e-6, 3e-6, CHANNELS)
     middle = 1.0 if model.layers[0].use_bias else 0.0
@@ -70,10 +61,15 @@ def inputs():
     return np.random.default_rng(5).normal(size=(4, 10, 8, 48)).astype("float32")
 
 
+def difference_without_the_rewrite(model, inputs):
+    unmoved = export.convert(model, rewrites=without("next_to_zero"), verify_on=False).tflite
+    return export.verify(model, unmoved, inputs).max_abs_diff
+
+
 @pytest.mark.parametrize("center", [True, False])
-@pytest.mark.parametrize("front", [direct, pooled, activated, padded, scaled, biased, of_zeros])
-def test_signs_are_those_of_keras(convolution, inputs, front, center):
-    model, norm = network(convolution, front, center=center)
+@pytest.mark.parametrize("front", FRONTS)
+def test_signs_are_those_of_keras(inputs, front, center):
+    model, norm = network(FRONTS[front], center=center)
     before = [value.copy() for value in norm.get_weights()]
     report = export.convert(model, verify_on=inputs)
     # The last layer adds up signs: one that differs changes a sum by two.
@@ -84,19 +80,14 @@ def test_signs_are_those_of_keras(convolution, inputs, front, center):
 
 
 @pytest.mark.parametrize("front", [direct, activated])
-def test_without_the_rewrite_signs_differ(convolution, inputs, front):
-    model, _ = network(convolution, front)
-    assert (
-        export.verify(
-            model, export.convert(model, rewrites=WITHOUT, verify_on=False).tflite, inputs
-        ).max_abs_diff
-        > 0
-    )
+def test_without_the_rewrite_signs_differ(inputs, front):
+    model, _ = network(front)
+    assert difference_without_the_rewrite(model, inputs) > 0
 
 
-def test_an_untrained_normalization_after_padded_zeros(convolution, inputs):
+def test_an_untrained_normalization_after_padded_zeros(inputs):
     model = stack(
-        convolution(CHANNELS, padding="same", name="first"),
+        first(3, padding="same"),
         layers.BatchNormalization(),
         convolution(8, name="second"),
         shape=(10, 8, 48),
@@ -104,17 +95,17 @@ def test_an_untrained_normalization_after_padded_zeros(convolution, inputs):
     assert export.convert(model, verify_on=inputs).verification.max_abs_diff == 0
 
 
-def test_nothing_moves_far_from_zero(convolution, inputs):
-    model, norm = network(convolution, direct)
+def test_nothing_moves_far_from_zero(inputs):
+    model, norm = network(direct)
     norm.beta.assign(np.random.default_rng(6).choice([-1, 1], CHANNELS) * np.linspace(1e-4, 0.03, CHANNELS))
     report = export.convert(model, verify_on=inputs)
     assert report.verification.max_abs_diff == 0
     assert {row.rewrite for row in report.layers} == {""}
 
 
-def test_what_no_sign_reads_stays_as_it_is(convolution, inputs):
+def test_what_no_sign_reads_stays_as_it_is(inputs):
     norm = layers.BatchNormalization(name="norm")
-    model = stack(*direct(convolution, norm), layers.GlobalAveragePooling2D(), shape=(10, 8, 48))
+    model = stack(*direct(norm), layers.GlobalAveragePooling2D(), shape=(10, 8, 48))
     report = export.convert(model, verify_on=inputs, tolerance=1)
     assert {row.rewrite for row in report.layers} == {""}
 
@@ -126,23 +117,22 @@ def test_what_no_sign_reads_stays_as_it_is(convolution, inputs):
         (larq.layers.QuantDepthwiseConv2D, (4,), "depthwise"),
     ],
 )
-def test_signs_after_a_float_operator_on_binary_kernels(convolution, inputs, kind, arguments, kernel):
+def test_signs_after_a_float_operator_on_binary_kernels(inputs, kind, arguments, kernel):
     options = {"padding": "same", "use_bias": False, "input_quantizer": "ste_sign"}
     image = tf.keras.Input((10, 8, 48))
-    first = kind(*arguments, name="first", **options, **{f"{kernel}_quantizer": "ste_sign"})
+    layer = kind(*arguments, **options, **{f"{kernel}_quantizer": "ste_sign"})
     # The factor 0.999995 is folded into the kernel, and no sum of multiples of it is exact.
-    x = layers.BatchNormalization(epsilon=1e-5)(first(image))
+    x = layers.BatchNormalization(epsilon=1e-5)(layer(image))
     model = tf.keras.Model(image, convolution(8, name="second")(x))
     report = export.convert(model, verify_on=inputs)
     assert report.verification.max_abs_diff == 0
-    unmoved = export.convert(model, rewrites=WITHOUT, verify_on=False).tflite
-    assert export.verify(model, unmoved, inputs).max_abs_diff > 0
+    assert difference_without_the_rewrite(model, inputs) > 0
 
 
-def test_branches_side_by_side(convolution, inputs):
+def test_branches_side_by_side(inputs):
     image = tf.keras.Input((10, 8, 48))
     norm = layers.BatchNormalization(name="norm")
-    one = norm(convolution(CHANNELS, padding="same", name="first")(image))
+    one = norm(first(3, padding="same")(image))
     other = layers.AveragePooling2D(3, 1, "same")(image)
     joined = layers.Concatenate()([one, other])
     sums = layers.Concatenate()(
@@ -153,22 +143,16 @@ def test_branches_side_by_side(convolution, inputs):
     norm.beta.assign(np.linspace(-1e-6, 1e-6, CHANNELS))
     difference = export.convert(model, verify_on=inputs).verification.max_abs_diff
     assert difference < 1e-3
-    unmoved = export.convert(model, rewrites=WITHOUT, verify_on=False).tflite
-    assert export.verify(model, unmoved, inputs).max_abs_diff >= 2
+    assert difference_without_the_rewrite(model, inputs) >= 2
 
 
 @pytest.mark.parametrize(("pool", "count"), [((3, "same"), 9), ((3, "same"), 6), ((2, "valid"), 4)])
-def test_means_have_the_signs_of_exact_arithmetic(convolution, inputs, pool, count):
+def test_means_have_the_signs_of_exact_arithmetic(inputs, pool, count):
     """Sums of `count` values of which one is next to 0, above and below by more than Keras rounds."""
     size, padding = pool
     norm = layers.BatchNormalization(name="norm")
-    model = stack(
-        convolution(CHANNELS, (7, 1), name="first"),
-        norm,
-        layers.AveragePooling2D(size, 1, padding),
-        convolution(8, name="second"),
-        shape=(10, 8, 48),
-    )
+    pooling = layers.AveragePooling2D(size, 1, padding)
+    model = stack(first(), norm, pooling, convolution(8, name="second"), shape=(10, 8, 48))
     norm.moving_variance.assign(tf.fill([CHANNELS], 146.2))
     norm.moving_mean.assign(tf.fill([CHANNELS], 2 / count))
     above = np.linspace(5e-7, 2e-6, CHANNELS // 2)
@@ -176,5 +160,4 @@ def test_means_have_the_signs_of_exact_arithmetic(convolution, inputs, pool, cou
     assert export.convert(model, verify_on=inputs).verification.max_abs_diff == 0
     if count != 4:
         # Without the rewrite they differ; a mean of one half is exact, so less is rounded.
-        unmoved = export.convert(model, rewrites=WITHOUT, verify_on=False).tflite
-        assert export.verify(model, unmoved, inputs).max_abs_diff >= 2
+        assert difference_without_the_rewrite(model, inputs) >= 2

@@ -4,6 +4,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
+from stacks import network_on, normalized, quant, rows, stack
 
 from larq_equalbits import export, pruning
 from larq_equalbits._errors import InputError
@@ -11,31 +12,27 @@ from larq_equalbits.export import classifier, packing
 from larq_equalbits.export.interpreter import load
 
 layers = tf.keras.layers
-BITS = {"kernel_quantizer": "bi_half", "use_bias": False}
+DEPTHWISE = {"depthwise_quantizer": "ste_sign", "use_bias": False}
 IMAGES = np.random.default_rng(1).normal(size=(8, 12, 12, 32)).astype("float32")
 
 
-def every_kind():
-    """All kinds of layers with binary kernels and float inputs, trained."""
-    shared = larq.layers.QuantConv2D(32, 3, padding="same", name="shared", **BITS)
-    x = inputs = tf.keras.Input(IMAGES.shape[1:])
-    x = larq.layers.QuantConv2D(32, 3, name="conv", kernel_quantizer="bi_half")(x)
+def binary(kind, *sizes, **options):
+    return quant(kind, *sizes, input_quantizer=None, **options)
+
+
+@network_on(*IMAGES.shape[1:])
+def every_kind(x):
+    """All kinds of layers with binary kernels and float inputs."""
+    shared = binary("Conv2D", 32, 3, padding="same", name="shared")
+    x = binary("Conv2D", 32, 3, use_bias=True, name="conv")(x)
     x = layers.ReLU(6.0)(layers.BatchNormalization(name="norm")(x))
-    x = layers.BatchNormalization()(shared(x))
-    x = layers.Activation("tanh")(shared(x))
-    x = layers.BatchNormalization()(larq.layers.QuantDepthwiseConv2D(3, name="depthwise", **DEPTHWISE)(x))
-    x = larq.layers.QuantConv2DTranspose(32, 3, 2, name="transposed", **BITS)(x)
-    x = layers.BatchNormalization()(x)
-    grouped = larq.layers.QuantConv2D(32, 3, 2, groups=2, name="grouped", **BITS)
-    x = layers.ReLU()(layers.BatchNormalization()(grouped(x)))
-    pruned = larq.layers.QuantConv2D(32, 3, name="pruned", **BITS)
-    x = layers.BatchNormalization()(pruning.PrunedBinary(pruned, sparsity=0.5)(x))
-    x = larq.layers.QuantDense(48, name="dense", **BITS)(layers.Flatten()(x))
-    x = layers.BatchNormalization()(x)
-    return trained(tf.keras.Model(inputs, layers.Dense(10, name="classifier")(x)))
-
-
-DEPTHWISE = {"depthwise_quantizer": "ste_sign", "use_bias": False}
+    x = layers.Activation("tanh")(shared(normalized(shared, x)))
+    x = normalized(larq.layers.QuantDepthwiseConv2D(3, name="depthwise", **DEPTHWISE), x)
+    x = normalized(binary("Conv2DTranspose", 32, 3, 2, name="transposed"), x)
+    x = layers.ReLU()(normalized(binary("Conv2D", 32, 3, 2, groups=2, name="grouped"), x))
+    x = normalized(pruning.PrunedBinary(binary("Conv2D", 32, 3, name="pruned"), sparsity=0.5), x)
+    x = normalized(binary("Dense", 48, name="dense"), layers.Flatten()(x))
+    return layers.Dense(10, name="classifier")(x)
 
 
 def trained(model):
@@ -72,16 +69,12 @@ def plain(content, images=IMAGES):
 @pytest.fixture(scope="module")
 def model():
     tf.keras.utils.set_random_seed(0)
-    return every_kind()
+    return trained(every_kind())
 
 
 @pytest.fixture(scope="module")
 def reports(model):
     return {form: export.convert(model, binary_weights=form, verify_on=False) for form in packing.FORMS}
-
-
-def rows(report):
-    return {row.name.split("/")[-1]: row for row in report.layers}
 
 
 BINARY = ["conv", "shared", "depthwise", "transposed", "grouped", "pruned", "dense"]
@@ -108,13 +101,19 @@ def test_bits_answer_as_keras_does(model, reports):
     np.testing.assert_array_equal(found, floats)
 
 
+def by_form(field, reports):
+    """What `field` is in the row of each layer in each form."""
+    return {
+        form: {name: getattr(row, field) for name, row in rows(report).items()}
+        for form, report in reports.items()
+    }
+
+
 def test_the_bytes_are_those_of_the_codes(model, reports):
     square = 3 * 3 * 32 * 32
     counts = dict.fromkeys(BINARY, square) | {"depthwise": square // 32, "grouped": square // 2}
     counts["dense"] = int(np.prod(model.get_layer("dense").weights[0].shape))
-    sizes = {
-        form: {name: row.bytes for name, row in rows(report).items()} for form, report in reports.items()
-    }
+    sizes = by_form("bytes", reports)
     for name in BINARY:
         weights = counts[name]
         rest = sizes["float32"][name] - 4 * weights
@@ -128,16 +127,13 @@ def test_the_bytes_are_those_of_the_codes(model, reports):
 
 
 def test_why_a_layer_multiplies_in_float_stands_in_every_form(reports):
-    reasons = {
-        form: {name: row.reason for name, row in rows(report).items()} for form, report in reports.items()
-    }
+    reasons = by_form("reason", reports)
     assert reasons["int8"] == reasons["bits"] == reasons["float32"]
     assert "1/32" in reasons["bits"]["dense"]
-    found = {
-        form: [row.reason for row in export.audit(report.tflite).layers] for form, report in reports.items()
-    }
-    assert found["int8"] == found["bits"] == found["float32"]
-    assert [row.weights for row in export.audit(reports["bits"].tflite).layers].count("1 bit") == 7
+    audits = {form: export.audit(report.tflite).layers for form, report in reports.items()}
+    found = [[row.reason for row in audit] for audit in audits.values()]
+    assert found[0] == found[1] == found[2]
+    assert [row.weights for row in audits["bits"]].count("1 bit") == 7
 
 
 def test_the_conversion_says_what_runs_the_file(reports):
@@ -151,32 +147,27 @@ def test_the_conversion_says_what_runs_the_file(reports):
 
 
 def test_a_shared_kernel_is_packed_once():
-    inputs = tf.keras.Input((6, 6, 32))
-    shared = larq.layers.QuantConv2D(32, 3, padding="same", kernel_quantizer="bi_half", use_bias=False)
-    between = layers.BatchNormalization()
-    model = tf.keras.Model(inputs, between(shared(layers.ReLU()(shared(inputs)))))
+    shared, between = binary("Conv2D", 32, 3, padding="same"), layers.BatchNormalization()
+    model = network_on(6, 6, 32)(lambda x: between(shared(layers.ReLU()(shared(x)))))()
     between.gamma.assign(np.linspace(0.5, 2, 32))
-    audit = export.audit(export.convert(model, binary_weights="bits", verify_on=False).tflite)
+    tflite = export.convert(model, binary_weights="bits", verify_on=False).tflite
+    assert len(tflite) < 3 * 3 * 32 * 4 + 4_000
+    audit = export.audit(tflite)
     assert audit.operators["CONV_2D"] == 2
     words = [tensor for tensor in audit.tensors if tensor["dtype"] == "int32"]
-    assert len(export.convert(model, binary_weights="bits", verify_on=False).tflite) < 3 * 3 * 32 * 4 + 4_000
     assert {tensor["bytes"] for tensor in words} == {3 * 3 * 32 * 4}
 
 
 def test_a_classifier_in_half_its_bytes():
-    tf.keras.utils.set_random_seed(0)
-    inputs = tf.keras.Input((64,))
-    x = layers.Dense(96, "relu", name="hidden")(inputs)
-    model = tf.keras.Model(inputs, layers.Dense(40, "softmax", name="classifier")(x))
+    hidden = layers.Dense(96, "relu", name="hidden")
+    model = stack(hidden, layers.Dense(40, "softmax", name="classifier"), shape=(64,))
     images = np.random.default_rng(0).normal(size=(4, 64)).astype("float32")
     whole = export.convert(model, verify_on=images)
     half = export.convert(model, verify_on=images, classifier="float16")
     assert 0 < half.verification.max_abs_diff < 1e-3
     assert len(whole.tflite) - len(half.tflite) > 0.9 * 2 * 96 * 40
-    assert {name: row.weights for name, row in rows(half).items()} == {
-        "hidden": "float32",
-        "classifier": "float16",
-    }
+    stored = {name: row.weights for name, row in rows(half).items()}
+    assert stored == {"hidden": "float32", "classifier": "float16"}
     assert rows(whole)["classifier"].bytes - rows(half)["classifier"].bytes == 2 * 96 * 40
     for run in (plain, lambda content, images: answers(content, images, "litert")):
         assert np.abs(run(half.tflite, images) - run(whole.tflite, images)).max() < 1e-3
@@ -186,9 +177,7 @@ def test_a_classifier_in_half_its_bytes():
 
 
 def test_bad_forms_are_refused(model):
-    with pytest.raises(
-        InputError, match=r"binary_weights must be one of int8, bits, float32, but got 'int4'"
-    ):
+    with pytest.raises(InputError, match="binary_weights must be one of int8, bits, float32, but got 'int4'"):
         export.convert(model, binary_weights="int4")
     with pytest.raises(InputError, match=r"\(--binary-weights\).*\(--float-layers\).*keep their own form"):
         export.convert(model, binary_weights="bits", float_layers="int8", calibrate_on=IMAGES)

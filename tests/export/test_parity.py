@@ -34,23 +34,18 @@ def photographs():
     digits = data.load("digits", batch_size=256)
     images, labels = next(iter(digits.train))
     tests, _ = next(iter(digits.test))
-    enlarged = [
+    images, tests = (
         np.repeat(tf.image.resize(each, (32, 32)).numpy(), 3, axis=-1) for each in (images[:192], tests)
-    ]
-    return enlarged[0], labels.numpy()[:192], enlarged[1]
+    )
+    return images, labels.numpy()[:192], tests
 
 
 @pytest.mark.parametrize(("name", "quantizer", "binary"), CASES)
 def test_the_file_answers_as_keras_does(name, quantizer, binary):
     images, labels, tests = photographs()
     tf.keras.utils.set_random_seed(0)
-    model = zoo.get(name)(
-        input_shape=(32, 32, 3),
-        num_classes=10,
-        quantizer=quantizer,
-        binarize_activations=binary,
-        width=0.25,
-    )
+    options = {"quantizer": quantizer, "binarize_activations": binary, "width": 0.25}
+    model = zoo.get(name)(input_shape=(32, 32, 3), num_classes=10, **options)
     model.compile(tf.keras.optimizers.SGD(0.01, 0.9), "sparse_categorical_crossentropy")
     model.fit(images, labels, batch_size=32, epochs=1, verbose=0)
     # Only signs of activations turn a rounding into another bit, and only of a value next to 0.

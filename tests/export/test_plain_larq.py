@@ -4,7 +4,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import stack
+from stacks import as_if_trained, conv, convolution, head, network_on, normalized, quant, stack
 
 from larq_equalbits import export, zoo
 
@@ -14,31 +14,24 @@ layers = tf.keras.layers
 def block(x, filters, strides, **quantizers):
     shortcut = x
     if strides > 1:
-        shortcut = layers.Conv2D(filters, 1, use_bias=False)(layers.AvgPool2D(strides)(x))
-        shortcut = layers.BatchNormalization()(shortcut)
-    x = larq.layers.QuantConv2D(
-        filters, 3, strides, padding="same", pad_values=1.0, use_bias=False, **quantizers
-    )(x)
-    x = layers.BatchNormalization()(x)
+        shortcut = normalized(conv(filters, 1), layers.AvgPool2D(strides)(x))
+    x = normalized(convolution(filters, strides=strides, padding="same", pad_values=1.0, **quantizers), x)
     x = layers.PReLU(shared_axes=[1, 2], alpha_initializer="random_uniform")(x)
     return layers.Add()([shortcut, x])
 
 
-def network(**quantizers):
-    inputs = tf.keras.Input((8, 8, 3))
-    x = layers.BatchNormalization()(layers.Conv2D(32, 3, padding="same", use_bias=False)(inputs))
-    x = block(x, 32, 1, **quantizers)
+@network_on(8, 8, 3)
+def untrained(image, **quantizers):
+    x = block(normalized(conv(32), image), 32, 1, **quantizers)
     # QuickNet's transition: a maximum at every position, then a blur that halves the size.
     x = layers.MaxPool2D(2, 1)(x)
     x = layers.DepthwiseConv2D(3, 2, padding="same", use_bias=False)(x)
     x = block(x, 32, 1, **quantizers)
-    x = block(x, 64, 2, **quantizers)
-    model = tf.keras.Model(inputs, layers.Dense(10)(layers.GlobalAvgPool2D()(x)))
-    generator = np.random.default_rng(0)
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.set_weights([generator.uniform(0.5, 2, size=w.shape) for w in layer.get_weights()])
-    return model
+    return head(block(x, 64, 2, **quantizers), 10)
+
+
+def network(**quantizers):
+    return as_if_trained(untrained(**quantizers), negative=False)
 
 
 @pytest.fixture
@@ -72,14 +65,12 @@ def test_inputs_of_several_bits_stay_float_and_say_why(photographs):
     assert len(several) == 3
     for layer in several:
         assert (layer.operator, layer.binary, layer.expected) == ("CONV_2D", False, False)
-        assert (
-            layer.reason
-            == f"input not binary: {model.get_layer(layer.name).input_quantizer.name} gives 2 bits"
-        )
+        quantizer = model.get_layer(layer.name).input_quantizer
+        assert layer.reason == f"input not binary: {quantizer.name} gives 2 bits"
 
 
 def test_zeros_are_not_split_for_inputs_of_several_bits(photographs):
-    dense = larq.layers.QuantDense(4, input_quantizer=larq.quantizers.DoReFa(2), kernel_quantizer="ste_tern")
+    dense = quant("Dense", 4, input_quantizer=larq.quantizers.DoReFa(2), kernel_quantizer="ste_tern")
     model = stack(layers.Flatten(), dense, shape=(8, 8, 3))
     report = export.convert(model, verify_on=False)
     assert report.layers[0].operator == "FULLY_CONNECTED"
@@ -87,10 +78,7 @@ def test_zeros_are_not_split_for_inputs_of_several_bits(photographs):
 
 
 def test_a_binary_quantizer_that_lce_does_not_know_fails():
-    layer = larq.layers.QuantConv2D(
-        8, 3, input_quantizer="ste_heaviside", kernel_quantizer="ste_sign", name="c"
-    )
-    model = stack(layer)
+    model = stack(convolution(input_quantizer="ste_heaviside", kernel_quantizer="ste_sign", name="c"))
     with pytest.raises(export.ConversionError, match=r"c \(CONV_2D\): input not binary to LCE"):
         export.convert(model)
 

@@ -2,93 +2,63 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import stack
+from stacks import convolution, quant, rows, stack
 
 from larq_equalbits import export
 from larq_equalbits.export.kernels import split
 from larq_equalbits.quantizers import BiHalf
 
 SMALL = 2e-4
+KEPT = np.random.default_rng(4).random((3, 3, 32, 8)) >= 0.4
 
 
-def _rows(report):
-    return {layer.name: layer for layer in report.layers}
-
-
-def _with_kernel(layer, shape, change):
-    """`layer` as a model whose kernel is what `change` makes of codes in -1 and +1."""
-    model = stack(layer, shape=shape)
-    codes = np.random.default_rng(3).choice([-1.0, 1.0], layer.kernel.shape).astype("float32")
-    layer.kernel.assign(change(codes))
+def ternary(layer, kept=KEPT):
+    """`layer` as a model whose kernel is -1 or +1 where that is kept, and elsewhere 0."""
+    model = stack(layer)
+    layer.kernel.assign(kept * np.random.default_rng(3).choice([-1.0, 1.0], layer.kernel.shape))
     return model
 
 
-def test_a_plain_binary_convolution_needs_no_rewrite(convolution, exact, images):
-    model = stack(convolution(name="c"))
-    report, operators = exact(model, images)
+def test_a_plain_binary_convolution_needs_no_rewrite(exact, images):
+    report, operators = exact(stack(convolution(name="c")), images)
     assert operators == {"LceQuantize": 1, "LceBconv2d": 1}
-    assert _rows(report)["c"].rewrite == ""
+    assert rows(report)["c"].rewrite == ""
 
 
-def test_a_dense_layer_becomes_a_convolution(exact):
-    dense = larq.layers.QuantDense(10, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="d")
-    model = stack(dense, shape=(96,))
-    report, operators = exact(model, np.random.default_rng(0).normal(size=(5, 96)))
+@pytest.mark.parametrize(
+    ("kind", "sizes", "options", "shape", "rewrite"),
+    [
+        ("Dense", (10,), {"use_bias": True}, (96,), "dense as convolution"),
+        ("Dense", (4,), {"use_bias": True}, (5, 64), "dense as convolution"),
+        *(
+            ("Conv1D", (8, 3), options, (16, 32), "conv1d as convolution")
+            for options in ({}, {"padding": "same", "pad_values": 1.0}, {"strides": 2}, {"dilation_rate": 2})
+        ),
+        *(
+            ("SeparableConv2D", (8, 3), {"padding": padding}, (8, 8, 32), "separable as one convolution")
+            for padding in ("valid", "same")
+        ),
+    ],
+)
+def test_a_layer_becomes_a_convolution(exact, kind, sizes, options, shape, rewrite):
+    model = stack(quant(kind, *sizes, **options), shape=shape)
+    report, operators = exact(model, np.random.default_rng(0).normal(size=(5, *shape)))
     assert operators["LceBconv2d"] == 1
-    assert "FULLY_CONNECTED" not in operators
-    assert _rows(report)["d"].rewrite == "dense as convolution"
+    assert not {"FULLY_CONNECTED", "DEPTHWISE_CONV_2D"} & set(operators)
+    assert [row.rewrite for row in report.layers] == [rewrite]
 
 
-def test_a_dense_layer_after_a_flatten_keeps_packed_bits(convolution, exact, images):
+def test_a_dense_layer_after_a_flatten_keeps_packed_bits(exact, images):
     model = stack(
         convolution(32, padding="same", pad_values=1, name="c"),
         tf.keras.layers.BatchNormalization(),
         tf.keras.layers.Flatten(),
-        larq.layers.QuantDense(10, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="d"),
+        quant("Dense", 10, use_bias=True, name="d"),
     )
     report, operators = exact(model, images)
     assert operators["LceBconv2d"] == 2
     assert operators["LceQuantize"] == 1
-    assert _rows(report)["d"].bytes < 8 * 8 * 32 * 10 / 8 + 200
-
-
-def test_a_dense_layer_on_sequences_keeps_its_shape(exact):
-    dense = larq.layers.QuantDense(4, input_quantizer="ste_sign", kernel_quantizer="bi_half")
-    model = stack(dense, shape=(5, 64))
-    _, operators = exact(model, np.random.default_rng(0).normal(size=(3, 5, 64)))
-    assert operators["LceBconv2d"] == 1
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"padding": "same", "pad_values": 1.0}, {"strides": 2}, {"dilation_rate": 2}]
-)
-def test_a_one_dimensional_convolution_becomes_a_flat_one(exact, options):
-    layer = larq.layers.QuantConv1D(
-        8, 3, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="c", use_bias=False, **options
-    )
-    model = stack(layer, shape=(16, 32))
-    report, operators = exact(model, np.random.default_rng(0).normal(size=(4, 16, 32)))
-    assert operators["LceBconv2d"] == 1
-    assert _rows(report)["c"].rewrite == "conv1d as convolution"
-
-
-@pytest.mark.parametrize("padding", ["valid", "same"])
-def test_a_separable_convolution_becomes_one(exact, images, padding):
-    layer = larq.layers.QuantSeparableConv2D(
-        8,
-        3,
-        padding=padding,
-        input_quantizer="ste_sign",
-        depthwise_quantizer="bi_half",
-        pointwise_quantizer="bi_half",
-        name="s",
-        use_bias=False,
-    )
-    model = stack(layer)
-    report, operators = exact(model, images)
-    assert operators["LceBconv2d"] == 1
-    assert "DEPTHWISE_CONV_2D" not in operators
-    assert _rows(report)["s"].rewrite == "separable as one convolution"
+    assert rows(report)["d"].bytes < 8 * 8 * 32 * 10 / 8 + 200
 
 
 @pytest.mark.parametrize(
@@ -101,39 +71,31 @@ def test_a_separable_convolution_becomes_one(exact, images, padding):
         {"dilation_rate": 2},
     ],
 )
-def test_zeros_make_two_binary_kernels(convolution, exact, images, options):
-    layer = convolution(kernel_quantizer="ste_tern", name="t", **options)
-    zeros = np.random.default_rng(4).random((3, 3, 32, 8)) < 0.4
-    model = _with_kernel(layer, (8, 8, 32), lambda codes: np.where(zeros, 0, codes))
-    report, operators = exact(model, images)
+def test_zeros_make_two_binary_kernels(exact, images, options):
+    report, operators = exact(ternary(convolution(kernel_quantizer="ste_tern", name="t", **options)), images)
     assert operators == {"LceQuantize": 1, "LceBconv2d": 2, "ADD": 1}
-    assert _rows(report)["t"].operator == "LceBconv2d + LceBconv2d"
-    assert _rows(report)["t"].binary
+    assert rows(report)["t"].operator == "LceBconv2d + LceBconv2d"
+    assert rows(report)["t"].binary
 
 
-def test_a_normalization_goes_into_both_kernels(convolution, exact, images):
-    layer = convolution(kernel_quantizer="ste_tern", name="t")
-    zeros = np.random.default_rng(4).random((3, 3, 32, 8)) < 0.4
-    model = _with_kernel(layer, (8, 8, 32), lambda codes: np.where(zeros, 0, codes))
+def test_a_normalization_goes_into_both_kernels(exact, images):
+    model = ternary(convolution(kernel_quantizer="ste_tern", name="t"))
     model.add(tf.keras.layers.BatchNormalization(name="n"))
     report, operators = exact(model, images, atol=SMALL)
     assert operators == {"LceQuantize": 1, "LceBconv2d": 2, "ADD": 1}
-    assert "batch normalization folded" in _rows(report)["t"].rewrite
+    assert "batch normalization folded" in rows(report)["t"].rewrite
     _, apart = exact(model, images, atol=SMALL, rewrites=["convolution"])
     assert apart["MUL"] == 1
 
 
-def test_zero_filters_become_a_mask(convolution, exact, images):
+def test_zero_filters_become_a_mask(exact, images):
     layer = convolution(kernel_quantizer="ste_tern", name="t")
-    model = _with_kernel(
-        layer, (8, 8, 32), lambda codes: codes * np.array([1, 0, 1, 1, 0, 1, 1, 1], "float32")
-    )
-    report, operators = exact(model, images)
+    report, operators = exact(ternary(layer, np.array([1, 0, 1, 1, 0, 1, 1, 1])), images)
     assert operators == {"LceQuantize": 1, "LceBconv2d": 1}
-    assert "zero filters" in _rows(report)["t"].rewrite
+    assert "zero filters" in rows(report)["t"].rewrite
 
 
-def test_normalization_and_pooling_change_places(convolution, exact, images):
+def test_normalization_and_pooling_change_places(exact, images):
     model = stack(
         convolution(32, padding="same", pad_values=1, name="c"),
         tf.keras.layers.MaxPooling2D(),
@@ -142,10 +104,10 @@ def test_normalization_and_pooling_change_places(convolution, exact, images):
     )
     report, operators = exact(model, images)
     assert operators == {"LceQuantize": 1, "LceBconv2d": 2, "LceBMaxPool2d": 1}
-    assert "batch normalization before pooling" in _rows(report)["c"].rewrite
+    assert "batch normalization before pooling" in rows(report)["c"].rewrite
 
 
-def test_a_negative_factor_keeps_the_order(convolution, images):
+def test_a_negative_factor_keeps_the_order(images):
     norm = tf.keras.layers.BatchNormalization()
     model = stack(convolution(padding="same"), tf.keras.layers.MaxPooling2D(), norm)
     norm.gamma.assign([-1.0] + [1.0] * 7)
@@ -154,7 +116,7 @@ def test_a_negative_factor_keeps_the_order(convolution, images):
     assert not any(layer.rewrite for layer in report.layers)
 
 
-def test_what_cannot_change_a_sign_goes_away(convolution, exact, images):
+def test_what_cannot_change_a_sign_goes_away(exact, images):
     model = stack(
         tf.keras.layers.Activation(larq.activations.hard_tanh),
         tf.keras.layers.Rescaling(0.25),
@@ -164,7 +126,7 @@ def test_what_cannot_change_a_sign_goes_away(convolution, exact, images):
     assert operators == {"LceQuantize": 1, "LceBconv2d": 1}
     names = [layer.name for layer in model.layers[:2]]
     note = ", ".join(f"{name} taken away before its sign" for name in names)
-    assert _rows(report)["c"].rewrite == note
+    assert rows(report)["c"].rewrite == note
     _, kept = exact(model, images, rewrites=[])
     assert kept == {"RELU_N1_TO_1": 1, "MUL": 1, "LceQuantize": 1, "LceBconv2d": 1}
 
@@ -181,13 +143,12 @@ def _prelu(*slopes):
         [_prelu(0.25), tf.keras.layers.MaxPooling2D(), tf.keras.layers.Dropout(0.5)],
     ],
 )
-def test_positive_slopes_go_away_before_a_sign(convolution, exact, images, before):
-    layers = [tf.keras.Input((8, 8, 32)), convolution(32), tf.keras.layers.BatchNormalization(), *before]
-    report, operators = exact(tf.keras.Sequential([*layers, convolution(name="c")]), images)
-    assert operators == {"LceQuantize": 1, "LceBconv2d": 2} | (
-        {"LceBMaxPool2d": 1} if len(before) > 1 else {}
-    )
-    assert "taken away before its sign" in _rows(report)["c"].rewrite
+def test_positive_slopes_go_away_before_a_sign(exact, images, before):
+    norm = tf.keras.layers.BatchNormalization()
+    report, operators = exact(stack(convolution(32), norm, *before, convolution(name="c")), images)
+    pooled = {"LceBMaxPool2d": 1} if len(before) > 1 else {}
+    assert operators == {"LceQuantize": 1, "LceBconv2d": 2} | pooled
+    assert "taken away before its sign" in rows(report)["c"].rewrite
 
 
 @pytest.mark.parametrize("loaded", [False, True])
@@ -201,14 +162,14 @@ def test_positive_slopes_go_away_before_a_sign(convolution, exact, images, befor
         lambda x: tf.divide(x, 3.0) * 2.0,
     ],
 )
-def test_a_positive_constant_goes_away_before_a_sign(convolution, exact, images, change, loaded):
+def test_a_positive_constant_goes_away_before_a_sign(exact, images, change, loaded):
     inputs = tf.keras.Input((8, 8, 32))
     model = tf.keras.Model(inputs, convolution(name="c")(change(inputs)))
     if loaded:
         model = tf.keras.Model.from_config(model.get_config())
     report, operators = exact(model, images)
     assert operators == {"LceQuantize": 1, "LceBconv2d": 1}
-    assert "taken away before its sign" in _rows(report)["c"].rewrite
+    assert "taken away before its sign" in rows(report)["c"].rewrite
 
 
 @pytest.mark.parametrize(
@@ -226,15 +187,15 @@ def test_a_positive_constant_goes_away_before_a_sign(convolution, exact, images,
         lambda x: x[..., :1] * np.ones(32, "float32"),
     ],
 )
-def test_what_may_change_a_sign_stays(convolution, exact, images, change):
+def test_what_may_change_a_sign_stays(exact, images, change):
     inputs = tf.keras.Input((8, 8, 32))
     report, operators = exact(tf.keras.Model(inputs, convolution(name="c")(change(inputs))), images)
     assert len(operators) > 2
-    assert _rows(report)["c"].rewrite == ""
+    assert rows(report)["c"].rewrite == ""
 
 
 @pytest.mark.parametrize("first", ["float", "binary", "ternary"])
-def test_an_activation_of_a_layer_goes_away_before_a_sign(convolution, exact, images, first):
+def test_an_activation_of_a_layer_goes_away_before_a_sign(exact, images, first):
     if first == "float":
         layer = tf.keras.layers.Conv2D(32, 3, activation="hard_tanh", name="f")
     else:
@@ -242,16 +203,16 @@ def test_an_activation_of_a_layer_goes_away_before_a_sign(convolution, exact, im
         layer = convolution(32, activation="hard_tanh", kernel_quantizer=quantizer, name="f")
     model = stack(layer, convolution(name="c"))
     report, _ = exact(model, images)
-    assert "hard tanh taken away before a sign" in _rows(report)["f"].rewrite
+    assert "hard tanh taken away before a sign" in rows(report)["f"].rewrite
     assert layer.activation is larq.activations.hard_tanh
     if first == "float":
         # Integers know no hard tanh, so without it the layer can be one of them.
         report = export.convert(model, float_layers="int8", calibrate_on=images)
-        assert _rows(report)["f"].weights == "int8"
+        assert rows(report)["f"].weights == "int8"
 
 
 @pytest.mark.parametrize("read", ["output", "skip", "own quantizer"])
-def test_an_activation_that_is_read_elsewhere_stays(convolution, exact, images, read):
+def test_an_activation_that_is_read_elsewhere_stays(exact, images, read):
     class Shifted(larq.quantizers.SteSign):
         def call(self, inputs):
             return super().call(inputs - 1.0)
@@ -281,8 +242,7 @@ class Doubled(larq.layers.QuantDense):
 
 @pytest.mark.parametrize("kind", [Same, Doubled])
 def test_a_subclass_is_rewritten_where_it_computes_what_its_base_does(exact, kind):
-    dense = kind(10, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="d")
-    model = stack(dense, shape=(96,))
+    model = stack(quant(kind, 10, use_bias=True, name="d"), shape=(96,))
     inputs = np.random.default_rng(0).normal(size=(5, 96))
     if kind is Same:
         report, _ = exact(model, inputs)
@@ -294,31 +254,30 @@ def test_a_subclass_is_rewritten_where_it_computes_what_its_base_does(exact, kin
     assert not report.layers[0].binary
 
 
+class SameConvolution(larq.layers.QuantConv2D):
+    """A subclass that computes what its base does."""
+
+
+class DoubledConvolution(larq.layers.QuantConv2D):
+    """A subclass that does not."""
+
+    def convolution_op(self, inputs, kernel):
+        return 2 * super().convolution_op(inputs, kernel)
+
+
 def test_a_subclass_of_a_convolution_with_zeros(exact, images):
-    class Mine(larq.layers.QuantConv2D):
-        pass
-
-    class Own(larq.layers.QuantConv2D):
-        def convolution_op(self, inputs, kernel):
-            return 2 * super().convolution_op(inputs, kernel)
-
-    for kind in (Mine, Own):
-        layer = kind(8, 3, input_quantizer="ste_sign", kernel_quantizer="ste_tern", use_bias=False, name="t")
-        zeros = np.random.default_rng(4).random((3, 3, 32, 8)) < 0.4
-        model = _with_kernel(layer, (8, 8, 32), lambda codes, zeros=zeros: np.where(zeros, 0, codes))
-        if kind is Mine:
-            _, operators = exact(model, images)
-            assert operators == {"LceQuantize": 1, "LceBconv2d": 2, "ADD": 1}
-        else:
-            with pytest.raises(
-                export.ConversionError, match=r"t .*zero in the kernel.*Own computes otherwise"
-            ):
-                export.convert(model)
+    same, doubled = (
+        ternary(quant(kind, 8, 3, kernel_quantizer="ste_tern", name="t"))
+        for kind in (SameConvolution, DoubledConvolution)
+    )
+    _, operators = exact(same, images)
+    assert operators == {"LceQuantize": 1, "LceBconv2d": 2, "ADD": 1}
+    with pytest.raises(export.ConversionError, match=r"t .*zero in the kernel.*DoubledConvolution computes"):
+        export.convert(doubled)
 
 
-def test_every_rewrite_can_be_switched_off(images):
-    dense = larq.layers.QuantDense(10, input_quantizer="ste_sign", kernel_quantizer="bi_half", name="d")
-    model = stack(dense, shape=(96,))
+def test_every_rewrite_can_be_switched_off():
+    model = stack(quant("Dense", 10, name="d"), shape=(96,))
     with pytest.raises(export.ConversionError, match="d \\(FULLY_CONNECTED\\)"):
         export.convert(model, rewrites=[])
     report = export.convert(model, rewrites=[], strict=False)
@@ -329,7 +288,7 @@ def test_every_rewrite_can_be_switched_off(images):
 
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0, "fan_in", "mean_abs"])
-def test_a_scale_folds(convolution, exact, images, scale):
+def test_a_scale_folds(exact, images, scale):
     model = stack(convolution(kernel_quantizer=BiHalf(scale=scale), name="c"))
     # Sums that tie are apart by rounding in Keras on some processors: the values count here, not the largest of them.
     _, operators = exact(model, images, atol=1e-2 if scale == 100 else SMALL, tolerance=1.0)

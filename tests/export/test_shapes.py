@@ -4,146 +4,122 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import as_if_trained, rows, stack
+from stacks import as_if_trained, convolution, network_on, normalized, quant, rows, stack
 
 from larq_equalbits import export, pruning
 from larq_equalbits._errors import ConversionError, InputError
 
 layers = tf.keras.layers
-
-
-def binary(filters=8, size=3, **options):
-    chosen = {"input_quantizer": "ste_sign", "kernel_quantizer": "bi_half", "use_bias": False, **options}
-    return larq.layers.QuantConv2D(filters, size, **chosen)
-
-
-def ones(filters=8, size=1, **options):
-    return binary(filters, size, kernel_quantizer="ste_sign", kernel_initializer="ones", **options)
-
-
-def negative_factors(**padding):
-    inputs = tf.keras.Input((8, 8, 32))
-    x = layers.BatchNormalization()(binary(48, name="first", **padding)(inputs))
-    return tf.keras.Model(inputs, layers.GlobalAveragePooling2D()(binary(name="second")(x)))
-
-
-def negative_factors_over_pruned_kernels():
-    inputs = tf.keras.Input((8, 8, 32))
-    x = pruning.PrunedBinary(binary(48, name="first"), sparsity=0.5)(inputs)
-    x = binary(name="second")(layers.BatchNormalization()(x))
-    return tf.keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
-
-
-def all_ones_of_two_sizes():
-    inputs = tf.keras.Input((8, 8, 64))
-    branches = [ones(name=f"of_{count}")(inputs[..., :count]) for count in (40, 50)]
-    return tf.keras.Model(inputs, layers.Concatenate()(branches))
-
-
-def one_bit_apart():
-    inputs = tf.keras.Input((8, 8, 32))
-    first, second = ones(name="first"), ones(name="second")
-    outputs = [first(inputs), second(inputs)]
-    kernel = np.ones((1, 1, 32, 8), "float32")
-    kernel[0, 0, 3, 2] = -1
-    second.set_weights([kernel])
-    return tf.keras.Model(inputs, layers.Concatenate()(outputs))
-
-
-def equal_kernels_on_one_input():
-    inputs = tf.keras.Input((8, 8, 32))
-    branches = [ones(name=name)(inputs) for name in ("first", "second")]
-    return tf.keras.Model(inputs, layers.Concatenate()(branches))
-
-
-def equal_kernels_one_after_the_other():
-    inputs = tf.keras.Input((8, 8, 32))
-    x = layers.BatchNormalization()(ones(32, name="first")(inputs))
-    return tf.keras.Model(inputs, ones(32, name="second")(x))
-
-
-def a_shared_layer_and_its_equal():
-    inputs = x = tf.keras.Input((8, 8, 32))
-    shared = ones(32, name="first")
-    for _ in range(2):
-        x = layers.BatchNormalization()(shared(x))
-    return tf.keras.Model(inputs, ones(32, name="second")(x))
-
-
-OPTIONS = {"kernel_quantizer": "bi_half", "use_bias": False}
+on_image = network_on(8, 8, 32)
 SIGN = larq.quantizers.SteSign
 
 
-def sign_before_dense():
-    inputs = tf.keras.Input((4, 4, 32))
-    x = layers.Flatten()(SIGN()(inputs))
-    return tf.keras.Model(inputs, larq.layers.QuantDense(64, name="first", **OPTIONS)(x))
+def pruned(layer):
+    return pruning.PrunedBinary(layer, sparsity=0.5)
 
 
-def sign_before_a_pruned_kernel():
-    inputs = tf.keras.Input((8, 8, 32))
-    x = larq.quantizers.ApproxSign()(inputs)
-    first = larq.layers.QuantConv2D(32, 3, padding="same", name="first", **OPTIONS)
-    x = layers.BatchNormalization()(pruning.PrunedBinary(first, sparsity=0.5)(x))
+def after_a_sign(kind, *sizes, **options):
+    return quant(kind, *sizes, input_quantizer=None, **options)
+
+
+def ones(filters=8, **options):
+    return convolution(filters, 1, kernel_quantizer="ste_sign", kernel_initializer="ones", **options)
+
+
+@on_image
+def negative_factors(image, prune=False, **padding):
+    first = convolution(48, name="first", **padding)
+    x = normalized(pruned(first) if prune else first, image)
+    return layers.GlobalAveragePooling2D()(convolution(name="second")(x))
+
+
+@network_on(8, 8, 64)
+def all_ones_of_two_sizes(image):
+    return layers.Concatenate()([ones(name=f"of_{count}")(image[..., :count]) for count in (40, 50)])
+
+
+@on_image
+def one_bit_apart(image):
+    first, second = ones(name="first"), ones(name="second")
+    outputs = [first(image), second(image)]
+    kernel = np.ones((1, 1, 32, 8), "float32")
+    kernel[0, 0, 3, 2] = -1
+    second.set_weights([kernel])
+    return layers.Concatenate()(outputs)
+
+
+@on_image
+def equal_kernels_on_one_input(image):
+    return layers.Concatenate()([ones(name=name)(image) for name in ("first", "second")])
+
+
+@on_image
+def equal_kernels_one_after_the_other(x, times=1):
+    shared = ones(32, name="first")
+    for _ in range(times):
+        x = normalized(shared, x)
+    return ones(32, name="second")(x)
+
+
+@network_on(4, 4, 32)
+def sign_before_dense(image):
+    return after_a_sign("Dense", 64, name="first")(layers.Flatten()(SIGN()(image)))
+
+
+@on_image
+def sign_before_a_pruned_kernel(image):
+    first = after_a_sign("Conv2D", 32, 3, padding="same", name="first")
+    x = normalized(pruned(first), larq.quantizers.ApproxSign()(image))
     x = layers.MaxPooling2D()(layers.Activation(SIGN())(x))
-    return tf.keras.Model(inputs, larq.layers.QuantConv2D(16, 3, name="second", **OPTIONS)(x))
+    return after_a_sign("Conv2D", 16, 3, name="second")(x)
 
 
-def signs_that_are_joined():
-    inputs = tf.keras.Input((8, 8, 32))
-    x = layers.Concatenate()([SIGN()(inputs), SIGN()(layers.BatchNormalization()(inputs))])
-    return tf.keras.Model(inputs, larq.layers.QuantConv2D(16, 3, name="first", **OPTIONS)(x))
+@on_image
+def signs_that_are_joined(image):
+    x = layers.Concatenate()([SIGN()(image), SIGN()(layers.BatchNormalization()(image))])
+    return after_a_sign("Conv2D", 16, 3, name="first")(x)
 
 
-def sign_by_a_function():
-    inputs = tf.keras.Input((8, 8, 32))
-    x = tf.reshape(tf.where(inputs > 0.5, 1.0, -1.0), (-1, 16, 128))
-    return tf.keras.Model(inputs, larq.layers.QuantConv1D(16, 3, name="first", **OPTIONS)(x))
+@on_image
+def sign_by_a_function(image):
+    x = tf.reshape(tf.where(image > 0.5, 1.0, -1.0), (-1, 16, 128))
+    return after_a_sign("Conv1D", 16, 3, name="first")(x)
 
 
-def causal(pruned=False, **options):
-    inputs = tf.keras.Input((9, 32))
-    first = larq.layers.QuantConv1D(
-        16, 3, padding="causal", input_quantizer="ste_sign", name="first", **options
-    )
-    x = (pruning.PrunedBinary(first, sparsity=0.5) if pruned else first)(inputs)
-    return tf.keras.Model(inputs, layers.BatchNormalization()(x))
+@network_on(9, 32)
+def causal(steps, prune=False, **options):
+    first = quant("Conv1D", 16, 3, padding="causal", use_bias=True, name="first", **options)
+    return normalized(pruned(first) if prune else first, steps)
 
 
+TWO = {"first": 1, "second": 1}
 # name: (network, how many operators each binary layer has)
 SHAPES = {
-    "negative factors, valid": (lambda: negative_factors(), {"first": 1, "second": 1}),
-    "negative factors, padded with ones": (
-        lambda: negative_factors(padding="same", pad_values=1),
-        {"first": 1, "second": 1},
-    ),
-    "negative factors, padded with zeros": (
-        lambda: negative_factors(padding="same"),
-        {"first": 1, "second": 1},
-    ),
-    "negative factors, pruned": (negative_factors_over_pruned_kernels, {"first": 2, "second": 1}),
+    "negative factors, valid": (negative_factors, TWO),
+    "negative factors, padded with ones": (lambda: negative_factors(padding="same", pad_values=1), TWO),
+    "negative factors, padded with zeros": (lambda: negative_factors(padding="same"), TWO),
+    "negative factors, pruned": (lambda: negative_factors(True), {"first": 2, "second": 1}),
     "all ones of two sizes": (all_ones_of_two_sizes, {"of_40": 1, "of_50": 1}),
-    "one bit apart": (one_bit_apart, {"first": 1, "second": 1}),
-    "equal kernels on one input": (equal_kernels_on_one_input, {"first": 1, "second": 1}),
-    "equal kernels one after the other": (equal_kernels_one_after_the_other, {"first": 1, "second": 1}),
-    "a shared layer and its equal": (a_shared_layer_and_its_equal, {"first": 2, "second": 1}),
+    "one bit apart": (one_bit_apart, TWO),
+    "equal kernels on one input": (equal_kernels_on_one_input, TWO),
+    "equal kernels one after the other": (equal_kernels_one_after_the_other, TWO),
+    "a shared layer and its equal": (
+        lambda: equal_kernels_one_after_the_other(2),
+        {"first": 2, "second": 1},
+    ),
     "a sign as a layer before a dense one": (sign_before_dense, {"first": 1}),
     "a sign as a layer before a pruned kernel": (sign_before_a_pruned_kernel, {"first": 2, "second": 1}),
     "signs that are joined": (signs_that_are_joined, {"first": 1}),
-    "causal": (lambda: causal(kernel_quantizer="bi_half", activation="relu"), {"first": 1}),
+    "causal": (lambda: causal(activation="relu"), {"first": 1}),
     "causal with strides": (lambda: causal(kernel_quantizer="siman", strides=2), {"first": 1}),
-    "causal and dilated beyond the input": (
-        lambda: causal(kernel_quantizer="bi_half", dilation_rate=6),
-        {"first": 1},
-    ),
-    "causal and pruned": (lambda: causal(True, kernel_quantizer="bi_half", dilation_rate=2), {"first": 2}),
+    "causal and dilated beyond the input": (lambda: causal(dilation_rate=6), {"first": 1}),
+    "causal and pruned": (lambda: causal(True, dilation_rate=2), {"first": 2}),
     "a sign by a function": (sign_by_a_function, {"first": 1}),
 }
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_network_converts_and_answers_as_keras_does(name):
-    tf.keras.utils.set_random_seed(0)
     build, expected = SHAPES[name]
     model = as_if_trained(build())
     inputs = np.random.default_rng(1).normal(size=(24, *model.input_shape[1:])).astype("float32")
@@ -164,14 +140,8 @@ def test_what_the_converter_merged_is_counted_once(tmp_path):
     assert operators["LceBconv2d"] == 1
 
 
-def reading(quantizer):
-    inputs = tf.keras.Input((8, 8, 32))
-    return tf.keras.Model(inputs, binary(input_quantizer=quantizer, name="only")(inputs))
-
-
-def read_by_a_layer(quantizer):
-    inputs = tf.keras.Input((8, 8, 32))
-    return tf.keras.Model(inputs, binary(input_quantizer=None, name="only")(quantizer(inputs)))
+def reading(quantizer, *before):
+    return stack(*before, convolution(input_quantizer=quantizer, name="only"))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +150,7 @@ def read_by_a_layer(quantizer):
         (lambda: reading("ste_tern"), "input not binary: ste_tern gives 2 bits"),
         (lambda: reading("dorefa_quantizer"), "input not binary: do_re_fa gives 2 bits"),
         (
-            lambda: read_by_a_layer(larq.quantizers.SteTern(0.5)),
+            lambda: reading(None, larq.quantizers.SteTern(0.5)),
             "no input quantizer: its input is float (1/32)",
         ),
     ],
@@ -198,22 +168,16 @@ def test_an_input_of_other_values_than_a_sign_keeps_them(model, reason):
 
 @pytest.mark.parametrize("binary", [True, False])
 def test_whether_an_input_is_binary_is_a_matter_of_what_arrives(binary):
-    inputs = tf.keras.Input((8, 8, 32))
-    x = SIGN()(inputs) if binary else layers.AveragePooling2D()(SIGN()(inputs))
-    x = larq.layers.QuantConv2DTranspose(4, 3, name="transposed", **OPTIONS)(x)
-    (row,) = export.convert(tf.keras.Model(inputs, x)).layers
-    assert (
-        row.expected is False
-        and (row.reason == "no input quantizer: its input is float (1/32)") is not binary
-    )
+    before = [SIGN()] if binary else [SIGN(), layers.AveragePooling2D()]
+    (row,) = export.convert(stack(*before, after_a_sign("Conv2DTranspose", 4, 3))).layers
+    assert row.expected is False
+    assert (row.reason == "no input quantizer: its input is float (1/32)") is not binary
 
 
 @pytest.mark.parametrize("implementation", [1, 2])
 def test_a_locally_connected_layer_is_called_that(implementation):
-    inputs = tf.keras.Input((4, 4, 8))
-    quantizers = {"input_quantizer": "ste_sign", "kernel_quantizer": "bi_half"}
-    layer = larq.layers.QuantLocallyConnected2D(4, 3, implementation=implementation, **quantizers)
-    (row,) = export.convert(tf.keras.Model(inputs, layer(inputs))).layers
+    layer = quant("LocallyConnected2D", 4, 3, use_bias=True, implementation=implementation)
+    (row,) = export.convert(stack(layer, shape=(4, 4, 8))).layers
     assert row.reason.startswith("locally connected: LCE has no binary operator")
 
 
@@ -274,9 +238,7 @@ def test_weights_inside_a_condition_are_named():
 
 def test_a_sign_as_a_layer_costs_nothing():
     model = sign_before_dense()
-    inputs = tf.keras.Input((4, 4, 32))
-    x = larq.layers.QuantDense(64, input_quantizer="ste_sign", **OPTIONS)(layers.Flatten()(inputs))
-    inside = export.convert(tf.keras.Model(inputs, x)).tflite
+    inside = export.convert(stack(layers.Flatten(), quant("Dense", 64), shape=(4, 4, 32))).tflite
     assert len(export.convert(model).tflite) < 1.1 * len(inside)
 
 
@@ -288,8 +250,7 @@ def test_a_binary_operator_on_an_input_of_three_values_is_refused(strict):
 
 
 def test_groups_after_a_sign_that_is_a_layer_are_refused():
-    image = tf.keras.Input((8, 8, 64))
-    x = binary(groups=2, input_quantizer=None, name="grouped")(SIGN()(image))
+    model = stack(SIGN(), after_a_sign("Conv2D", 8, 3, groups=2, name="grouped"), shape=(8, 8, 64))
     words = "'grouped' has 2 groups of 32 channels, which converts, and then fails"
     with pytest.raises(InputError, match=words):
-        export.convert(tf.keras.Model(image, x))
+        export.convert(model)

@@ -1,10 +1,9 @@
 """Zeros around an image that is smaller than the window: LCE's fast kernels alone get them wrong."""
 
-import larq
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import stack
+from stacks import convolution, quant, stack, without
 
 from larq_equalbits import export, pruning
 
@@ -33,7 +32,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("size", "window", "options"), CASES)
-def test_small_images_equal_keras(convolution, size, window, options):
+def test_small_images_equal_keras(size, window, options):
     def make():
         return model_of(*size, convolution(16, window, padding="same", **options))
 
@@ -41,17 +40,17 @@ def test_small_images_equal_keras(convolution, size, window, options):
     assert report.verification.max_abs_diff == 0
     assert report.layers[0].operator == "LceBconv2d" and "zero padding" in report.layers[0].rewrite
     with pytest.raises(export.ConversionError, match="deviations of Keras' values"):
-        export.convert(make(), rewrites=[name for name in export.REWRITES if name != "zero_padding"])
+        export.convert(make(), rewrites=without("zero_padding"))
 
 
-def test_images_of_the_windows_size_are_let_alone(convolution):
+def test_images_of_the_windows_size_are_let_alone():
     model = model_of(3, 3, convolution(16, 3, padding="same"))
     report = export.convert(model, verify_on=images(3, 3))
     assert report.verification.max_abs_diff == 0 and not report.layers[0].rewrite
 
 
 @pytest.mark.parametrize("pool", [1, 2])
-def test_a_shared_layer_on_images_of_one_size_and_of_two(convolution, pool):
+def test_a_shared_layer_on_images_of_one_size_and_of_two(pool):
     inputs = tf.keras.Input((2 * pool, 2 * pool, 64))
     shared = convolution(64, 3, padding="same", name="shared")
     x = layers.BatchNormalization()(layers.MaxPooling2D(pool)(shared(inputs)))
@@ -62,7 +61,7 @@ def test_a_shared_layer_on_images_of_one_size_and_of_two(convolution, pool):
 
 
 @pytest.mark.parametrize("pruned", [False, True])
-def test_what_follows_the_convolution_follows_the_constant(convolution, exact, pruned):
+def test_what_follows_the_convolution_follows_the_constant(exact, pruned):
     """Bias, activation, normalization, and a binary layer that takes the sign of it."""
     model = model_of(
         2,
@@ -80,10 +79,5 @@ def test_what_follows_the_convolution_follows_the_constant(convolution, exact, p
 
 
 def test_a_row_of_one_dimension(exact):
-    model = stack(
-        larq.layers.QuantConv1D(
-            8, 5, padding="same", input_quantizer="ste_sign", kernel_quantizer="bi_half", use_bias=False
-        ),
-        shape=(3, 64),
-    )
+    model = stack(quant("Conv1D", 8, 5, padding="same"), shape=(3, 64))
     exact(model, np.random.default_rng(0).normal(size=(8, 3, 64)).astype("float32"))
