@@ -4,6 +4,7 @@ import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
+from small import precision
 
 import larq_equalbits as lqe
 from larq_equalbits import data, export, pruning
@@ -20,14 +21,20 @@ def rows(twin):
     return {row.name: row for row in twin.binarization.layers}
 
 
-def convolutional(activation="relu"):
+def binary_layers(twin):
+    return [name for name, row in rows(twin).items() if row.binary]
+
+
+def stack(*layers, shape=IMAGE):
+    return tf.keras.Sequential([tf.keras.Input(shape), *layers])
+
+
+def convolutional():
     image = tf.keras.Input(IMAGE)
     x = L.Conv2D(4, 3, padding="same", name="first")(image)
-    x = L.BatchNormalization(name="norm")(x)
-    x = L.Activation(activation, name="act")(x)
+    x = L.Activation("relu", name="act")(L.BatchNormalization(name="norm")(x))
     x = L.Conv2D(4, 3, padding="same", name="middle")(x)
-    x = L.GlobalAveragePooling2D()(x)
-    return tf.keras.Model(image, L.Dense(2, name="last")(x))
+    return tf.keras.Model(image, L.Dense(2, name="last")(L.GlobalAveragePooling2D()(x)))
 
 
 def assert_same_weights(model, twin):
@@ -37,16 +44,7 @@ def assert_same_weights(model, twin):
 
 def around(layer, *shape):
     """A model in which `layer` is neither the first nor the last with a kernel."""
-    units = shape[-1]
-    return tf.keras.Sequential(
-        [
-            tf.keras.Input(shape),
-            L.Dense(units, name="first"),
-            layer,
-            L.Flatten(),
-            L.Dense(2, name="last"),
-        ]
-    )
+    return stack(L.Dense(shape[-1], name="first"), layer, L.Flatten(), L.Dense(2, name="last"), shape=shape)
 
 
 @pytest.mark.parametrize(
@@ -76,28 +74,23 @@ def test_every_kind_of_layer_has_a_twin(layer, shape):
     twin = lqe.binarize(model, only=[layer.name])
     row = rows(twin)[layer.name]
     assert (row.before, row.after) == (type(layer).__name__, f"Quant{type(layer).__name__}")
-    assert (
-        row.binary
-        and row.binary_input
-        and row.weights
-        == sum(int(np.prod(weight.shape)) for weight in layer.weights if "bias" not in weight.name)
-    )
+    assert row.binary and row.binary_input
+    kernels = [weight for weight in layer.weights if "bias" not in weight.name]
+    assert row.weights == sum(int(np.prod(kernel.shape)) for kernel in kernels)
     assert_same_weights(model, twin)
     for kernel in quantized_kernels(twin):
         assert set(np.unique(kernel.codes())) == {-1, 1}
     assert len(quantized_kernels(twin)) == (2 if "Separable" in row.before else 1)
     assert twin.predict(inputs, verbose=0).shape == before.shape
     np.testing.assert_array_equal(model.predict(inputs, verbose=0), before)
-    padded = getattr(layer, "padding", "") == "same"
-    assert getattr(twin.get_layer(layer.name), "pad_values", 1.0 if padded else 0.0) == (
-        1.0 if padded else 0.0
-    )
+    padded = 1.0 if getattr(layer, "padding", "") == "same" else 0.0
+    assert getattr(twin.get_layer(layer.name), "pad_values", padded) == padded
 
 
 def test_first_and_last_stay_float_and_the_report_says_why(tmp_path):
     twin = lqe.binarize(convolutional())
     changes = rows(twin)
-    assert [name for name, row in changes.items() if row.binary] == ["middle"]
+    assert binary_layers(twin) == ["middle"]
     assert (changes["first"].reason, changes["last"].reason) == ("first layer", "last layer")
     report = twin.binarization
     assert report.binary_share == pytest.approx(144 / (108 + 144 + 8))
@@ -122,7 +115,7 @@ def test_all_layers_can_be_made_binary_and_the_image_stays_float():
 
 def test_layers_are_chosen_by_name_or_by_a_function():
     def binary(**options):
-        return [name for name, row in rows(lqe.binarize(convolutional(), **options)).items() if row.binary]
+        return binary_layers(lqe.binarize(convolutional(), **options))
 
     assert binary(skip=["middle"]) == ["first", "last"]
     assert binary(skip=lambda layer: isinstance(layer, L.Dense)) == ["first", "middle"]
@@ -154,16 +147,8 @@ def test_each_layer_gets_a_quantizer_of_its_own():
     assert len({id(one) for one in (*quantizers, quantizer)}) == 4
 
 
-def _relu_layer(x):
-    return L.ReLU(6.0, name="relu")(x)
-
-
-def _fused(x):
-    return L.Conv2D(4, 1, activation="relu", name="relu")(x)
-
-
-def _sigmoid(x):
-    return L.Activation("sigmoid", name="relu")(x)
+def relu():
+    return L.ReLU(6.0, name="relu")
 
 
 BETWEEN = {
@@ -180,7 +165,7 @@ BETWEEN = {
 }
 
 
-def between(source, path):
+def between(source, path=lambda x: x):
     image = tf.keras.Input(IMAGE)
     x = L.Conv2D(4, 3, name="first")(image)
     x = L.Conv2D(4, 1, name="middle")(path(source(x)))
@@ -189,66 +174,53 @@ def between(source, path):
 
 @pytest.mark.parametrize("path", BETWEEN)
 def test_a_relu_that_reaches_a_sign_is_replaced(path):
-    twin = lqe.binarize(between(_relu_layer, BETWEEN[path]), rectifier="tanh")
+    twin = lqe.binarize(between(relu(), BETWEEN[path]), rectifier="tanh")
     assert (rows(twin)["relu"].before, rows(twin)["relu"].after) == ("ReLU", "Activation")
     assert twin.get_layer("relu").activation is tf.keras.activations.tanh
     assert twin.get_layer("middle").input_quantizer is not None
 
 
-@pytest.mark.parametrize("source", [_fused, tf.nn.relu])
+@pytest.mark.parametrize("source", [L.Conv2D(4, 1, activation="relu"), tf.nn.relu])
 def test_a_relu_in_a_layer_or_a_function_is_replaced(source):
     images = np.random.default_rng(0).normal(size=(4, *IMAGE)).astype("float32")
-    twin = lqe.binarize(between(source, lambda x: x))
+    twin = lqe.binarize(between(source))
     assert [row for row in twin.binarization.layers if "ReLU replaced" in row.reason]
     inputs = tf.keras.Model(twin.input, twin.get_layer("middle").input).predict(images, verbose=0)
     assert (inputs < 0).any()
 
 
 def test_a_relu_after_which_signs_differ_stays():
-    model = between(_relu_layer, lambda x: L.BatchNormalization()(x))
-    twin = lqe.binarize(model)
+    twin = lqe.binarize(between(relu(), L.BatchNormalization()))
     assert "relu" not in rows(twin)
     assert isinstance(twin.get_layer("relu"), L.ReLU)
-    leaky = lqe.binarize(between(lambda x: L.ReLU(negative_slope=0.1, name="relu")(x), lambda x: x))
+    leaky = lqe.binarize(between(L.ReLU(negative_slope=0.1, name="relu")))
     assert isinstance(leaky.get_layer("relu"), L.ReLU)
 
 
 def test_an_input_that_nothing_makes_negative_stays_float():
-    twin = lqe.binarize(between(_sigmoid, lambda x: x))
+    twin = lqe.binarize(between(L.Activation("sigmoid", name="relu")))
     row = rows(twin)["middle"]
     assert row.binary and not row.binary_input
     assert row.reason == "input is never negative, by relu"
 
 
 def test_a_relu_can_be_kept():
-    twin = lqe.binarize(between(_relu_layer, lambda x: x), rectifier=None)
+    twin = lqe.binarize(between(relu()), rectifier=None)
     assert isinstance(twin.get_layer("relu"), L.ReLU)
     assert rows(twin)["middle"].reason == "input is never negative: its codes are all +1"
 
 
 def larq_model():
-    return tf.keras.Sequential(
-        [
-            tf.keras.Input(IMAGE),
-            lq.layers.QuantConv2D(
-                4, 3, kernel_quantizer="ste_sign", kernel_constraint="weight_clip", name="binary_first"
-            ),
-            lq.layers.QuantSeparableConv2D(
-                4,
-                3,
-                input_quantizer="approx_sign",
-                depthwise_quantizer="ste_sign",
-                pointwise_quantizer="ste_sign",
-                pad_values=0.0,
-                padding="same",
-                name="separable",
-            ),
-            lq.layers.QuantConv2D(4, 3, name="float_in_larq"),
-            L.Flatten(),
-            lq.layers.QuantDense(
-                2, input_quantizer="ste_sign", kernel_quantizer="dorefa_quantizer", name="last"
-            ),
-        ]
+    separable = {"depthwise_quantizer": "ste_sign", "pointwise_quantizer": "ste_sign", "pad_values": 0.0}
+    separable |= {"input_quantizer": "approx_sign", "padding": "same", "name": "separable"}
+    first = {"kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip", "name": "binary_first"}
+    last = {"input_quantizer": "ste_sign", "kernel_quantizer": "dorefa_quantizer", "name": "last"}
+    return stack(
+        lq.layers.QuantConv2D(4, 3, **first),
+        lq.layers.QuantSeparableConv2D(4, 3, **separable),
+        lq.layers.QuantConv2D(4, 3, name="float_in_larq"),
+        L.Flatten(),
+        lq.layers.QuantDense(2, **last),
     )
 
 
@@ -269,15 +241,12 @@ def test_larqs_quantizers_are_replaced():
 
 
 def test_a_sign_that_is_a_layer_stays():
-    model = tf.keras.Sequential(
-        [
-            tf.keras.Input(IMAGE),
-            L.Conv2D(8, 3, name="stem"),
-            lq.quantizers.ApproxSign(),
-            lq.layers.QuantConv2D(8, 3, kernel_quantizer="ste_sign", name="body"),
-            L.Flatten(),
-            L.Dense(2, name="head"),
-        ]
+    model = stack(
+        L.Conv2D(8, 3, name="stem"),
+        lq.quantizers.ApproxSign(),
+        lq.layers.QuantConv2D(8, 3, kernel_quantizer="ste_sign", name="body"),
+        L.Flatten(),
+        L.Dense(2, name="head"),
     )
     twin = lqe.binarize(model)
     row = rows(twin)["body"]
@@ -290,53 +259,45 @@ def blurred(trainable):
     """As QuickNet pools: a fixed blur filter between binary convolutions."""
     blur = L.DepthwiseConv2D(3, 2, "same", use_bias=False, trainable=trainable, name="blur")
     options = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign", "padding": "same"}
-    layers = [
-        tf.keras.Input(IMAGE),
+    return stack(
         L.Conv2D(8, 3, name="stem"),
         lq.layers.QuantConv2D(8, 3, name="one", **options),
         blur,
         lq.layers.QuantConv2D(8, 3, name="two", **options),
         L.GlobalAveragePooling2D(),
         L.Dense(2, name="head"),
-    ]
-    return tf.keras.Sequential(layers)
+    )
 
 
 @pytest.mark.parametrize("skip", [None, (), ["stem", "head"]])
 def test_a_fixed_blur_filter_of_a_larq_network_stays(skip):
     twin = lqe.binarize(blurred(trainable=False), skip=skip)
-    assert {name for name, row in rows(twin).items() if row.binary} >= {"one", "two"}
+    assert {"one", "two"} <= set(binary_layers(twin))
     assert not rows(twin)["blur"].binary and rows(twin)["blur"].reason == "frozen (trainable=False)"
     assert type(twin.get_layer("blur")) is L.DepthwiseConv2D
     assert not twin.get_layer("blur").trainable
 
 
 def test_a_larq_network_keeps_what_has_no_quantizer_and_a_keras_network_its_depthwise_layers():
-    assert (
-        rows(lqe.binarize(blurred(trainable=True)))["blur"].reason
-        == "without a quantizer in a network of Larq's"
-    )
+    blur = rows(lqe.binarize(blurred(trainable=True)))["blur"]
+    assert blur.reason == "without a quantizer in a network of Larq's"
     middle = tf.keras.Sequential([L.DepthwiseConv2D(3, name="depthwise"), L.Conv2D(4, 1, name="pointwise")])
-    changes = rows(lqe.binarize(around(middle, *IMAGE)))
-    assert [row.reason for name, row in changes.items() if "depthwise" in name] == [
-        "depthwise, which LCE keeps float"
-    ]
-    assert [name.split("/")[-1] for name, row in changes.items() if row.binary] == ["pointwise"]
+    twin = lqe.binarize(around(middle, *IMAGE))
+    (depthwise,) = (row for name, row in rows(twin).items() if "depthwise" in name)
+    assert depthwise.reason == "depthwise, which LCE keeps float"
+    assert [name.split("/")[-1] for name in binary_layers(twin)] == ["pointwise"]
 
 
 def test_several_inputs_and_outputs_each_have_a_first_and_a_last():
     one, other = tf.keras.Input(IMAGE, name="one"), tf.keras.Input(IMAGE, name="other")
     shared = L.Conv2D(4, 3, name="shared")
-    x = L.Concatenate()(
-        [shared(L.Conv2D(3, 1, name=f"stem_{one.name}")(one)), shared(L.Conv2D(3, 1, name="stem_b")(other))]
-    )
-    x = L.Flatten()(x)
+    branches = [shared(L.Conv2D(3, 1, name=f"stem_{image.name}")(image)) for image in (one, other)]
+    x = L.Flatten()(L.Concatenate()(branches))
     model = tf.keras.Model({"one": one, "other": other}, [L.Dense(2, name="a")(x), L.Dense(3, name="b")(x)])
     twin = lqe.binarize(model)
-    assert [name for name, row in rows(twin).items() if row.binary] == ["shared"]
-    assert [row.reason for row in twin.binarization.layers if not row.binary] == ["first layer"] * 2 + [
-        "last layer"
-    ] * 2
+    assert binary_layers(twin) == ["shared"]
+    reasons = [row.reason for row in twin.binarization.layers if not row.binary]
+    assert reasons == ["first layer"] * 2 + ["last layer"] * 2
     assert len(twin.get_layer("shared")._inbound_nodes) == 2
     images = {"one": np.zeros((1, *IMAGE)), "other": np.ones((1, *IMAGE))}
     assert [len(answer[0]) for answer in twin.predict(images, verbose=0)] == [2, 3]
@@ -344,14 +305,12 @@ def test_several_inputs_and_outputs_each_have_a_first_and_a_last():
 
 def test_nested_models_are_searched_and_what_they_share_stays_shared():
     shared = L.Dense(6, name="shared")
-    inner = tf.keras.Sequential(
-        [tf.keras.Input((6,)), L.Dense(6, "relu", name="inner_dense"), shared], name="inner"
-    )
-    given = tf.keras.Input((6,))
+    given, dense = tf.keras.Input((6,)), L.Dense(6, "relu", name="inner_dense")
+    inner = tf.keras.Sequential([tf.keras.Input((6,)), dense, shared], name="inner")
     x = inner(L.Dense(6, name="first")(given))
     model = tf.keras.Model(given, L.Dense(2, name="last")(shared(inner(x))))
     twin = lqe.binarize(model)
-    assert [name for name, row in rows(twin).items() if row.binary] == ["inner/inner_dense", "inner/shared"]
+    assert binary_layers(twin) == ["inner/inner_dense", "inner/shared"]
     assert twin.get_layer("inner").get_layer("shared") is twin.get_layer("shared")
     assert_same_weights(model, twin)
 
@@ -387,10 +346,8 @@ class Net(tf.keras.Model):
         super().__init__()
         self.stem = L.Conv2D(filters, 3, name="stem")
         self.relu = L.ReLU()
-        self.body = {
-            "a": L.Conv2D(filters, 3, name="body"),
-            "wrapped": L.TimeDistributed(L.Dense(4, name="each")),
-        }
+        each = L.TimeDistributed(L.Dense(4, name="each"))
+        self.body = {"a": L.Conv2D(filters, 3, name="body"), "wrapped": each}
         self.block = Block(filters, name="block")
         self.head = L.Dense(2, name="head")
         self.unused = L.Dense(3, name="unused")
@@ -408,8 +365,7 @@ def test_a_subclassed_model_of_layers_of_layers():
     model.block.scale.assign(3.0)
     twin = lqe.binarize(model)
     changes = rows(twin)
-    binary = {name.split("/")[-1] for name, row in changes.items() if row.binary}
-    assert binary == {"body", "each", "conv0", "conv1"}
+    assert {name.split("/")[-1] for name in binary_layers(twin)} == {"body", "each", "conv0", "conv1"}
     assert (changes["stem"].reason, changes["head"].reason) == ("first layer", "last layer")
     assert changes["unused"].reason == "never called, so it has no weights"
     # The ReLU between the two convolutions of the block is in its code.
@@ -417,9 +373,8 @@ def test_a_subclassed_model_of_layers_of_layers():
     assert isinstance(twin.relu, L.Activation)
     assert twin.block.sizes == [[3, 3], [1]]
     assert float(twin.block.scale) == 3.0
-    assert sorted(variable.name for variable in twin.weights) == sorted(
-        variable.name for variable in model.weights
-    )
+    names, expected = (sorted(variable.name for variable in each.weights) for each in (twin, model))
+    assert names == expected
     np.testing.assert_array_equal(twin.stem.kernel, model.stem.kernel)
     np.testing.assert_array_equal(twin.block.convs[0].kernel.latent_variable, model.block.convs[0].kernel)
     assert twin(images).shape == before.shape
@@ -438,8 +393,7 @@ def test_layers_called_in_a_function_of_their_own_are_seen():
 
     model = Compiled()
     model(np.zeros((1, *IMAGE), "float32"))
-    twin = lqe.binarize(model)
-    assert [row.name for row in twin.binarization.layers if row.binary] == ["body"]
+    assert binary_layers(lqe.binarize(model)) == ["body"]
 
 
 def test_what_has_no_twin_is_reported():
@@ -454,7 +408,7 @@ def test_what_has_no_twin_is_reported():
     model = tf.keras.Model(words, L.Dense(2, name="last")(x))
     twin = lqe.binarize(model)
     changes = rows(twin)
-    assert [name for name, row in changes.items() if row.binary] == ["conv"]
+    assert binary_layers(twin) == ["conv"]
     for name, kind in (("words", "Embedding"), ("own", "Own"), ("attention/query", "EinsumDense")):
         assert changes[name].reason == f"Larq has no layer for {kind}"
     assert_same_weights(model, twin)
@@ -476,11 +430,8 @@ def test_frozen_layers_stay_frozen_and_precision_is_kept():
         lqe.binarize(model, skip=["first", "last"])
     twin = lqe.binarize(model, only=["middle"])
     assert not twin.get_layer("middle").trainable and twin.get_layer("first").trainable
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
+    with precision("mixed_bfloat16"):
         mixed = convolutional()
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
     assert lqe.binarize(mixed).get_layer("middle").dtype_policy.name == "mixed_bfloat16"
     assert lqe.binarize(mixed).get_layer("act").dtype_policy.name == "mixed_bfloat16"
 
@@ -505,7 +456,7 @@ def pruned():
         (lambda: L.Dense(3), {}, "model must be a Keras model"),
         (lambda: tf.keras.Sequential([L.Dense(3)]), {}, "must be built"),
         (Net, {}, "must be built"),
-        (lambda: tf.keras.Sequential([tf.keras.Input((2,)), L.ReLU()]), {}, "none with a kernel"),
+        (lambda: stack(L.ReLU()), {}, "none with a kernel"),
         (pruned, {}, "'middle' is, whose zeros .* binarize before pruning"),
         (lambda: pruning.strip(pruned()), {}, "'middle' is, whose zeros .* binarize before pruning"),
     ],
@@ -597,10 +548,8 @@ class Cell(L.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.state_size = self.output_size = 5
-        self.kernel_of_inputs, self.kernel_of_state = (
-            L.Dense(5, name="of_inputs"),
-            L.Dense(5, name="of_state"),
-        )
+        self.kernel_of_inputs = L.Dense(5, name="of_inputs")
+        self.kernel_of_state = L.Dense(5, name="of_state")
 
     def call(self, x, states):
         state = tf.nn.tanh(self.kernel_of_inputs(x) + self.kernel_of_state(states[0]))
@@ -620,7 +569,7 @@ def test_ends_are_those_of_each_input_and_output_around_a_recurrent_layer(recurr
     twin = lqe.binarize(convolutional_recurrent(recurrent))
     ends = {name: row.reason for name, row in rows(twin).items() if row.reason.endswith("t layer")}
     assert ends == {"each/stem": "first layer", "one": "last layer", "other": "last layer"}
-    assert {"then/body", "dense"} <= {name for name, row in rows(twin).items() if row.binary}
+    assert {"then/body", "dense"} <= set(binary_layers(twin))
 
 
 def test_a_recurrent_layer_may_be_the_first_and_the_last():
@@ -667,7 +616,7 @@ def test_a_head_for_training_alone_stays_float(inside, reason):
         model.auxiliary(np.zeros((1, 4), "float32"))
     twin = lqe.binarize(model)
     changes = rows(twin)
-    assert [name for name, row in changes.items() if row.binary] == ["body"]
+    assert binary_layers(twin) == ["body"]
     assert changes["auxiliary"].reason == reason
     assert changes["stem"].reason == "first layer" and changes["head"].reason == "last layer"
 
@@ -678,11 +627,9 @@ def test_an_output_from_the_middle_has_a_last_layer_and_a_late_input_a_first():
     middle = L.Dense(4, name="middle")(x)
     x = L.Dense(4, name="after")(middle)
     x = L.Dense(4, name="of_extra")(L.Concatenate()([x, extra]))
-    model = tf.keras.Model(
-        [image, extra], [middle, L.Dense(2, name="head")(L.Dense(4, name="last_but_one")(x))]
-    )
-    twin = lqe.binarize(model)
-    assert [name for name, row in rows(twin).items() if row.binary] == ["body", "after", "last_but_one"]
+    x = L.Dense(2, name="head")(L.Dense(4, name="last_but_one")(x))
+    twin = lqe.binarize(tf.keras.Model([image, extra], [middle, x]))
+    assert binary_layers(twin) == ["body", "after", "last_but_one"]
     assert rows(twin)["of_extra"].reason == "first layer"
     assert rows(twin)["middle"].reason == "last layer"
 
@@ -691,5 +638,4 @@ def test_a_residual_network_without_a_head_ends_in_one_layer():
     x = image = tf.keras.Input(IMAGE)
     for index in range(4):
         x = L.Add()([x, L.Conv2D(3, 3, padding="same", name=f"conv{index}")(x)])
-    twin = lqe.binarize(tf.keras.Model(image, x))
-    assert [name for name, row in rows(twin).items() if row.binary] == ["conv1", "conv2"]
+    assert binary_layers(lqe.binarize(tf.keras.Model(image, x))) == ["conv1", "conv2"]
