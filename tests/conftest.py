@@ -52,20 +52,22 @@ def golden():
         ]
 
 
+def finished(arguments, returned, said, errors, status):
+    """A finished process, whose exit status is the one expected; None expects any."""
+    assert status is None or returned == status, said + errors
+    return subprocess.CompletedProcess(arguments, returned, said, errors)
+
+
 @pytest.fixture(scope="session")
 def run_python():
     """Runs code or arguments in a Python process of their own; returns the finished process."""
 
-    def run(*arguments, env=None, cwd=None, timeout=300):
+    def run(*arguments, env=None, cwd=None, timeout=300, status=0):
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **(env or {})}
-        return subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            env=environment,
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        command = [sys.executable, *map(str, arguments)]
+        options = {"env": environment, "cwd": cwd, "timeout": timeout, "capture_output": True, "text": True}
+        done = subprocess.run(command, **options)
+        return finished(arguments, done.returncode, done.stdout, done.stderr, status)
 
     return run
 
@@ -74,16 +76,15 @@ def run_python():
 def run_script(tmp_path_factory):
     """Runs a file, or code, in a process of its own that has the package loaded; returns the finished process."""
 
-    def run(script, *arguments, env=None, cwd=".", timeout=300):
+    def run(script, *arguments, env=None, cwd=".", timeout=300, status=0):
         logs = tmp_path_factory.mktemp("logs")
         if isinstance(script, str):
             (logs / "script.py").write_text(script, encoding="utf-8")
             script = logs / "script.py"
         outputs = logs / "stdout", logs / "stderr"
         process = forking.start(script, *arguments, outputs=outputs, folder=cwd, **(env or {}))
-        status = forking.ended(process, timeout)
-        texts = [path.read_text(encoding="utf-8") for path in outputs]
-        return subprocess.CompletedProcess(arguments, status, *texts)
+        returned = forking.ended(process, timeout)
+        return finished(arguments, returned, *(path.read_text(encoding="utf-8") for path in outputs), status)
 
     return run
 
@@ -92,14 +93,14 @@ def run_script(tmp_path_factory):
 def command(monkeypatch, capsys):
     """Runs the command line in this process, as its program does; returns what a process of its own would."""
 
-    def run(*arguments, program=None, environment=None):
+    def run(*arguments, program=None, environment=None, status=0):
         monkeypatch.setattr(sys, "argv", ["larq-equalbits", *map(str, arguments)])
         for name, value in (environment or {}).items():
             monkeypatch.setenv(name, value)
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             cli.run_command(program or cli.program)
-        return subprocess.CompletedProcess(arguments, ended.value.code or 0, *capsys.readouterr())
+        return finished(arguments, ended.value.code or 0, *capsys.readouterr(), status)
 
     return run
 
@@ -109,9 +110,9 @@ def refused(command):
     """Runs a command line that is bad input; returns with what it is refused."""
 
     def run(*arguments):
-        done = command(*arguments)
-        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-        return done.stderr
+        said = command(*arguments, status=2).stderr
+        assert "Traceback" not in said, said
+        return said
 
     return run
 

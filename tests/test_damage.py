@@ -37,7 +37,7 @@ def test_a_damaged_file_of_a_run_is_bad_input(folder, command, name, damage):
     }
     (folder / name).write_bytes(changed[damage])
     for line in (["report"], ["convert", "--no-verify"]):
-        done = command(*line, folder)
+        done = command(*line, folder, status=None)
         assert done.returncode in (0, 2) and "Traceback" not in done.stderr
 
 
@@ -75,16 +75,15 @@ def test_settings_of_a_wrong_type_are_named_by_every_command(folder, refused, ch
         ("history.csv", ",a/bit_entropy", "holds no a/bit_flips"),
     ],
 )
-def test_a_forged_field_is_answered_in_a_line_of_ordinary_length(folder, command, name, change, words):
+def test_a_forged_field_is_answered_in_a_line_of_ordinary_length(folder, refused, name, change, words):
     text = (folder / name).read_text()
     if name == "history.csv":
         header, row = text.splitlines()
         (folder / name).write_text(f"{header}{change}\n{row},1\n")
     else:
         (folder / name).write_text(json.dumps(json.loads(text) | change))
-    done = command(*(["report"] if name == "history.csv" else ["train", "--resume", "--out"]), folder)
-    assert done.returncode == 2 and words in done.stderr
-    assert len(done.stderr.splitlines()) == 1 and len(done.stderr) < 6000
+    said = refused(*(["report"] if name == "history.csv" else ["train", "--resume", "--out"]), folder)
+    assert words in said and len(said.splitlines()) == 1 and len(said) < 6000
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_a_description_of_wrong_types_is_not_believed(folder, command, field):
     # The file itself still tells its layers.
     assert len(json.loads(export.audit(folder / "model.tflite").to_json())["layers"]) == len(plain["layers"])
     for line in (["inspect", folder / "model.tflite"], ["report", folder]):
-        done = command(*line)
+        done = command(*line, status=None)
         assert done.returncode in (0, 2) and "Traceback" not in done.stderr
 
 
@@ -208,8 +207,7 @@ def test_a_training_that_diverges_in_its_last_step_says_so(tmp_path, fraction):
 
 def test_a_model_beyond_the_memory_is_work_that_failed(command, tmp_path):
     options = ("--model", "conv2", "--dataset", "digits", "--model-option", "width=1e9")
-    done = command("train", *options, "--out", tmp_path / "run")
-    assert done.returncode == 1 and "memory" in done.stderr
+    assert "memory" in command("train", *options, "--out", tmp_path / "run", status=1).stderr
 
 
 def test_control_c_ends_a_training_with_130_and_says_how_to_go_on(tmp_path):

@@ -178,21 +178,19 @@ def test_any_prepared_set_of_images_with_labels(tmp_path):
         data.load("tfds:nothing", data_dir=tmp_path)
 
 
-def test_training_converting_and_labels_from_the_command_line(tmp_path, monkeypatch):
+def test_training_converting_and_labels_from_the_command_line(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     photos(tmp_path / "photos", 20)
-    options = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--quiet"]
-    command = ["train", "--dataset", "photos", "--image-size", "16", "--epochs", "4", *options]
-    with pytest.warns(
-        UserWarning, match="batch_size is 4 in place of the recipe's 128, as there are 28 training"
-    ):
-        done = CliRunner().invoke(program, [*command, "--json"], catch_exceptions=False)
+    options = ["train", "--dataset", "photos", "--image-size", "16", "--epochs", "4", "--quiet"]
+    options += ["--quantizer", "ste_sign", "--model-option", "width=0.05"]
+    words = "batch_size is 4 in place of the recipe's 128, as there are 28 training"
+    with pytest.warns(UserWarning, match=words):
+        done = CliRunner().invoke(program, [*options, "--json"], catch_exceptions=False)
     assert done.exit_code == 0
     results = json.loads(done.stdout.splitlines()[-1])
     assert results["folder"] == "runs/conv2-photos-ste_sign-0"
     assert results["test_accuracy"] > 0.8
-    converted = CliRunner().invoke(program, ["convert", results["folder"]], catch_exceptions=False)
-    assert converted.exit_code == 0
+    command("convert", results["folder"])
     described = json.loads((tmp_path / results["folder"] / "model.json").read_text())
     assert described["labels"] == ["rot", "青"]
     assert described["input_shape"] == [16, 16, 3]

@@ -1,24 +1,19 @@
 import importlib.util
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from programs.train_small import Stop, build, settings
+from programs import train_small
+from programs.train_small import Stop, build, settings, train
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
 from larq_equalbits import training
 from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits.training import building, checkpoint
-
-ROOT = Path(__file__).resolve().parents[1]
-PROGRAM = Path(__file__).parent / "programs" / "train_small.py"
 
 
 def weights(folder, name="model.keras"):
@@ -39,21 +34,14 @@ def assert_same_files(one, other):
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
-    return training.train(settings(), folder, build=build, verbose=0)
+    return train(folder)
 
 
 def test_a_run_leaves_everything_in_its_folder(unbroken):
-    names = {
-        path.relative_to(unbroken.folder).as_posix() for path in unbroken.folder.rglob("*") if path.is_file()
-    }
-    expected = {
-        "settings.json",
-        "history.csv",
-        "model.keras",
-        "best.keras",
-        "results.json",
-        "checkpoint/state.npz",
-    }
+    files = (path for path in unbroken.folder.rglob("*") if path.is_file())
+    names = {path.relative_to(unbroken.folder).as_posix() for path in files}
+    expected = {"settings.json", "history.csv", "results.json", "checkpoint/state.npz"}
+    expected |= {"model.keras", "best.keras"}
     logs = {name for name in names if name.startswith("logs/")}
     assert names - logs == expected
     assert bool(logs) == (importlib.util.find_spec("tensorboard") is not None)
@@ -74,14 +62,14 @@ def test_a_run_is_read_again_as_it_was(unbroken):
 
 
 def test_the_same_seed_gives_the_same_bits(unbroken, tmp_path):
-    again = training.train(settings(), tmp_path / "again", build=build, verbose=0)
+    again = train(tmp_path / "again")
     assert_same_files(unbroken.folder, again.folder)
-    other = training.train(settings(seed=1, epochs=1), tmp_path / "other", build=build, verbose=0)
+    other = train(tmp_path / "other", settings(seed=1, epochs=1))
     assert other.history["loss"][0] != unbroken.history["loss"][0]
 
 
 def test_training_leaves_the_process_as_it_was(tmp_path):
-    training.train(settings(epochs=1, precision="mixed_bfloat16"), tmp_path, build=build, verbose=0)
+    train(tmp_path, settings(epochs=1, precision="mixed_bfloat16"))
     assert tf.keras.mixed_precision.global_policy().name == "float32"
     assert not is_op_determinism_enabled()
     assert not tf.keras.backend.experimental.is_tf_random_generator_enabled()
@@ -94,20 +82,17 @@ def interrupt():
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_resuming_equals_an_unbroken_run(unbroken, tmp_path, epoch):
     with pytest.raises(KeyboardInterrupt):
-        training.train(settings(), tmp_path, build=build, verbose=0, callbacks=[Stop(epoch, interrupt)])
-    run = training.train(settings(), tmp_path, build=build, verbose=0, resume=True)
-    assert_same_files(unbroken.folder, run.folder)
+        train(tmp_path, callbacks=[Stop(epoch, interrupt)])
+    assert_same_files(unbroken.folder, train(tmp_path, resume=True).folder)
 
 
 @pytest.mark.parametrize("epoch", [0, 2, None])
 def test_a_light_run_saves_the_same_models_at_its_end_alone(unbroken, tmp_path, epoch):
     if epoch is not None:
         with pytest.raises(KeyboardInterrupt):
-            training.train(
-                settings(), tmp_path, build=build, verbose=0, callbacks=[Stop(epoch, interrupt)], light=True
-            )
+            train(tmp_path, callbacks=[Stop(epoch, interrupt)], light=True)
         assert not list(tmp_path.glob("*.keras"))
-    run = training.train(settings(), tmp_path, build=build, verbose=0, resume=epoch is not None, light=True)
+    run = train(tmp_path, resume=epoch is not None, light=True)
     assert_same_files(unbroken.folder, run.folder)
     assert not (tmp_path / "logs").exists()
     mine, others = (
@@ -118,7 +103,7 @@ def test_a_light_run_saves_the_same_models_at_its_end_alone(unbroken, tmp_path, 
 
 def test_a_run_is_resumed_as_light_as_it_was_begun(unbroken):
     with pytest.raises(InputError, match="light must be False to resume the run"):
-        training.train(settings(), unbroken.folder, build=build, verbose=0, resume=True, light=True)
+        train(unbroken.folder, resume=True, light=True)
 
 
 def test_the_results_are_those_of_the_files(tmp_path):
@@ -127,7 +112,7 @@ def test_the_results_are_those_of_the_files(tmp_path):
             for weight in self.model.trainable_weights:
                 weight.assign(tf.zeros_like(weight))
 
-    run = training.train(settings(), tmp_path, build=build, verbose=0, callbacks=[Forgetful()])
+    run = train(tmp_path, callbacks=[Forgetful()])
     images = building.images(settings())
     for which, prefix in (("last", ""), ("best", "best_")):
         values = run.load_model(which).evaluate(images.test, verbose=0)
@@ -136,7 +121,7 @@ def test_the_results_are_those_of_the_files(tmp_path):
 
 def test_resuming_a_finished_run_only_evaluates(unbroken, tmp_path):
     before = (unbroken.folder / "model.keras").stat().st_mtime_ns
-    again = training.train(settings(), unbroken.folder, build=build, verbose=0, resume=True)
+    again = train(unbroken.folder, resume=True)
     assert again == unbroken
     assert (unbroken.folder / "model.keras").stat().st_mtime_ns == before
 
@@ -155,7 +140,7 @@ def test_resuming_a_finished_run_only_evaluates(unbroken, tmp_path):
 )
 def test_resuming_with_other_settings_is_refused(unbroken, changes, words):
     with pytest.raises(InputError, match=words):
-        training.train(settings(**changes), unbroken.folder, build=build, verbose=0, resume=True)
+        train(unbroken.folder, settings(**changes), resume=True)
 
 
 def test_resuming_with_another_model_is_refused(unbroken):
@@ -164,7 +149,7 @@ def test_resuming_with_another_model_is_refused(unbroken):
 
     before = (unbroken.folder / "checkpoint" / "state.npz").read_bytes()
     with pytest.raises(InputError, match=r"binary/kernel:0 of shape \(64, 17\).*\(64, 16\)"):
-        training.train(settings(), unbroken.folder, build=wider, verbose=0, resume=True)
+        train(unbroken.folder, build=wider, resume=True)
     assert (unbroken.folder / "checkpoint" / "state.npz").read_bytes() == before
 
 
@@ -186,14 +171,14 @@ def test_resuming_with_other_callbacks_is_refused(unbroken):
         return model
 
     with pytest.raises(InputError, match="begun with, 1 with a state, but got 2"):
-        training.train(settings(), unbroken.folder, build=kept, verbose=0, resume=True, callbacks=[Counter()])
+        train(unbroken.folder, build=kept, resume=True, callbacks=[Counter()])
     [(model, before)] = built
     np.testing.assert_equal(model.get_weights(), before)
 
 
 def test_resuming_nothing_is_refused(tmp_path):
     with pytest.raises(InputError, match="folder must be that of a run"):
-        training.train(settings(), tmp_path / "none", build=build, resume=True)
+        train(tmp_path / "none", resume=True)
     assert not (tmp_path / "none").exists()
 
 
@@ -206,35 +191,18 @@ def test_a_damaged_checkpoint_is_named(unbroken, tmp_path, content):
         checkpoint.read_state(path)
 
 
-def small_program(folder, *arguments, **environment):
-    command = [sys.executable, PROGRAM, folder, *map(str, arguments)]
-    return subprocess.Popen(
-        command,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def test_kill_9_within_an_epoch_loses_one_epoch(unbroken, tmp_path):
-    killed = small_program(tmp_path, "--kill-in-epoch", 2)
-    output = killed.communicate(timeout=120)[0]
-    assert killed.returncode == -signal.SIGKILL, output
+def test_kill_9_within_an_epoch_loses_one_epoch(unbroken, run_python, tmp_path):
+    run_python(train_small.__file__, tmp_path, "--kill-in-epoch", 2, status=-signal.SIGKILL)
     assert checkpoint.read_state(tmp_path / "checkpoint" / "state.npz").epoch == 2
-    run = training.train(settings(), tmp_path, build=build, verbose=0, resume=True)
-    assert_same_files(unbroken.folder, run.folder)
+    assert_same_files(unbroken.folder, train(tmp_path, resume=True).folder)
 
 
 @pytest.mark.slow
-def test_kill_9_while_saving_loses_one_epoch(unbroken, tmp_path):
-    killed = small_program(tmp_path, "--kill-while-saving", 2)
-    output = killed.communicate(timeout=120)[0]
-    assert killed.returncode == -signal.SIGKILL, output
+def test_kill_9_while_saving_loses_one_epoch(unbroken, run_python, tmp_path):
+    run_python(train_small.__file__, tmp_path, "--kill-while-saving", 2, status=-signal.SIGKILL)
     assert list((tmp_path / "checkpoint").glob(".state.npz.*"))
     assert checkpoint.read_state(tmp_path / "checkpoint" / "state.npz").epoch == 1
-    run = training.train(settings(), tmp_path, build=build, verbose=0, resume=True)
-    assert_same_files(unbroken.folder, run.folder)
+    assert_same_files(unbroken.folder, train(tmp_path, resume=True).folder)
     assert not list(tmp_path.rglob(".*.*"))
 
 
@@ -256,15 +224,12 @@ def test_each_recipe_trains_the_zoos_conv2(tmp_path, recipe, quantizer):
     assert zeros == pytest.approx(0.5 if recipe == "mpt" else 0.0, abs=0.02)
 
 
-def test_a_full_disk_loses_nothing(unbroken, tmp_path):
-    stopped = small_program(tmp_path, "--fill-disk-in-epoch", 1)
-    output = stopped.communicate(timeout=120)[0]
-    assert stopped.returncode == 1
-    assert f"epoch 2 could not be saved in {tmp_path}: File too large; 1 finished epochs are safe" in output
+def test_a_full_disk_loses_nothing(unbroken, run_python, tmp_path):
+    said = run_python(train_small.__file__, tmp_path, "--fill-disk-in-epoch", 1, status=1).stderr
+    assert f"epoch 2 could not be saved in {tmp_path}: File too large; 1 finished epochs are safe" in said
     assert checkpoint.read_state(tmp_path / "checkpoint" / "state.npz").epoch == 1
     assert training.Run.load(tmp_path).load_model()
-    run = training.train(settings(), tmp_path, build=build, verbose=0, resume=True)
-    assert_same_files(unbroken.folder, run.folder)
+    assert_same_files(unbroken.folder, train(tmp_path, resume=True).folder)
 
 
 @pytest.mark.parametrize(
@@ -300,19 +265,19 @@ def test_a_class_count_that_contradicts_the_data_is_refused(tmp_path):
         return build(num_classes=12, **arguments)
 
     with pytest.raises(InputError, match="model must have 10 outputs for the classes of digits"):
-        training.train(settings(), tmp_path / "out", build=twelve, verbose=0)
+        train(tmp_path / "out", build=twelve)
     assert not (tmp_path / "out").exists()
 
 
 def test_an_output_folder_that_cannot_be_written_is_an_os_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
-        training.train(settings(epochs=1), tmp_path / "file" / "run", build=build, verbose=0)
+        train(tmp_path / "file" / "run", settings(epochs=1))
 
 
 def test_a_training_that_diverges_is_no_result(tmp_path):
     changes = {"learning_rate": 1e30, "schedule": "constant", "warmup_epochs": 1e-9}
     with pytest.raises(WorkError, match=r"diverged: loss of epoch 1 is .*learning_rate.*0 epochs"):
-        training.train(settings().replace(**changes), tmp_path, build=build, verbose=0)
+        train(tmp_path, settings(**changes))
     assert not (tmp_path / "model.keras").exists()
     assert not (tmp_path / "results.json").exists()

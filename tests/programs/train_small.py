@@ -35,6 +35,10 @@ def settings(**changes):
     return training.Settings(**{"model": "small", "quantizer": "ste_sign", "epochs": 3, **changes})
 
 
+def train(folder, chosen=None, **options):
+    return training.train(chosen or settings(), folder, **{"build": build, "verbose": 0, **options})
+
+
 class Stop(tf.keras.callbacks.Callback):
     """Calls `stop` in the middle of the given epoch (from 0)."""
 
@@ -109,15 +113,8 @@ def main():
     if arguments.fill_disk_in_epoch is not None:
         saboteurs.append(Fill(arguments.fill_disk_in_epoch))
     changes = {"model_options": {"dropout": 0.0}} if arguments.no_dropout else {}
-    training.train(
-        settings(epochs=arguments.epochs, batch_size=arguments.batch_size, **changes),
-        arguments.folder,
-        build=build,
-        verbose=0,
-        callbacks=saboteurs,
-        strategy=strategy,
-        resume=arguments.resume,
-    )
+    chosen = settings(epochs=arguments.epochs, batch_size=arguments.batch_size, **changes)
+    train(arguments.folder, chosen, callbacks=saboteurs, strategy=strategy, resume=arguments.resume)
 
 
 if __name__ == "__main__":

@@ -131,13 +131,11 @@ def test_keras_3_is_left_as_it_was(run_python):
         "assert keras.__version__.startswith('3.'), keras.__version__; "
         "assert t.keras_tuner.HyperModel.__module__.startswith('keras_tuner')"
     )
-    done = run_python("-c", code)
-    assert done.returncode == 0, done.stderr
+    run_python("-c", code)
 
 
 @pytest.mark.slow
 def test_a_keras_tuner_on_keras_3_is_refused(run_python):
     code = "import keras_tuner, larq_equalbits.tuning"
-    done = run_python("-c", code, env={"TF_USE_LEGACY_KERAS": "1"})
-    assert done.returncode == 1
+    done = run_python("-c", code, env={"TF_USE_LEGACY_KERAS": "1"}, status=1)
     assert "import larq_equalbits.tuning before keras_tuner" in done.stderr.splitlines()[-1]

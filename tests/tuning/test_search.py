@@ -304,7 +304,7 @@ def test_two_processes_do_not_run_one_sweep(tmp_path, run_python):
     search = tuning.BitRatioSweep("conv2", [0.5], out=out)
     code = f"from larq_equalbits import tuning; tuning.BitRatioSweep('conv2', [0.5], out={str(out)!r}, overwrite=True)"
     with _files.locked(out, "runs the sweep"):
-        done = run_python("-c", code)
+        done = run_python("-c", code, status=1)
     assert "another process runs the sweep" in done.stderr.splitlines()[-1]
     assert search.trials() == [] and (out / "sweep.json").exists()
 
