@@ -27,9 +27,8 @@ PROGRAM = Path(__file__).parent.parent / "programs" / "lce_benchmark_model.py"
 def two_by_two_model():
     left = tf.keras.layers.Input((4, 4, 1), name="zebra")
     right = tf.keras.layers.Input((6,), name="ant")
-    summed = tf.keras.layers.Dense(3, name="summed")(
-        tf.keras.layers.Concatenate()([tf.keras.layers.Flatten()(left), right])
-    )
+    joined = tf.keras.layers.Concatenate()([tf.keras.layers.Flatten()(left), right])
+    summed = tf.keras.layers.Dense(3, name="summed")(joined)
     doubled = tf.keras.layers.Dense(2, name="a_doubled")(right)
     return tf.keras.Model([left, right], [summed, doubled])
 
@@ -38,10 +37,8 @@ def test_local_measures_and_agrees_with_keras(measured, converted, images):
     model, tflite = converted
     labels = np.argmax(model(images).numpy(), axis=1)
     report = measured({"small": tflite}, "local", keras_model=model, labels=labels, threads=(1, 2))
-    assert [(r.model, r.device, r.threads) for r in report.results] == [
-        ("small", "local", 1),
-        ("small", "local", 2),
-    ]
+    found = [(result.model, result.device, result.threads) for result in report.results]
+    assert found == [("small", "local", 1), ("small", "local", 2)]
     for result in report.results:
         assert result.latency.count == 5 and len(result.latency.rounds_ms) == 1
         assert 0 < result.latency.min_ms <= result.latency.median_ms <= result.latency.max_ms < 1000
@@ -194,9 +191,8 @@ def test_a_program_that_hangs_is_ended_at_the_limit(
 def test_report_round_trips_and_prints(measured, converted, images, write_program, tmp_path):
     model, tflite = converted
     labels = np.argmax(model(images).numpy(), axis=1)
-    report = measured(
-        {"small": tflite}, ["local", "program"], keras_model=model, labels=labels, program=write_program()
-    )
+    options = {"keras_model": model, "labels": labels, "program": write_program()}
+    report = measured({"small": tflite}, ["local", "program"], **options)
     again = device.Report.from_json(report.to_json())
     assert again.to_json() == report.to_json()
     rows = list(csv.DictReader(io.StringIO(report.to_csv())))
@@ -299,13 +295,9 @@ def test_quantized_tensors_are_encoded_and_decoded(converted):
 
 
 def elf(machine, loader=b""):
-    header = (
-        b"\x7fELF\x02\x01\x01"
-        + bytes(9)
-        + struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    )
+    header = struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
     entry = struct.pack("<IIQQQQQQ", 3, 4, 120, 0, 0, len(loader) + 1, len(loader) + 1, 1)
-    return header + entry + loader + b"\0"
+    return b"\x7fELF\x02\x01\x01" + bytes(9) + header + entry + loader + b"\0"
 
 
 @pytest.mark.parametrize(
@@ -370,10 +362,8 @@ def test_a_profile_leaves_out_the_start_up_and_the_other_orders():
         "===== Top by Computation Time =====\n"
     )
     found = benchmark_model.operators(text)
-    assert [(o.type, o.name, o.ms, o.percent) for o in found] == [
-        ("LceBconv2d", "a, b;c", 0.25, 75.0),
-        ("SOFTMAX", "out", 0.05, 25.0),
-    ]
+    first, second = ((each.type, each.name, each.ms, each.percent) for each in found)
+    assert first == ("LceBconv2d", "a, b;c", 0.25, 75.0) and second == ("SOFTMAX", "out", 0.05, 25.0)
 
 
 @pytest.mark.parametrize(
@@ -385,19 +375,18 @@ def test_what_is_no_report_is_named(text, words):
         device.Report.from_json(text)
 
 
-@pytest.mark.parametrize("part", ["latency", "operators", "agreements", "result"])
-def test_a_figure_of_a_device_is_a_number(part):
-    result = device.Result(
-        "net", "local", 1, 10, device.Latency(1, 1, 0, 1, 2, 3, rounds_ms=(1, 2)), accuracy=0.5
-    )
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [("latency", "min_ms"), ("operators", "ms"), ("agreements", "argmax"), ("result", "accuracy_images")],
+)
+def test_a_figure_of_a_device_is_a_number(part, changed):
+    latency = device.Latency(1, 1, 0, 1, 2, 3, rounds_ms=(1, 2))
+    result = device.Result("net", "local", 1, 10, latency, accuracy=0.5)
     result.operators = [device.Operator("CONV_2D", "a", 1.0, 100.0)]
     result.agreements = [device.Agreement("keras", 1, 1.0, 0.0, True)]
     content = json.loads(device.Report([result]).to_json())
     assert device.Report.from_json(json.dumps(content)).to_json()
     entry = content["results"][0]
-    changed = {"latency": "min_ms", "operators": "ms", "agreements": "argmax", "result": "accuracy_images"}[
-        part
-    ]
     inner = entry if part == "result" else entry[part]
     (inner[0] if isinstance(inner, list) else inner)[changed] = None
     with pytest.raises(InputError, match=changed):

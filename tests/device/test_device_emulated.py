@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from larq_equalbits import data, device, export, zoo
+from larq_equalbits import data, export, zoo
 from larq_equalbits.device import wheels
 
 ROOT = Path(__file__).parents[2]
@@ -54,25 +54,14 @@ def machine():
 
 
 @pytest.mark.parametrize("ssh", [COMMAND], indirect=True)
-def test_it_is_installed_on_an_arm_machine_and_answers_all_images(machine, wheel, ssh, converted, images):
+def test_it_is_installed_on_an_arm_machine_and_answers_all_images(
+    machine, wheel, ssh, measured, converted, images
+):
     model, tflite = converted
     target = ssh[0]
-    report = device.run(
-        {"small": tflite},
-        inputs=images,
-        labels=np.zeros(len(images), int),
-        keras_model=model,
-        target=target,
-        settings=device.Settings(
-            ssh_config=ssh[1],
-            device_folder="/mnt",
-            runtime_wheel=str(wheel),
-            repeats=3,
-            warmup=1,
-            rounds=1,
-            timeout=900,
-        ),
-    )
+    place = {"ssh_config": ssh[1], "device_folder": "/mnt", "runtime_wheel": str(wheel), "timeout": 900}
+    options = {"keras_model": model, "labels": np.zeros(len(images), int), "images": None}
+    report = measured({"small": tflite}, target, **options, **place)
     assert not report.failures
     (result,) = report.results
     assert len(result.outputs[0]) == result.accuracy_images == len(images)

@@ -22,9 +22,8 @@ def test_ssh_measures_compares_and_cleans_up(measured, converted, write_program,
     model, tflite = converted
     before = folders()
     target, config, _ = ssh
-    report = measured(
-        {"small": tflite}, target, keras_model=model, ssh_config=config, program=write_program()
-    )
+    options = {"keras_model": model, "ssh_config": config, "program": write_program()}
+    report = measured({"small": tflite}, target, **options)
     assert not report.failures
     for result in report.results:
         assert result.latency.count == 5 and result.operators and result.memory_kib
@@ -49,9 +48,8 @@ def test_ssh_quotes_a_folder_with_everything_in_its_name(measured, converted, wr
     "ssh", ["ForceCommand sh -c 'echo Welcome; eval \"$SSH_ORIGINAL_COMMAND\"'"], indirect=True
 )
 def test_a_login_shell_that_talks_does_no_harm(measured, converted, write_program, ssh):
-    (result,) = measured(
-        converted[1], ssh[0], ssh_config=ssh[1], program=write_program(), profile=False
-    ).results
+    options = {"ssh_config": ssh[1], "program": write_program(), "profile": False}
+    (result,) = measured(converted[1], ssh[0], **options).results
     assert not result.failure and result.agreement("host").identical
 
 
@@ -64,14 +62,9 @@ def test_a_host_that_disappears_leaves_what_was_measured(measured, converted, wr
         'while [ "$p" -gt 1 ]; do p=$(ps -o ppid= -p $p | tr -d " "); case $(ps -o comm= -p $p) in '
         "sshd*) kill -9 $p;; *python*|pytest*) exit 1;; esac; done; fi"
     )
-    report = measured(
-        {"a": converted[1], "b": converted[1]},
-        target,
-        ssh_config=config,
-        program=write_program(before=pull_the_plug),
-        profile=False,
-        device_folder=str(tmp_path),
-    )
+    options = {"ssh_config": config, "device_folder": str(tmp_path), "profile": False}
+    options["program"] = write_program(before=pull_the_plug)
+    report = measured({"a": converted[1], "b": converted[1]}, target, **options)
     first, second = report.results
     assert "cannot be reached" in first.failure
     assert first.latency.count == 5 and len(first.outputs[0]) == 1 and first.agreement("host").identical

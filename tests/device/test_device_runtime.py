@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from larq_equalbits import device, export
 from larq_equalbits._errors import DeviceError, InputError
 from larq_equalbits.device import shells, wheels
+from larq_equalbits.device.runtime import RuntimeBench
 from larq_equalbits.device.wheels import Python
 
-QUICK = {"repeats": 5, "warmup": 1, "rounds": 2}
+TWICE = {"rounds": 2, "images": None}
 DEVICE = Python("python3", (3, 11), "aarch64", 31)
 
 
@@ -21,17 +23,10 @@ def litert():
     return pytest.importorskip("larq_equalbits_runtime", reason="needs the runtime: pip install ./runtime")
 
 
-def test_it_answers_on_local_for_all_images(converted, images, litert):
+def test_it_answers_on_local_for_all_images(measured, converted, images, litert):
     model, tflite = converted
-    labels = np.zeros(len(images), int)
-    report = device.run(
-        tflite,
-        "local",
-        images,
-        keras_model=model,
-        labels=labels,
-        settings=device.Settings(runtime="litert", threads=(1, 2), **QUICK),
-    )
+    options = {"keras_model": model, "labels": np.zeros(len(images), int), **TWICE}
+    report = measured(tflite, "local", runtime="litert", threads=(1, 2), **options)
     assert not report.failures
     for result in report.results:
         assert result.latency.count == 10 and len(result.outputs[0]) == len(images)
@@ -45,41 +40,39 @@ def test_verify_takes_it(converted, images, litert):
     assert found.argmax_agreement == 1 and found.max_abs_diff < 1e-4
     with pytest.raises(InputError, match='"lce" or "litert"'):
         export.verify(*converted, images, runtime="tflite")
+    model, tflite = converted
     with pytest.raises(InputError, match="our runtime can run"):
-        export.verify(
-            converted[0], converted[1].replace(b"LceQuantize", b"LceQuantum1"), images, runtime="litert"
-        )
+        export.verify(model, tflite.replace(b"LceQuantize", b"LceQuantum1"), images, runtime="litert")
 
 
-def test_without_it_the_command_that_installs_it_is_named(converted, images, monkeypatch):
-    import sys
-
+def test_without_it_the_command_that_installs_it_is_named(measured, converted, monkeypatch):
     monkeypatch.setitem(sys.modules, "larq_equalbits_runtime", None)
     with pytest.raises(ImportError, match="pip install larq-equalbits-runtime"):
-        device.run(converted[1], "local", images, settings=device.Settings(runtime="litert", **QUICK))
+        measured(converted[1], "local", runtime="litert")
+
+
+@pytest.fixture
+def by_ssh(measured, converted, ssh, runtime_wheel):
+    """Measures the model with our runtime on the machine that ssh reaches, in the folder of it."""
+    options = {"ssh_config": ssh[1], "runtime_wheel": runtime_wheel, **TWICE}
+
+    def run(folder, **more):
+        return measured({"small": converted[1]}, ssh[0], device_folder=str(folder), **{**options, **more})
+
+    return run
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", 'it\'s a "folder" $HOME `id`'])
 def test_ssh_installs_it_measures_all_images_and_keeps_the_environment(
-    converted, images, ssh, folders, runtime_wheel, tmp_path, name
+    by_ssh, converted, images, ssh, folders, tmp_path, name
 ):
     before = folders()
     place = tmp_path / name
     place.mkdir()
-    options = {"ssh_config": ssh[1], "device_folder": str(place), "runtime_wheel": runtime_wheel, **QUICK}
     steps = []
-    model, tflite = converted
-    labels = np.zeros(len(images), int)
-    report = device.run(
-        {"small": tflite},
-        ssh[0],
-        images,
-        labels=labels,
-        keras_model=model,
-        progress=steps.append,
-        settings=device.Settings(threads=(1, 2), **options),
-    )
+    options = {"keras_model": converted[0], "labels": np.zeros(len(images), int), "progress": steps.append}
+    report = by_ssh(place, threads=(1, 2), **options)
     assert not report.failures
     for result in report.results:
         assert result.latency.count == 10 and len(result.latency.rounds_ms) == 2
@@ -93,13 +86,7 @@ def test_ssh_installs_it_measures_all_images_and_keeps_the_environment(
     assert [path.name.split("-")[0] for path in place.iterdir()] == ["runtime"]
     assert any("installing" in step for step in steps)
     steps.clear()
-    again = device.run(
-        {"small": tflite},
-        ssh[0],
-        images,
-        device.Settings(images=2, **options),
-        progress=steps.append,
-    )
+    again = by_ssh(place, images=2, progress=steps.append)
     assert not again.failures and len(again.results[0].outputs[0]) == 2
     assert not any("installing" in step for step in steps)
     assert folders() == before
@@ -113,22 +100,16 @@ def without_packages(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_devices_pip_fetches_packages_where_this_machine_cannot(
-    converted, images, ssh, runtime_wheel, without_packages, tmp_path
-):
-    options = {"device_folder": str(tmp_path), "runtime_wheel": runtime_wheel, "ssh_config": ssh[1], **QUICK}
-    report = device.run({"small": converted[1]}, ssh[0], images, device.Settings(images=2, **options))
+def test_the_devices_pip_fetches_packages_where_this_machine_cannot(by_ssh, without_packages, tmp_path):
+    report = by_ssh(tmp_path, images=2)
     assert not report.failures and len(report.results[0].outputs[0]) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ssh", ["SetEnv PIP_NO_INDEX=1"], indirect=True)
-def test_where_neither_fetches_packages_both_complaints_are_told(
-    converted, images, ssh, runtime_wheel, without_packages, tmp_path
-):
-    options = {"device_folder": str(tmp_path), "runtime_wheel": runtime_wheel, "ssh_config": ssh[1], **QUICK}
+def test_where_neither_fetches_packages_both_complaints_are_told(by_ssh, without_packages, tmp_path):
     with pytest.raises(DeviceError, match=r"could not be installed: .*; on this machine pip said: .*ai-edge"):
-        device.run({"small": converted[1]}, ssh[0], images, device.Settings(images=2, **options))
+        by_ssh(tmp_path, images=2)
 
 
 @pytest.fixture
@@ -155,41 +136,22 @@ class Without(shells.Shell):
         return super().run(f"PATH={self._path}; export PATH\n{script}", timeout, stdin)
 
 
-def _bench(shell, wheel=None):
-    from larq_equalbits.device.runtime import RuntimeBench
-
-    return RuntimeBench(shell, device.Settings(repeats=1, warmup=0, rounds=1, runtime_wheel=wheel), print)
-
-
-def test_a_device_without_python_is_told(few_tools, tmp_path):
-    with (
-        _bench(Without(few_tools, tmp_path)) as bench,
-        pytest.raises(DeviceError, match="has no python3, but"),
-    ):
-        bench.prepare([], [])
-
-
-def test_an_old_python_is_told(few_tools, tmp_path):
-    (few_tools / "python3").write_text("#!/bin/sh\necho '[[3, 9], \"aarch64\", 31, 64]'\n")
-    (few_tools / "python3").chmod(0o755)
-    with (
-        _bench(Without(few_tools, tmp_path)) as bench,
-        pytest.raises(DeviceError, match=r"has Python 3\.9, but"),
-    ):
-        bench.prepare([], [])
-
-
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
+        (None, "has no python3, but"),
+        ('[[3, 9], "aarch64", 31, 64]', r"has Python 3\.9, but"),
         ('[[3, 11], "armv7l", 31, 32]', "a 32-bit Python on armv7l"),
         ('[[3, 11], "aarch64", 0, 64]', "has no glibc"),
     ],
 )
-def test_a_system_without_wheels_is_told(few_tools, tmp_path, answer, words):
-    (few_tools / "python3").write_text(f"#!/bin/sh\necho '{answer}'\n")
-    (few_tools / "python3").chmod(0o755)
-    with _bench(Without(few_tools, tmp_path)) as bench, pytest.raises(DeviceError, match=words):
+def test_a_system_that_cannot_run_it_is_told(few_tools, tmp_path, answer, words):
+    if answer:
+        (few_tools / "python3").write_text(f"#!/bin/sh\necho '{answer}'\n")
+        (few_tools / "python3").chmod(0o755)
+    settings = device.Settings(repeats=1, warmup=0, rounds=1)
+    bench = RuntimeBench(Without(few_tools, tmp_path), settings, print)
+    with bench, pytest.raises(DeviceError, match=words):
         bench.prepare([], [])
 
 
@@ -211,9 +173,8 @@ def test_the_wheel_for_the_device_is_found(tmp_path):
 def test_a_wheel_for_another_device_is_refused(tmp_path, given):
     (tmp_path / "empty").mkdir()
     _wheel(tmp_path, "linux_x86_64")
-    with pytest.raises(
-        InputError, match="runtime_wheel must be a wheel of larq-equalbits-runtime for aarch64"
-    ):
+    words = "runtime_wheel must be a wheel of larq-equalbits-runtime for aarch64"
+    with pytest.raises(InputError, match=words):
         wheels.runtime(str(tmp_path / given), DEVICE, tmp_path, 60)
 
 
