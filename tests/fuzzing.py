@@ -27,43 +27,11 @@ import larq_equalbits.cli as cli
 
 # Seconds for one command; on a busy machine a sound one takes less than a tenth of it.
 LIMIT = 300
-JUNK = (
-    None,
-    {},
-    [],
-    [[[]]],
-    {"a": {}},
-    "",
-    "x",
-    "\x1b[31m",
-    "[/x]",
-    "../..",
-    -1,
-    0,
-    1e308,
-    math.nan,
-    True,
-    10**20,
-)
+JUNK_TEXTS = ("", "x", "\x1b[31m", "[/x]", "../..")
+JUNK = (None, {}, [], [[[]]], {"a": {}}, *JUNK_TEXTS, -1, 0, 1e308, math.nan, True, 10**20)
 # Texts that any option and any cell may be given.
-ODD = (
-    "",
-    ".",
-    "..",
-    "a\nb",
-    "[/x]",
-    "\x1b[2J",
-    "x" * 300,
-    "'",
-    "none",
-    ",",
-    "a/b",
-    "-1",
-    "0",
-    "nan",
-    "1e308",
-    "9" * 20,
-)
+WORDS = ("", ".", "..", "a\nb", "[/x]", "\x1b[2J", "x" * 300, "'", "none", ",", "a/b")
+ODD = (*WORDS, "-1", "0", "nan", "1e308", "9" * 20)
 TEXTS = (*ODD, "inf", "٣")
 SMALL = ("--epochs", "1", "--batch-size", "32", "--train-images", "64", "--model-option", "width=0.1")
 
@@ -85,15 +53,12 @@ class HungError(BaseException):
 
 def tree(folder):
     """Every file below `folder`, with what is in it."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def run(arguments):
-    """Runs the program in this process; its exit status, what it wrote, and what is wrong with it, if anything."""
+    """Runs the program in this process; its exit status, the end of what it said, and its fault, if there is one."""
 
     def hung(*_):
         raise HungError
@@ -123,7 +88,7 @@ def run(arguments):
         fault = "traceback in the output"
     if not fault and status and not said.getvalue().strip():
         fault = f"exit status {status} without a word"
-    return status, said.getvalue(), fault
+    return {"status": status, "said": said.getvalue()[-300:], "fault": fault}
 
 
 def flipped(rng, content):
@@ -187,11 +152,9 @@ def damage(rng, path):
         lambda: rng.randbytes(rng.choice((0, 1, 300))),
         lambda: b"[" * 100_000,
     ]
-    own = {".json": changed_json, ".keras": changed_zip, ".npz": changed_zip, ".csv": changed_csv}.get(
-        path.suffix
-    )
-    if own is not None:
-        ways += [lambda: own(rng, content)] * 6
+    own = {".json": changed_json, ".keras": changed_zip, ".npz": changed_zip, ".csv": changed_csv}
+    if path.suffix in own:
+        ways += [lambda: own[path.suffix](rng, content)] * 6
     path.write_bytes(rng.choice(ways)())
 
 
@@ -261,33 +224,22 @@ def damaged_folder(rng, base, kind):
     command, *options = rng.choice(readers[names[0]])
     target = folder / "model.tflite" if command == "inspect" else folder
     before = tree(place)
-    status, said, fault = run([command, *options, target])
+    found = run([command, *options, target])
     after = tree(place)
-    allowed = WRITTEN[command] if status == 0 or command in ("train", "sweep") else ()
+    allowed = WRITTEN[command] if found["status"] == 0 or command in ("train", "sweep") else ()
     touched = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     for name in sorted(touched):
         ours = tuple(f"run/{each}" for each in allowed)
         if name == "run/notes.txt" or not name.startswith(ours):
-            fault = fault or f"{name} was changed"
-    return {
-        "command": [command, *options],
-        "damaged": names,
-        "status": status,
-        "said": said[-300:],
-        "fault": fault,
-    }
+            found["fault"] = found["fault"] or f"{name} was changed"
+    return {"command": [command, *options], "damaged": names, **found}
 
 
 INTEGERS = (*ODD, "1", "1e3", "1.5", "٣")
 NUMBERS = (*ODD, "inf", "-inf", "0.5", "-1e308", "1,2", "1e-400")
 PATHS = (*ODD, "mine", "mine/notes.txt", "mine/model.tflite", "/dev/null/x", "run", "~")
-PAIRS = (
-    *ODD,
-    "=",
-    "=1",
-    'a={"b":',
-    *(f"width={each}" for each in ("1e9", "nan", "-1", "[]", "{}", "9" * 30)),
-)
+WIDTHS = ("1e9", "nan", "-1", "[]", "{}", "9" * 30)
+PAIRS = (*ODD, "=", "=1", 'a={"b":', *(f"width={each}" for each in WIDTHS))
 RATIOS = (*ODD, "0:1:1e-9", "0:1:0", "1:0:0.1", "0.5:0.5:inf", "2", "0.5,0.5", "a:b:c", "::", "1e400")
 TARGETS = ("local", "", "ssh:", "ssh:@", "ssh: ", "adb:a b", "nowhere", "program", "ssh:-oProxyCommand=x@h")
 NAMES = (*ODD, "conv2", "conv", "ste_sign", "bi_half", "tfds:", "tfds:../..")
@@ -339,18 +291,14 @@ def command_line(rng, base):
     if any(each.param_type_name == "argument" for each in command.params) and rng.random() < 0.95:
         line.append("run" if rng.random() < 0.7 else rng.choice(PATHS))
     before = tree(place)
-    status, said, fault = run(line)
+    found = run(line)
     after = tree(place)
-    kept = {
-        path
-        for path in before
-        if path.startswith("mine/") or status or name in ("verify", "inspect", "doctor")
-    }
-    for path in sorted(kept):
+    reads = found["status"] or name in ("verify", "inspect", "doctor")
+    for path in sorted(path for path in before if reads or path.startswith("mine/")):
         # A resumed run may write on before it fails.
         if before[path] != after.get(path) and not (name == "train" and path.startswith("run/")):
-            fault = fault or f"{path} was changed"
-    return {"command": line, "status": status, "said": said[-300:], "fault": fault}
+            found["fault"] = found["fault"] or f"{path} was changed"
+    return {"command": line, **found}
 
 
 def main(kind, seed, first, last, folder):
