@@ -2,6 +2,7 @@ import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
+from small import precision
 
 from larq_equalbits import optimizers
 from larq_equalbits._choices import DECAYS
@@ -76,12 +77,8 @@ def test_a_name_that_does_not_tell_what_decays_is_refused():
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_wrapped_variables_are_known(policy):
-    tf.keras.mixed_precision.set_global_policy(policy)
-    try:
-        with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
-            model = submodels("rbnn").layers[1]
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
+    with precision(policy), tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = submodels("rbnn").layers[1]
     assert len(optimizers.spared(model, "siman")) == len(model.trainable_variables) > 1
 
 

@@ -7,6 +7,7 @@ import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
+from small import precision, slow_but
 
 from larq_equalbits import pruning
 from larq_equalbits._bits.kernels import quantized_kernels
@@ -16,7 +17,7 @@ from larq_equalbits.quantizers import BiHalf
 ROOT = Path(__file__).resolve().parents[1]
 ALIASES = ["bi_half", "siman", "ir_net", "rbnn"]
 # One of them everywhere by default: what the others need of a layer or a type is the same.
-FIRST_QUICK = ["bi_half", *(pytest.param(alias, marks=pytest.mark.slow) for alias in ALIASES[1:])]
+FIRST_QUICK = slow_but({"bi_half"}, ALIASES)
 L = lq.layers
 LAYERS = [
     (lambda q: L.QuantDense(4, kernel_quantizer=q), (6,)),
@@ -39,6 +40,15 @@ def starved(caplog):
     return lambda: [record for record in caplog.records if "starved" in record.message]
 
 
+def assert_bits(model, alias):
+    """Every code is -1 or +1, and the quantizers that balance do so in each filter."""
+    for kernel in quantized_kernels(model):
+        codes = kernel.codes().reshape(-1, kernel.codes().shape[-1])
+        assert (np.abs(codes) == 1).all()
+        if alias in ("bi_half", "siman"):
+            assert ((codes == 1).sum(axis=0) == (len(codes) + (alias == "bi_half")) // 2).all()
+
+
 @pytest.mark.parametrize("alias", FIRST_QUICK)
 @pytest.mark.parametrize(("make", "shape"), LAYERS)
 def test_every_layer_trains_with_bits_and_no_warning(make, shape, alias, starved):
@@ -46,12 +56,8 @@ def test_every_layer_trains_with_bits_and_no_warning(make, shape, alias, starved
     model.compile(tf.keras.optimizers.SGD(0.1), "mse")
     images = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
     model.fit(images, np.zeros((4, *model.output_shape[1:])), verbose=0)
-    for kernel in quantized_kernels(model):
-        codes = kernel.codes().reshape(-1, kernel.codes().shape[-1])
-        assert (np.abs(codes) == 1).all()
-        if alias in ("bi_half", "siman"):
-            assert ((codes == 1).sum(axis=0) == (len(codes) + (alias == "bi_half")) // 2).all()
-        assert kernel.variable.precision == 1
+    assert_bits(model, alias)
+    assert all(kernel.variable.precision == 1 for kernel in quantized_kernels(model))
     assert not starved()
 
 
@@ -142,20 +148,13 @@ def test_flip_ratio_reads_true_flips_below_a_scale_of_one():
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("policy", ["float64", "mixed_bfloat16", "mixed_float16"])
 def test_policies_and_compilation(policy, jit, alias):
-    tf.keras.mixed_precision.set_global_policy(policy)
-    try:
+    with precision(policy):
         model = network(alias, constraint="equal_bits" if alias == "bi_half" else None)
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
     model.compile("sgd", "mse", jit_compile=jit)
     images = np.random.default_rng(0).normal(size=(4, 8, 8, 2))
     history = model.fit(images, np.zeros((4, 3)), verbose=0)
     assert np.isfinite(history.history["loss"]).all()
-    for kernel in quantized_kernels(model):
-        assert (np.abs(kernel.codes()) == 1).all()
-        if alias in ("bi_half", "siman"):
-            codes = kernel.codes().reshape(-1, kernel.codes().shape[-1])
-            assert ((codes == 1).sum(axis=0) == (len(codes) + (alias == "bi_half")) // 2).all()
+    assert_bits(model, alias)
 
 
 def train_quantizers(out, strategy, **environment):

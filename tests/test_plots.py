@@ -13,25 +13,15 @@ def history(tmp_path_factory):
     """A trained model's History; its run folder is its attribute `folder`."""
     folder = tmp_path_factory.mktemp("runs") / "small"
     folder.mkdir()
-    model = tf.keras.Sequential(
-        [
-            lq.layers.QuantConv2D(8, 3, kernel_quantizer="bi_half", input_shape=(6, 6, 2), name="conv"),
-            tf.keras.layers.Flatten(),
-            lq.layers.QuantDense(3, kernel_quantizer="ste_sign", name="dense"),
-        ]
-    )
+    conv = lq.layers.QuantConv2D(8, 3, kernel_quantizer="bi_half", input_shape=(6, 6, 2), name="conv")
+    dense = lq.layers.QuantDense(3, kernel_quantizer="ste_sign", name="dense")
+    model = tf.keras.Sequential([conv, tf.keras.layers.Flatten(), dense])
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(tf.keras.optimizers.Adam(0.05), loss, metrics=["accuracy"])
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(32, 6, 6, 2)), rng.integers(0, 3, 32)
-    history = model.fit(
-        x,
-        y,
-        epochs=3,
-        verbose=0,
-        validation_split=0.25,
-        callbacks=[BitLogger(), tf.keras.callbacks.CSVLogger(folder / "history.csv")],
-    )
+    loggers = [BitLogger(), tf.keras.callbacks.CSVLogger(folder / "history.csv")]
+    history = model.fit(x, y, epochs=3, verbose=0, validation_split=0.25, callbacks=loggers)
     model.save(folder / "model.keras")
     history.folder = folder
     return history
@@ -46,9 +36,8 @@ def test_of_a_history_that_ends_within_a_row_the_whole_rows_count(history, tmp_p
         path.write_text(whole[:end])
         assert plots.read_history(tmp_path) == expected
     path.write_text(whole[: last + 9] + whole[last:])
-    with pytest.raises(
-        InputError, match=r"history\.csv must have \d+ values in each row, but has \d+ in row 3"
-    ):
+    words = r"history\.csv must have \d+ values in each row, but has \d+ in row 3"
+    with pytest.raises(InputError, match=words):
         plots.read_history(tmp_path)
     path.write_text("")
     assert plots.read_history(tmp_path) == {}
@@ -102,11 +91,9 @@ def test_learning_draws_both_splits(history):
 
 
 def test_figures_can_be_saved_and_leave_pyplot_alone(history, tmp_path):
-    figures = [
-        draw(history) for draw in (plots.bits, plots.learning, plots.latent_weights, plots.filter_ratios)
-    ]
-    for index, figure in enumerate(figures):
-        figure.savefig(tmp_path / f"{index}.png")
+    draws = (plots.bits, plots.learning, plots.latent_weights, plots.filter_ratios)
+    for index, draw in enumerate(draws):
+        draw(history).savefig(tmp_path / f"{index}.png")
         assert (tmp_path / f"{index}.png").stat().st_size > 1000
     import matplotlib.pyplot as plt
 
@@ -161,10 +148,8 @@ def test_entropy_per_filter_of_two_runs_in_one_panel(history):
 def test_accuracy_against_size_and_time(history):
     points = {"float": plots.Point(0.9, 4096, 2.0), "binary": plots.Point(0.8, 1024)}
     size, time = plots.tradeoff(points).axes
-    assert {line.get_label(): line.get_xydata().tolist() for line in size.get_lines()} == {
-        "float": [[4.0, 0.9]],
-        "binary": [[1.0, 0.8]],
-    }
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in size.get_lines()}
+    assert drawn == {"float": [[4.0, 0.9]], "binary": [[1.0, 0.8]]}
     assert [line.get_xydata().tolist() for line in time.get_lines()] == [[[2.0, 0.9]]]
     with pytest.raises(InputError, match="'x' must have an accuracy"):
         plots.tradeoff({"x": plots.Point(0.9, 0)})

@@ -4,6 +4,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
+from small import slow_but
 
 from larq_equalbits import callbacks, data, export, pruning, zoo
 from larq_equalbits._bits.kernels import quantized_kernels
@@ -43,7 +44,7 @@ def test_one_convolution_is_exact(sparsity, pad_values):
     assert report.layers[0].operator == ("LceBconv2d + LceBconv2d" if sparsity else "LceBconv2d")
 
 
-SPARSITIES = [0.5, *(pytest.param(s, marks=pytest.mark.slow) for s in (0, 0.1, 0.9, 1 - 1 / WEIGHTS))]
+SPARSITIES = slow_but({0.5}, (0.5, 0, 0.1, 0.9, 1 - 1 / WEIGHTS))
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
@@ -122,7 +123,7 @@ def test_size_is_at_most_twice_one_convolution():
     assert two <= 2.05 * one
 
 
-EVERY = ["rank", *(pytest.param(name, marks=pytest.mark.slow) for name in ("magnitude", "score"))]
+EVERY = slow_but({"rank"}, ("rank", "magnitude", "score"))
 
 
 @pytest.fixture(scope="module")
@@ -136,13 +137,7 @@ def trained():
     return network, digits
 
 
-OVERALL = [
-    0.5,
-    *(pytest.param(sparsity, marks=pytest.mark.slow) for sparsity in (0, 0.1, 0.9, "all but one")),
-]
-
-
-@pytest.mark.parametrize("sparsity", OVERALL)
+@pytest.mark.parametrize("sparsity", slow_but({0.5}, (0.5, 0, 0.1, 0.9, "all but one")))
 @pytest.mark.parametrize("criterion", EVERY)
 def test_a_trained_network_keeps_its_classes(trained, criterion, sparsity):
     network, digits = trained

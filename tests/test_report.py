@@ -9,14 +9,12 @@ import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
-from click.testing import CliRunner
 
 from larq_equalbits import _report as run_page
 from larq_equalbits import device
 from larq_equalbits._errors import InputError
 from larq_equalbits.binarization import BinarizationReport, LayerChange
 from larq_equalbits.callbacks import BitLogger
-from larq_equalbits.cli import program
 from larq_equalbits.tuning import trials
 
 REPORT = {
@@ -38,21 +36,12 @@ REPORT = {
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    model = tf.keras.Sequential(
-        [
-            lq.layers.QuantConv2D(4, 3, kernel_quantizer="bi_half", input_shape=(4, 4, 2), name="conv"),
-            tf.keras.layers.Flatten(),
-            tf.keras.layers.Dense(2, name="head"),
-        ]
-    )
+    conv = lq.layers.QuantConv2D(4, 3, kernel_quantizer="bi_half", input_shape=(4, 4, 2), name="conv")
+    head = tf.keras.layers.Dense(2, name="head")
+    model = tf.keras.Sequential([conv, tf.keras.layers.Flatten(), head])
     model.compile("sgd", "mse")
-    model.fit(
-        np.ones((4, 4, 4, 2)),
-        np.ones((4, 2)),
-        epochs=2,
-        verbose=0,
-        callbacks=[BitLogger(), tf.keras.callbacks.CSVLogger(folder / "history.csv")],
-    )
+    loggers = [BitLogger(), tf.keras.callbacks.CSVLogger(folder / "history.csv")]
+    model.fit(np.ones((4, 4, 4, 2)), np.ones((4, 2)), epochs=2, verbose=0, callbacks=loggers)
     model.save(folder / "model.keras")
     (folder / "settings.json").write_text(json.dumps({"quantizer": "bi_half", "epochs": 2, "note": "<b>"}))
     (folder / "model.json").write_text(json.dumps({"report": REPORT}))
@@ -88,9 +77,8 @@ def test_the_page_holds_layers_plots_and_settings(run):
 
 
 def test_settings_that_say_nothing_have_no_row(run):
-    (run / "settings.json").write_text(
-        json.dumps({"quantizer": "bi_half", "model_options": {}, "augment": None})
-    )
+    settings = {"quantizer": "bi_half", "model_options": {}, "augment": None}
+    (run / "settings.json").write_text(json.dumps(settings))
     page = run_page.render(run)
     assert "<td>quantizer</td><td>bi_half</td>" in page
     assert "model_options" not in page
@@ -129,19 +117,9 @@ def test_what_one_of_two_runs_lacks_is_said(run, trained, tmp_path):
 def test_a_sweep(run, tmp_path):
     sweep = tmp_path / "ratios"
     trial = shutil.copytree(run, sweep / "trial_0")
-    done = trials.Trial(
-        "0", trial, "COMPLETED", {"positive_ratio": 0.3, "seed": 1}, {"test_accuracy": 0.75}, 0.75, 3.0, None
-    )
-    failed = trials.Trial(
-        "1",
-        sweep / "trial_1",
-        "FAILED",
-        {"positive_ratio": 0.9, "seed": 1},
-        {},
-        None,
-        math.nan,
-        "no <memory>",
-    )
+    first, second = ({"positive_ratio": ratio, "seed": 1} for ratio in (0.3, 0.9))
+    done = trials.Trial("0", trial, "COMPLETED", first, {"test_accuracy": 0.75}, 0.75, 3.0, None)
+    failed = trials.Trial("1", sweep / "trial_1", "FAILED", second, {}, None, math.nan, "no <memory>")
     (sweep / "sweep.json").write_text("{}")
     with pytest.raises(InputError, match="a finished trial"):
         run_page.render(sweep)
@@ -193,20 +171,17 @@ def check_harmless(page, said):
 def test_every_text_of_a_file_is_shown_and_not_obeyed(run, tmp_path):
     folder = run.rename(tmp_path / EVIL)
     header, *rows = (folder / "history.csv").read_text().splitlines()
-    names = ",".join(
-        '"{}"'.format(name.replace("conv/", f"{EVIL}/").replace('"', '""')) for name in header.split(",")
-    )
+    names = (name.replace("conv/", f"{EVIL}/").replace('"', '""') for name in header.split(","))
+    names = ",".join(f'"{name}"' for name in names)
     (folder / "history.csv").write_text("\n".join([names, *rows]) + "\n")
     settings = {"model": EVIL, "dataset": EVIL, "quantizer": EVIL, EVIL: {EVIL: EVIL}}
     (folder / "settings.json").write_text(json.dumps(settings))
-    layers = [
-        {"name": EVIL + str(place), "operator": EVIL, "bytes": EVIL, "reason": EVIL} for place in range(2)
-    ]
+    layer = {"operator": EVIL, "bytes": EVIL, "reason": EVIL}
+    layers = [{"name": f"{EVIL}{place}", **layer} for place in range(2)]
     (folder / "model.json").write_text(json.dumps({"report": {**REPORT, "layers": layers}}))
     latency = device.Latency(1.25, 1.3, 0.1, 1.2, 1.5, 10)
-    report = device.Report(
-        [device.Result(EVIL, EVIL, 1, 9, latency), device.Result(EVIL, "b", 1, 9, failure=EVIL)]
-    )
+    measured = device.Result(EVIL, EVIL, 1, 9, latency)
+    report = device.Report([measured, device.Result(EVIL, "b", 1, 9, failure=EVIL)])
     report.save(folder / "device")
     report.plot(tmp_path / "chart.png")
     check_harmless(run_page.render(folder), 18)
@@ -256,9 +231,8 @@ def test_a_json_file_of_another_kind(run):
         run_page.render(run)
 
 
-def test_command(run):
-    finished = CliRunner().invoke(program, ["report", str(run), "--json"], catch_exceptions=False)
-    assert json.loads(finished.stdout) == {"report": str(run / "report.html")}
+def test_command(command, run):
+    assert json.loads(command("report", run, "--json").stdout) == {"report": str(run / "report.html")}
     assert (run / "report.html").exists()
 
 

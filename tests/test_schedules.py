@@ -49,42 +49,29 @@ def test_estimators_move_and_rotate_inside_pruned_kernels(strip):
     assert np.abs(inner[1].left.numpy() - before).max() > 1e-3
 
 
-class Seen(tf.keras.callbacks.Callback):
-    """Reads a value before and after every batch."""
-
-    def __init__(self, read):
-        super().__init__()
-        self.read, self.before, self.after = read, [], []
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.before.append(float(self.read()))
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.after.append(float(self.read()))
+def before_each_batch(layer, read, schedule):
+    """What `read` gives before each of four batches, in two epochs of a model that the first of them builds."""
+    model, seen = tf.keras.Sequential([layer]), []
+    model.compile("sgd", "mse")
+    reader = tf.keras.callbacks.LambdaCallback(on_batch_begin=lambda batch, logs: seen.append(float(read())))
+    images = np.ones((8, 4), np.float32)
+    model.fit(images, images, batch_size=4, epochs=2, verbose=0, callbacks=[schedule, reader])
+    return seen
 
 
 @pytest.mark.parametrize("quantizer", ["ir_net", "rbnn"])
 def test_a_model_that_the_first_batch_builds_starts_at_t_min(quantizer):
     layer = lq.layers.QuantDense(4, kernel_quantizer=quantizer)
-    model = tf.keras.Sequential([layer])
-    model.compile("sgd", "mse")
-    seen = Seen(layer.kernel_quantizer.t.numpy)
-    images = np.ones((8, 4), np.float32)
-    callbacks = [schedules.ErrorDecay(epochs=10), seen]
-    model.fit(images, images, batch_size=4, epochs=2, verbose=0, callbacks=callbacks)
     second = schedules.error_decay(0.1)[0]
-    assert seen.before == pytest.approx([1e-3, 1e-3, second, second])
+    found = before_each_batch(layer, layer.kernel_quantizer.t.numpy, schedules.ErrorDecay(epochs=10))
+    assert found == pytest.approx([1e-3, 1e-3, second, second])
 
 
 def test_a_model_that_the_first_batch_builds_is_clamped_from_the_start():
     layer = lq.layers.QuantDense(4, kernel_quantizer="siman", kernel_constraint="magnitude_clip")
-    model = tf.keras.Sequential([layer])
-    model.compile("sgd", "mse")
-    seen = Seen(layer.kernel_constraint.percentile.numpy)
-    images = np.ones((8, 4), np.float32)
-    callbacks = [schedules.PercentileDecay(5.0, epochs=10), seen]
-    model.fit(images, images, batch_size=4, epochs=2, verbose=0, callbacks=callbacks)
-    assert seen.before == pytest.approx([5, 5, 4.5, 4.5])
+    decay = schedules.PercentileDecay(5.0, epochs=10)
+    found = before_each_batch(layer, layer.kernel_constraint.percentile.numpy, decay)
+    assert found == pytest.approx([5, 5, 4.5, 4.5])
 
 
 @pytest.mark.parametrize("built", [True, False])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from larq_equalbits.zoo.blocks import Builder
+from small import slow_but
 
 from larq_equalbits import export, zoo
 from larq_equalbits._bits.kernels import quantized_kernels
@@ -14,7 +15,7 @@ from larq_equalbits.quantizers import BiHalf
 WEIGHTS = {"conv2": 4_300_992, "conv4": 2_425_024, "conv6": 2_261_184, "conv8": 5_275_840}
 PARAMETERS = {"vgg_small": 4.66e6, "resnet18": 11.2e6, "resnet20": 0.27e6, "resnet34": 21.3e6}
 FAST = ("conv2", "vgg_small", "resnet20")
-EVERY = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in zoo.list_models()]
+EVERY = slow_but(FAST, zoo.list_models())
 
 
 def _small(name, **options):

@@ -59,14 +59,26 @@ def test_half_of_the_environment_of_a_worker_is_named(tmp_path, monkeypatch):
 ENVIRONMENT = {"LARQ_EQUALBITS_PATIENCE": "10", "TF_NUM_INTRAOP_THREADS": "1"}
 
 
-def start(*arguments, **environment):
+def started(*command, session=False, **environment):
     return subprocess.Popen(
-        [PROGRAM, "sweep", *map(str, arguments)],
+        [*map(str, command)],
         env={**os.environ, **ENVIRONMENT, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=session,
     )
+
+
+def start(*arguments, **environment):
+    return started(PROGRAM, "sweep", *arguments, **environment)
+
+
+def ended(process, status=0):
+    """What it wrote, when it ends with the exit status that is expected."""
+    output, errors = process.communicate(timeout=900)
+    assert process.returncode == status, errors
+    return output, errors
 
 
 FOUR = (*SHORT, "--ratios", "0.3,0.6", "--repeats", 2, "--out")
@@ -117,9 +129,7 @@ def alive(pid):
 def unbroken(tmp_path_factory):
     """The rows of four trials that nothing disturbed."""
     out = tmp_path_factory.mktemp("unbroken") / "out"
-    process = start(*FOUR, out, "--json")
-    output, errors = process.communicate(timeout=900)
-    assert process.returncode == 0, errors
+    output, errors = ended(start(*FOUR, out, "--json"))
     answer = json.loads(output)
     assert answer["trials"] == 4 and answer["failed"] == {}
     assert [each["ratio"] for each in answer["ratios"]] == [0.3, 0.6]
@@ -141,9 +151,7 @@ def test_after_kill_9_a_sweep_goes_on_and_repeats_no_finished_trial(workers, unb
     wait_for(lambda: not any(map(alive, started)), timeout=10)
     finished = {name: path.stat().st_mtime_ns for name, path in results(out).items()}
     assert 1 <= len(finished) < 4 and len(started) == (workers if workers > 1 else 0)
-    process = start(*command)
-    output, errors = process.communicate(timeout=900)
-    assert process.returncode == 0, errors
+    output, errors = ended(start(*command))
     assert {name: results(out)[name].stat().st_mtime_ns for name in finished} == finished
     assert rows(out) == unbroken
     assert "trial 4 of 4" in errors and "±" in output
@@ -177,8 +185,6 @@ def test_the_guides_recipe_for_a_batch_system_survives_the_death_of_a_worker(unb
     (script,) = [each.content for each in MarkdownIt().parse(page.read_text()) if each.info == "sh"]
     (tmp_path / "sweep.sh").write_text(script)
     environment = {
-        **os.environ,
-        **ENVIRONMENT,
         "PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}",
         "SWEEP_FOLDER": str(tmp_path),
         "SWEEP_PORT": str(free_ports(1)[0]),
@@ -187,14 +193,7 @@ def test_the_guides_recipe_for_a_batch_system_survives_the_death_of_a_worker(unb
     command = ["sh", tmp_path / "sweep.sh", *SHORT, "--ratios", "0.3,0.6", "--repeats", "2"]
 
     def task(number):
-        return subprocess.Popen(
-            list(map(str, command)),
-            env={**environment, "SLURM_ARRAY_TASK_ID": str(number)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        return started(*command, session=True, **environment, SLURM_ARRAY_TASK_ID=str(number))
 
     # The workers come first, and wait for the chief.
     tasks = {number: task(number) for number in (2, 1, 0)}
@@ -204,8 +203,7 @@ def test_the_guides_recipe_for_a_batch_system_survives_the_death_of_a_worker(unb
     tasks[1].communicate()
     tasks[1] = task(1)
     for each in tasks.values():
-        _, errors = each.communicate(timeout=900)
-        assert each.returncode == 0, errors
+        ended(each)
     assert rows(out) == unbroken and not (tmp_path / "chief").exists()
 
 
@@ -217,8 +215,7 @@ def test_a_local_worker_that_is_killed_is_replaced_and_its_trial_run_again(unbro
     first = children(process)
     os.kill(first[0], signal.SIGKILL)
     wait_for(lambda: len(set(children(process)) - set(first)) == 1)
-    _, errors = process.communicate(timeout=900)
-    assert process.returncode == 0, errors
+    ended(process)
     assert rows(out) == unbroken
 
 
@@ -233,8 +230,7 @@ def test_an_objective_that_is_not_logged_ends_workers_and_chief_with_status_2(lo
         chief = service()
         processes = [start(*command, KERASTUNER_TUNER_ID=name, **chief) for name in ("chief", "worker-0")]
     for process in processes:
-        _, errors = process.communicate(timeout=900)
-        assert process.returncode == 2, errors
+        _, errors = ended(process, status=2)
         assert "val_entropy" in errors and "val_accuracy" in errors and "Traceback" not in errors
     assert list(out.iterdir()) == []
 
@@ -245,13 +241,11 @@ def test_a_worker_with_other_settings_ends_alone(unbroken, tmp_path):
     place = service()
     chief = start(*FOUR, out, KERASTUNER_TUNER_ID="chief", **place)
     other = start(*FOUR, out, "--batch-size", 64, KERASTUNER_TUNER_ID="worker-0", **place)
-    _, errors = other.communicate(timeout=900)
-    assert other.returncode == 2
+    _, errors = ended(other, status=2)
     assert "a worker must have the chief's settings" in errors and "batch_size" in errors
     worker = start(*FOUR, out, KERASTUNER_TUNER_ID="worker-1", **place)
     for process in (worker, chief):
-        _, errors = process.communicate(timeout=900)
-        assert process.returncode == 0, errors
+        ended(process)
     assert rows(out) == unbroken
 
 
