@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from larq_equalbits._errors import invalid, is_number
 from larq_equalbits._ranking import ranking
-from larq_equalbits._ranking.compiled import whole
+from larq_equalbits._ranking.compiled import by_xla
 from larq_equalbits.quantizers.base import register
 
 __all__ = ["EqualBits", "MagnitudeClip"]
@@ -58,7 +58,7 @@ class EqualBits(tf.keras.constraints.Constraint):
         return {"positive_ratio": self.positive_ratio}
 
 
-@whole
+@by_xla
 def _shift(w: tf.Tensor, top: tf.Tensor) -> tf.Tensor:
     axes = list(range(len(w.shape) - 1))
     infinity = tf.constant(float("inf"), w.dtype)

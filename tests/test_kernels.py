@@ -1,10 +1,8 @@
 import larq
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from larq_equalbits._bits.kernels import quantized_kernels
-from larq_equalbits.quantizers import BiHalf, SiMaN
 
 
 def _dense(name, **options):
@@ -88,38 +86,3 @@ def test_a_look_at_the_values_is_no_flip():
     kernel.values()
     np.testing.assert_equal([variable.numpy() for variable in metric.variables], before)
     assert layer.kernel_quantizer.flip_ratio is metric
-
-
-class _Reversed(BiHalf):
-    """A quantizer of a user: it inherits `signs`, which are not those of what it answers."""
-
-    def codes(self, kernel):
-        return -super().codes(kernel)
-
-
-@pytest.mark.parametrize("shape", [(3, 3, 4, 6), (3, 3, 64, 16), (3, 3, 64, 128)])
-@pytest.mark.parametrize(
-    ("quantizer", "dtype"),
-    [
-        (BiHalf(), tf.int8),
-        (BiHalf(0.3, granularity="layer", scale="fan_in"), tf.int8),
-        (SiMaN(), tf.int8),
-        (SiMaN(standardize=False), tf.int8),
-        (SiMaN(encoding="optimal", gradient="identity"), tf.int8),
-        (BiHalf(scale=0.01), tf.float32),
-        (BiHalf(scale="mean_abs"), tf.float32),
-        (_Reversed(), tf.float32),
-        (larq.quantizers.SteTern(), tf.float32),
-    ],
-    ids=lambda value: value.name,
-)
-def test_signs_are_those_of_the_values(shape, quantizer, dtype):
-    layer = larq.layers.QuantConv2D(shape[-1], 3, kernel_quantizer=quantizer, name="conv")
-    layer.build((None, 8, 8, shape[2]))
-    weights = np.random.default_rng(0).normal(size=shape).astype("float32")
-    weights[..., 0] = 0
-    layer.set_weights([weights, np.zeros(shape[-1])])
-    (kernel,) = quantized_kernels(layer)
-    signs = kernel.signs()
-    assert signs.dtype == dtype
-    np.testing.assert_array_equal(np.sign(signs), np.sign(kernel.values()))

@@ -139,7 +139,7 @@ class CodeMemory:
 
     def _observe_all(self, former: list[tf.Tensor]) -> list[tuple[tf.Tensor, tf.Tensor]]:
         pairs = zip(self.kernels, former, strict=True)
-        return [_counted(kernel.signs(), codes) for kernel, codes in pairs]
+        return [_counted(kernel.quantized(), codes) for kernel, codes in pairs]
 
     def observe(self, slot: int) -> list[BitCounts]:
         """Counts the codes of every kernel now, and those that changed since the last call with this `slot`.

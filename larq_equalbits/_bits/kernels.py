@@ -54,15 +54,6 @@ class QuantizedKernel:
         with unmetered(self.quantizer), context.quantized_scope(True):
             return tf.convert_to_tensor(self.variable)
 
-    def signs(self) -> tf.Tensor:
-        """Numbers with the signs of what the layer computes with: int8 where the quantizer answers codes by `signs`.
-
-        Its own class must: a subclass may answer something else than the class whose `signs` it inherits.
-        """
-        if "signs" in vars(type(self.quantizer)) and getattr(self.quantizer, "keeps_signs", False):
-            return self.quantizer.signs(tf.convert_to_tensor(self.variable.latent_variable))
-        return self.quantized()
-
     def values(self) -> np.ndarray:
         """The values as an array."""
         return self.quantized().numpy()

@@ -6,42 +6,38 @@ as soon as every column has its count.
 The functions are made to be traced into one XLA-compiled function.
 """
 
-from typing import Any
-
 import tensorflow as tf
 
 from larq_equalbits._ranking.columns import fold
 
-# Marks of so many rows are added as bytes before groups of rows are: XLA vectorizes that. Bytes have room for 127 rows,
-# but more than 32 it adds one by one.
-_GROUP = 32
+# A digit of so many bits leaves a byte room for a number below all digits, and for one above them.
+_DIGIT_BITS = 7
+_LOWEST_DIGIT = -64
 
-
-def _filled(keys: tf.Tensor) -> tf.Tensor:
-    """`keys`, of a type that numbers rows, with rows of lowest keys, which no threshold counts, up to whole groups."""
-    keys = keys if keys.shape[0] <= keys.dtype.max else tf.cast(keys, tf.int32)
-    return tf.pad(keys, [[0, -keys.shape[0] % _GROUP], [0, 0]], constant_values=keys.dtype.min)
+# Marks of so many slices at most are added as bytes.
+_SLICES = tf.int8.max
 
 
 def _reaching(keys: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
     """How many keys of every column reach its threshold; of one column, how many reach each."""
-    if keys.shape[1] == 1:
-        return fold(lambda key: tf.cast(key >= threshold, tf.int32), keys)
-    marked = tf.reshape(keys, [-1, _GROUP, keys.shape[1]]) >= threshold
-    groups = tf.reduce_sum(tf.cast(marked, tf.int8), axis=1)
-    return tf.reduce_sum(tf.cast(groups, tf.int32), axis=0)
+    return fold(
+        lambda key: tf.cast(key >= threshold, tf.int8),
+        keys,
+        reduce=lambda marks, axis: tf.reduce_sum(tf.cast(marks, tf.int32), axis=axis),
+        height=max(64, -(-keys.shape[0] // _SLICES)),
+    )
 
 
 def _bisect(
-    keys: tf.Tensor, count: tf.Tensor, lowest: Any, bits: Any, reached: tf.Tensor
+    keys: tf.Tensor, count: tf.Tensor, lowest: int, bits: int, reached: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Per column, the largest threshold that at least `count` keys reach, or any that exactly `count` reach; how many.
 
     Args:
         keys: integers (rows, columns), or (rows, 1) to ask several counts of one column.
         count: how many are wanted, at most `reached`.
-        lowest: the lowest threshold, an integer without any of the `bits` that are to be decided.
-        bits: how many bits of the thresholds are to be decided.
+        lowest: the lowest threshold.
+        bits: the thresholds are the `lowest` and the 2^bits - 1 integers after it.
         reached: how many reach the lowest threshold.
     """
     one = tf.ones([], keys.dtype)
@@ -56,38 +52,54 @@ def _bisect(
         enough = reaching >= count
         return bit - 1, tf.where(enough, candidate, at), tf.where(enough, reaching, reached)
 
-    start = (tf.convert_to_tensor(bits) - 1, tf.fill(count.shape, lowest), reached)
+    start = (tf.constant(bits - 1), tf.fill(count.shape, tf.constant(lowest, keys.dtype)), reached)
     return tf.while_loop(going, decide, start)[1:]
+
+
+def _shifts(bits: int) -> list[int]:
+    """Where the digits of integers of so many bits begin, the highest first; the last two may share bits."""
+    return [max(bits - _DIGIT_BITS - done, 0) for done in range(0, bits, _DIGIT_BITS)]
 
 
 def highest(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     """Which are the `count` highest of every column, equal keys by row, later ones higher.
 
+    They are compared digit by digit, first those of the keys and then those of the rows: bytes are counted several
+    times faster than whole keys, and few columns need all digits.
+
     Args:
         keys: integers (n, columns).
         count: int32 (columns), each from 0 to n.
     """
-    n, bits = keys.shape[0], 8 * keys.dtype.size
-    lowest = keys.dtype.min
-    keys = _filled(keys)
-    rows = tf.pad(tf.range(n), [[0, keys.shape[0] - n]], constant_values=-1)
-    rows = tf.cast(rows, keys.dtype)[:, tf.newaxis]
+    n = keys.shape[0]
+    of_keys, of_rows = _shifts(8 * keys.dtype.size), _shifts(n.bit_length())
+    shifts = tf.constant(of_keys + of_rows)
+    # With the sign turned, keys compare as their bits do.
+    keys = tf.bitwise.bitwise_xor(keys, keys.dtype.min)
+    keys = keys if n <= keys.dtype.max else tf.cast(keys, tf.int32)
+    rows = tf.cast(tf.range(n), keys.dtype)[:, tf.newaxis]
 
-    def going(keys: tf.Tensor, lowest: tf.Tensor, bits: tf.Tensor, reached: tf.Tensor) -> tf.Tensor:
+    def byte(value: int) -> tf.Tensor:
+        return tf.constant(value, tf.int8)
+
+    def going(step: tf.Tensor, digits: tf.Tensor, at: tf.Tensor, reached: tf.Tensor) -> tf.Tensor:
         return tf.reduce_any(reached > count)
 
     def decide(
-        keys: tf.Tensor, lowest: tf.Tensor, bits: tf.Tensor, reached: tf.Tensor
+        step: tf.Tensor, digits: tf.Tensor, at: tf.Tensor, reached: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        at, reached = _bisect(keys, count, lowest, bits, reached)
-        # Keys of a second round, where more reach a threshold than are wanted: those that tie at it compare by row.
-        by_row = tf.where(tf.equal(keys, at), rows, -tf.ones_like(rows))
-        keys = tf.where(keys > at, tf.constant(n, keys.dtype), by_row)
-        return keys, tf.zeros_like(lowest), tf.constant(n.bit_length()), reached
+        number = tf.where(step < len(of_keys), keys, rows)
+        shifted = tf.bitwise.right_shift(number, tf.cast(shifts[step], number.dtype))
+        digit = tf.bitwise.bitwise_and(tf.cast(shifted, tf.int8), 2**_DIGIT_BITS - 1) + _LOWEST_DIGIT
+        # What is decided stays below or above all digits; those that tie at the threshold compare by the next one.
+        tied = tf.where(tf.equal(digits, at), digit, byte(tf.int8.min))
+        digits = tf.where(digits > at, byte(tf.int8.max), tied)
+        return step + 1, digits, *_bisect(digits, count, _LOWEST_DIGIT, _DIGIT_BITS, reached)
 
-    start = (keys, tf.constant(lowest, keys.dtype), tf.constant(bits), tf.fill(count.shape, n))
-    keys, lowest, _, _ = tf.while_loop(going, decide, start)
-    return keys[:n] >= lowest
+    zero = tf.zeros(count.shape, tf.int8)
+    start = (tf.constant(0), tf.zeros(keys.shape, tf.int8), zero, tf.fill(count.shape, n))
+    _, digits, at, _ = tf.while_loop(going, decide, start)
+    return digits >= at
 
 
 def kth_highest(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
@@ -97,13 +109,11 @@ def kth_highest(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         keys: integers (n, columns), or (n, 1) to ask several counts of one column.
         count: int32 (columns), each from 1 to n.
     """
-    filled = _filled(keys)
-    lowest = tf.constant(keys.dtype.min, filled.dtype)
-    threshold, _ = _bisect(filled, count, lowest, 8 * keys.dtype.size, tf.fill(count.shape, keys.shape[0]))
+    bits = 8 * keys.dtype.size
+    threshold, _ = _bisect(keys, count, keys.dtype.min, bits, tf.fill(count.shape, keys.shape[0]))
     # Where the bisection ended early, the key itself lies above the threshold.
-    at = tf.cast(threshold, keys.dtype)
     return fold(
-        lambda key: tf.where(key >= at, key, keys.dtype.max),
+        lambda key: tf.where(key >= threshold, key, keys.dtype.max),
         keys,
         combine=tf.minimum,
         reduce=tf.reduce_min,

@@ -8,9 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-# Slices of so many rows are added elementwise before columns are: XLA vectorizes that, but no column sum whose terms
-# it computes. A loop over slices is one term to compile, and its sum stays in the cache.
-_HEIGHT = 32
+# Slices of so many elements are added elementwise before columns are: XLA vectorizes that, but no column sum whose
+# terms it computes. A loop over slices is one term to compile, and its sum stays in the cache.
+_SLICE = 1 << 12
 
 
 def widen(kernel: tf.Tensor) -> tf.Tensor:
@@ -19,9 +19,10 @@ def widen(kernel: tf.Tensor) -> tf.Tensor:
         return kernel
     single = tf.cast(kernel, tf.float32)
     bits = tf.bitcast(single, tf.int32)
-    mantissa = tf.cast(tf.bitwise.bitwise_and(bits, 0x007FFFFF), tf.float64) * 2.0**-149
+    mantissa = tf.bitwise.bitwise_and(bits, 0x007FFFFF)
+    counted = tf.cast(tf.where(bits < 0, -mantissa, mantissa), tf.float64) * 2.0**-149
     denormal = tf.equal(tf.bitwise.bitwise_and(bits, 0x7F800000), 0)
-    return tf.where(denormal, tf.where(bits < 0, -mantissa, mantissa), tf.cast(single, tf.float64))
+    return tf.where(denormal, counted, tf.cast(single, tf.float64))
 
 
 def fold(
@@ -29,20 +30,22 @@ def fold(
     *values: tf.Tensor,
     combine: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = tf.add,
     reduce: Callable[..., tf.Tensor] = tf.reduce_sum,
+    height: int | None = None,
 ) -> tf.Tensor:
-    """`term` of the rows of `values`, reduced over the rows."""
-    rows = values[0].shape[0]
-    whole = rows - rows % _HEIGHT
+    """`term` of the rows of `values`, reduced over the rows: slices of `height` rows are combined, then reduced."""
+    rows, columns = values[0].shape
+    height = height or -(-_SLICE // columns)
+    whole = rows - rows % height
 
-    def term_of(start: Any, height: int) -> tf.Tensor:
-        return term(*(tf.slice(value, [start, 0], [height, value.shape[1]]) for value in values))
+    def term_of(start: Any, count: int) -> tf.Tensor:
+        return term(*(tf.slice(value, [start, 0], [count, value.shape[1]]) for value in values))
 
-    if whole <= _HEIGHT:
+    if whole <= height:
         return reduce(term(*values), axis=0)
 
     def add_slice(start: tf.Tensor, partial: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return start + _HEIGHT, combine(partial, term_of(start, _HEIGHT))
+        return start + height, combine(partial, term_of(start, height))
 
-    first = (tf.constant(_HEIGHT), term_of(0, _HEIGHT))
+    first = (tf.constant(height), term_of(0, height))
     total = reduce(tf.while_loop(lambda start, _: start < whole, add_slice, first)[1], axis=0)
     return combine(total, reduce(term_of(whole, rows - whole), axis=0)) if rows > whole else total

@@ -18,12 +18,9 @@ _INFINITY = {
     tf.float64: 0x7FF0000000000000,
 }
 
-# Differences of float32 weights span more binades than float32 has. Those below 1 are multiplied by the first power
-# of two, the others by the second, before they are rounded to float32; the two ranges of bits then meet at 1.
-_SCALE_BELOW_1 = 2.0**120
-_SCALE_FROM_1 = 2.0**-4
-_LOWERED_BELOW_1 = 124 << 23
-_KEY_OF_1 = 123 << 23
+# A float64 that is rounded to 24 bits loses so many of its 53; what is left counts from the key of 1.
+_DROPPED_BITS = 29
+_KEY_OF_1 = 1023 << 23
 
 
 def magnitude(x: tf.Tensor) -> tf.Tensor:
@@ -67,11 +64,10 @@ def values_of_rank_keys(keys: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     return tf.bitcast(tf.where(keys < 0, negative, keys), dtype)
 
 
-def magnitude_keys(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
-    """Integers that compare as ``|w - mean|`` ranks: int32, or int64 for float64 `filters`. NaN is last.
+def centred_magnitudes(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+    """``|w - mean|`` in float64, rounded to 24 bits where weights have 32 bits or fewer.
 
-    The difference is taken in float64, then rounded to 24 bits where weights have 32 bits or fewer, as the
-    authors' float32 arithmetic rounds: weights which tie there tie here. But nothing overflows or is flushed.
+    The authors' float32 arithmetic rounds so: weights which tie there tie here. But nothing overflows or is flushed.
 
     Args:
         filters: floating-point (n, filters).
@@ -79,18 +75,20 @@ def magnitude_keys(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     """
     difference = tf.abs(widen(filters) - mean)
     if filters.dtype == tf.float64:
-        return rank_keys(difference)
-    below_1 = difference < 1
-    scale = tf.where(below_1, tf.constant(_SCALE_BELOW_1, tf.float64), _SCALE_FROM_1)
-    rounded = tf.cast(difference * scale, tf.float32)
-    return rank_keys(rounded) - tf.where(below_1, _LOWERED_BELOW_1, 0)
+        return difference
+    # To the nearest, to even between two: the bits to drop carry if they are more than half, or half of an odd number.
+    bits, dropped = tf.bitcast(difference, tf.int64), tf.constant(_DROPPED_BITS, tf.int64)
+    odd = tf.bitwise.bitwise_and(tf.bitwise.right_shift(bits, dropped), 1)
+    carried = bits + (2 ** (_DROPPED_BITS - 1) - 1) + odd
+    return tf.bitcast(tf.bitwise.bitwise_and(carried, -(2**_DROPPED_BITS)), tf.float64)
 
 
-def magnitudes_of_keys(keys: tf.Tensor) -> tf.Tensor:
-    """The magnitudes, in float64, that have the `keys` of `magnitude_keys`."""
-    if keys.dtype == tf.int64:
-        return values_of_rank_keys(keys, tf.float64)
-    below_1 = keys < _KEY_OF_1
-    rounded = tf.bitcast(keys + tf.where(below_1, _LOWERED_BELOW_1, 0), tf.float32)
-    wide = tf.cast(rounded, tf.float64)
-    return tf.where(below_1, wide / _SCALE_BELOW_1, wide / _SCALE_FROM_1)
+def magnitude_keys(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+    """Integers that compare as the `centred_magnitudes`: int32, or int64 for float64 `filters`. NaN is last."""
+    magnitudes = centred_magnitudes(filters, mean)
+    if filters.dtype == tf.float64:
+        return rank_keys(magnitudes)
+    bits = tf.bitwise.right_shift(tf.bitcast(magnitudes, tf.int64), tf.constant(_DROPPED_BITS, tf.int64))
+    # Of what two weights of 32 bits can differ by, all but 0 and infinity has a key between.
+    keys = tf.clip_by_value(bits - _KEY_OF_1, tf.int32.min, tf.int32.max - 1)
+    return tf.where(tf.math.is_nan(magnitudes), tf.int32.max, tf.cast(keys, tf.int32))

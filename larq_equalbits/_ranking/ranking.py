@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._ranking import bisection
-from larq_equalbits._ranking.compiled import FEW_WEIGHTS, in_blocks
-from larq_equalbits._ranking.keys import magnitude_keys, magnitudes_of_keys, rank_keys, values_of_rank_keys
+from larq_equalbits._ranking.compiled import FEW_WEIGHTS, by_xla
+from larq_equalbits._ranking.keys import magnitude_keys, rank_keys, values_of_rank_keys
 
 GRANULARITIES = ("filter", "layer")
 
@@ -63,30 +63,23 @@ def _highest(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     return _highest_by_sort(keys, count) if few else bisection.highest(keys, count)
 
 
-def _codes(highest: tf.Tensor) -> tf.Tensor:
-    one = tf.ones([], tf.int8)
+def _codes(highest: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    one = tf.ones([], dtype)
     return tf.where(highest, one, -one)
 
 
-# Codes are made as int8 and cast by who asks for them: one program serves a layer and what observes it.
-@in_blocks
+@by_xla
 def _top_codes(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    return _codes(_highest(rank_keys(values), count))
+    return _codes(_highest(rank_keys(values), count), values.dtype)
 
 
-@in_blocks
+@by_xla
 def _top_magnitude_codes(filters: tf.Tensor, mean: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    return _codes(_highest(magnitude_keys(filters, mean), count))
-
-
-@in_blocks
-def centred_magnitudes(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
-    """``|w - mean|`` of filters (n, filters), in float64 and rounded as `top_magnitude_codes` says."""
-    return magnitudes_of_keys(magnitude_keys(filters, mean))
+    return _codes(_highest(magnitude_keys(filters, mean), count), filters.dtype)
 
 
 def top_magnitude_codes(filters: tf.Tensor, mean: tf.Tensor, count: Any) -> tf.Tensor:
-    """+1 for the `count` largest ``|w - mean|`` of every filter, -1 for the others, as int8.
+    """+1 for the `count` largest ``|w - mean|`` of every filter, -1 for the others.
 
     The differences are rounded to the 24 bits of float32 in kernels of up to 32 bits, as the authors'
     arithmetic rounds; equal ones rank by position.
@@ -124,7 +117,7 @@ def top_mask(x: Any, count: Any, granularity: str = "filter") -> tf.Tensor:
 
 
 def top_codes(x: Any, count: Any, granularity: str = "filter") -> tf.Tensor:
-    """+1 for the `count` highest ranks of every filter, -1 for the others, as int8 in the shape of `x`.
+    """+1 for the `count` highest ranks of every filter, -1 for the others, in the shape and type of `x`.
 
     The arguments and errors are those of `top_mask`.
     """
@@ -153,7 +146,7 @@ def split_codes(x: Any, low: Any, high: Any, granularity: str = "filter") -> tf.
     return tf.where(top_mask(x, high, granularity), one, above_low)
 
 
-@in_blocks
+@by_xla
 def _kth_highest(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     return values_of_rank_keys(bisection.kth_highest(rank_keys(values), count), values.dtype)
 

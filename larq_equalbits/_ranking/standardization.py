@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from larq_equalbits._ranking.columns import fold, widen
-from larq_equalbits._ranking.compiled import in_blocks, traced, whole
+from larq_equalbits._ranking.compiled import by_xla, traced
 from larq_equalbits._ranking.keys import rank_keys, rank_keys_around
 
 
@@ -23,8 +23,7 @@ class Moments(NamedTuple):
     deviation: tf.Tensor
 
 
-# As a whole it would be quicker in later steps, but compiled for each shape of a kernel in the first one.
-@in_blocks
+@by_xla
 def _sums(filters: tf.Tensor) -> tf.Tensor:
     first = widen(filters[0])
     # One number of two parts, because XLA would read everything twice for two sums.
@@ -40,7 +39,7 @@ def moments(filters: tf.Tensor, epsilon: float) -> Moments:
     return Moments(mean, tf.sqrt(squares / max(n - 1, 1) + epsilon))
 
 
-@whole
+@by_xla
 def _standardized(filters: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(widen(filters) - mean, deviation)
 
@@ -114,7 +113,7 @@ def _through_standardization(
         parts: z and g of weights, what they receive and what is known, in the type that computes.
     """
 
-    @whole
+    @by_xla
     def sums(filters: tf.Tensor, upstream: tf.Tensor, *of_filters: tf.Tensor) -> tf.Tensor:
         def both(weights: tf.Tensor, received: tf.Tensor) -> tf.Tensor:
             z, g = parts(weights, received, *of_filters)
@@ -122,7 +121,7 @@ def _through_standardization(
 
         return fold(both, filters, upstream)
 
-    @whole
+    @by_xla
     def combined(
         filters: tf.Tensor, upstream: tf.Tensor, shift: tf.Tensor, pull: tf.Tensor, *of_filters: tf.Tensor
     ) -> tf.Tensor:

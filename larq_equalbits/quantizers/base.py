@@ -66,11 +66,6 @@ class BinaryQuantizer(NoOp):
         """-1 or +1 for every weight, differentiable as the class says."""
         raise NotImplementedError(f"{type(self).__name__}.codes")
 
-    @property
-    def keeps_signs(self) -> bool:
-        """Whether no scale can take a code to 0, as that of a filter of zeros does, or a small number in float16."""
-        return self.scale in (None, "fan_in")
-
     def kernel_scale(self, kernel: tf.Tensor) -> tf.Tensor | None:
         """The positive scale of every filter that multiplies the codes; None for 1. No gradient passes."""
         if self.scale is None:

@@ -57,13 +57,9 @@ class BiHalf(BinaryQuantizer):
 
     def codes(self, kernel: tf.Tensor) -> tf.Tensor:
         """+1 for the largest weights, -1 for the rest."""
-        return straight_through(kernel, tf.cast(self.signs(kernel), kernel.dtype))
-
-    def signs(self, kernel: tf.Tensor) -> tf.Tensor:
-        """The codes as int8, without a gradient."""
         size = ranking.filter_size(kernel.shape, self.granularity)
         count = ranking.exact_count(self.positive_ratio, size)
-        return ranking.top_codes(kernel, count, self.granularity)
+        return straight_through(kernel, ranking.top_codes(kernel, count, self.granularity))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal quantizer."""

@@ -8,17 +8,17 @@ import tensorflow as tf
 from larq_equalbits._errors import invalid
 from larq_equalbits._ranking import standardization
 from larq_equalbits._ranking.columns import fold, widen
-from larq_equalbits._ranking.compiled import whole
+from larq_equalbits._ranking.compiled import by_xla
 from larq_equalbits.quantizers.base import EstimatorQuantizer, register
 
 
-@whole
+@by_xla
 def _sign_of_centred(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     one = tf.ones([], filters.dtype)
     return tf.where(widen(filters) - mean >= 0, one, -one)
 
 
-@whole
+@by_xla
 def _sum_of_centred_magnitudes(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     return fold(lambda rows: tf.abs(widen(rows) - mean), filters)
 

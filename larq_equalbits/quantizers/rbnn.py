@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits._ranking import standardization
-from larq_equalbits._ranking.compiled import whole
+from larq_equalbits._ranking.compiled import by_xla
 from larq_equalbits._ranking.ranking import filter_size
 from larq_equalbits.quantizers.base import EstimatorQuantizer, Scale, register
 
@@ -45,7 +45,7 @@ def fit_rotations(
     return left, right
 
 
-@whole
+@by_xla
 def _slope(rotated: tf.Tensor, t: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
     return tf.maximum(k * (math.sqrt(2.0) * t - t**2 * tf.abs(rotated)), 0.0)
 

@@ -7,10 +7,10 @@ import tensorflow as tf
 from larq_equalbits._errors import invalid
 from larq_equalbits._ranking import ranking, standardization
 from larq_equalbits._ranking.columns import widen
-from larq_equalbits._ranking.compiled import traced
-from larq_equalbits._ranking.keys import magnitude
+from larq_equalbits._ranking.compiled import by_xla, traced
+from larq_equalbits._ranking.keys import centred_magnitudes, magnitude
 from larq_equalbits._ranking.standardization import Moments
-from larq_equalbits.quantizers.base import BinaryQuantizer, Scale, register, straight_through
+from larq_equalbits.quantizers.base import BinaryQuantizer, Scale, register
 
 ENCODINGS = ("half", "optimal")
 GRADIENTS = ("magnitude", "identity")
@@ -24,6 +24,7 @@ def _half_codes_and_moments(filters: tf.Tensor) -> tuple[tf.Tensor, Moments]:
     return ranking.top_magnitude_codes(filters, moments.mean, filters.shape[0] // 2), moments
 
 
+_centred_magnitudes = by_xla(centred_magnitudes)
 _gradient = standardization.magnitude_gradient()
 
 
@@ -100,24 +101,19 @@ class SiMaN(BinaryQuantizer):
 
     def codes(self, kernel: tf.Tensor) -> tf.Tensor:
         """+1 for the largest magnitudes, -1 for the rest."""
-        if self.gradient == "identity":
-            return straight_through(kernel, tf.cast(self.signs(kernel), kernel.dtype))
 
         @tf.custom_gradient
         def encode(filters: tf.Tensor) -> Any:
             codes, moments = self._codes_and_moments(filters)
 
             def through_magnitude(upstream: tf.Tensor) -> tf.Tensor:
+                if self.gradient == "identity":
+                    return upstream
                 return _gradient(filters, upstream, *moments) if moments else upstream * tf.sign(filters)
 
-            return tf.cast(codes, filters.dtype), through_magnitude
+            return codes, through_magnitude
 
         return tf.reshape(encode(tf.reshape(kernel, [-1, kernel.shape[-1]])), kernel.shape)
-
-    def signs(self, kernel: tf.Tensor) -> tf.Tensor:
-        """The codes as int8, without a gradient."""
-        codes, _ = self._codes_and_moments(tf.reshape(kernel, [-1, kernel.shape[-1]]))
-        return tf.reshape(codes, kernel.shape)
 
     def _codes_and_moments(self, filters: tf.Tensor) -> tuple[tf.Tensor, Moments | None]:
         """The codes of filters (n, filters), and the moments that standardize them, None where nothing does."""
@@ -129,7 +125,7 @@ class SiMaN(BinaryQuantizer):
         if half:
             return _half_codes_and_moments(filters)
         moments = standardization.moments(filters, _EPSILON)
-        count = optimal_counts(ranking.centred_magnitudes(filters, moments.mean))
+        count = optimal_counts(_centred_magnitudes(filters, moments.mean))
         return ranking.top_magnitude_codes(filters, moments.mean, count), moments
 
     def get_config(self) -> dict[str, Any]:
