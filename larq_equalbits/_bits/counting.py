@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from larq_equalbits._bits.entropy import entropy
 from larq_equalbits._bits.kernels import QuantizedKernel
+from larq_equalbits._ranking.columns import count_rows
 from larq_equalbits.quantizers.siman import optimal_counts
 
 
@@ -103,9 +104,11 @@ def _codes(values: tf.Tensor) -> tf.Tensor:
 @tf.function(jit_compile=True)
 def _counted(values: tf.Tensor, former: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """How many codes of each filter are +1, are 0 and differ from the `former` ones, int32 (3, filters); the codes."""
-    codes, axes = _codes(values), list(range(values.shape.rank - 1))
-    marks = (codes > 0, tf.equal(codes, 0), tf.not_equal(codes, former))
-    return tf.stack([tf.reduce_sum(tf.cast(mark, tf.int32), axes) for mark in marks]), codes
+    codes = _codes(values)
+    rows, former_rows = (tf.reshape(each, [-1, each.shape[-1]]) for each in (codes, former))
+    positive = count_rows(lambda code: code > 0, rows)
+    zero = count_rows(lambda code: tf.equal(code, 0), rows)
+    return tf.stack([positive, zero, count_rows(tf.not_equal, rows, former_rows)]), codes
 
 
 def count_codes(values: tf.Tensor) -> BitCounts:

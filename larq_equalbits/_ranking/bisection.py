@@ -8,24 +8,11 @@ The functions are made to be traced into one XLA-compiled function.
 
 import tensorflow as tf
 
-from larq_equalbits._ranking.columns import fold
+from larq_equalbits._ranking.columns import count_rows, fold
 
 # A digit of so many bits leaves a byte room for a number below all digits, and for one above them.
 _DIGIT_BITS = 7
 _LOWEST_DIGIT = -64
-
-# Marks of so many slices at most are added as bytes.
-_SLICES = tf.int8.max
-
-
-def _reaching(keys: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
-    """How many keys of every column reach its threshold; of one column, how many reach each."""
-    return fold(
-        lambda key: tf.cast(key >= threshold, tf.int8),
-        keys,
-        reduce=lambda marks, axis: tf.reduce_sum(tf.cast(marks, tf.int32), axis=axis),
-        height=max(64, -(-keys.shape[0] // _SLICES)),
-    )
 
 
 def _bisect(
@@ -48,7 +35,7 @@ def _bisect(
     def decide(bit: tf.Tensor, at: tf.Tensor, reached: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # From the lowest integer on, the highest bit takes the sum around to zero.
         candidate = at + tf.bitwise.left_shift(one, tf.cast(bit, one.dtype))
-        reaching = _reaching(keys, candidate)
+        reaching = count_rows(lambda key: key >= candidate, keys)
         enough = reaching >= count
         return bit - 1, tf.where(enough, candidate, at), tf.where(enough, reaching, reached)
 

@@ -12,6 +12,9 @@ import tensorflow as tf
 # terms it computes. A loop over slices is one term to compile, and its sum stays in the cache.
 _SLICE = 1 << 12
 
+# Slices of marks have so many rows, or as many more as keep the marks of all slices within a byte.
+_MARKS_HEIGHT = 64
+
 
 def widen(kernel: tf.Tensor) -> tf.Tensor:
     """The exact values in float64; a plain cast would flush the denormal ones to zero."""
@@ -49,3 +52,13 @@ def fold(
     first = (tf.constant(height), term_of(0, height))
     total = reduce(tf.while_loop(lambda start, _: start < whole, add_slice, first)[1], axis=0)
     return combine(total, reduce(term_of(whole, rows - whole), axis=0)) if rows > whole else total
+
+
+def count_rows(mark: Callable[..., tf.Tensor], *values: tf.Tensor) -> tf.Tensor:
+    """In how many rows of `values` there is a `mark`, int32 for every column. Bytes count several times faster."""
+    return fold(
+        lambda *rows: tf.cast(mark(*rows), tf.int8),
+        *values,
+        reduce=lambda marks, axis: tf.reduce_sum(tf.cast(marks, tf.int32), axis=axis),
+        height=max(_MARKS_HEIGHT, -(-values[0].shape[0] // tf.int8.max)),
+    )
