@@ -1,14 +1,13 @@
 """The highest of every column by bisection of their keys: one small loop to compile, exact with ties.
 
-A step of the loop decides one bit of every column's threshold by counting the keys that reach it, and the loop ends
-as soon as every column has its count.
+A step of the loop decides one bit of every column's threshold by counting the keys that reach it.
 
 The functions are made to be traced into one XLA-compiled function.
 """
 
 import tensorflow as tf
 
-from larq_equalbits._ranking.columns import count_rows, fold
+from larq_equalbits._ranking.columns import count_rows
 
 # A digit of so many bits leaves a byte room for a number below all digits, and for one above them.
 _DIGIT_BITS = 7
@@ -18,7 +17,7 @@ _LOWEST_DIGIT = -64
 def _bisect(
     keys: tf.Tensor, count: tf.Tensor, lowest: int, bits: int, reached: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Per column, the largest threshold that at least `count` keys reach, or any that exactly `count` reach; how many.
+    """Per column, the largest threshold that at least `count` keys reach, and how many reach it.
 
     Args:
         keys: integers (rows, columns), or (rows, 1) to ask several counts of one column.
@@ -29,9 +28,6 @@ def _bisect(
     """
     one = tf.ones([], keys.dtype)
 
-    def going(bit: tf.Tensor, at: tf.Tensor, reached: tf.Tensor) -> tf.Tensor:
-        return (bit >= 0) & tf.reduce_any(reached > count)
-
     def decide(bit: tf.Tensor, at: tf.Tensor, reached: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # From the lowest integer on, the highest bit takes the sum around to zero.
         candidate = at + tf.bitwise.left_shift(one, tf.cast(bit, one.dtype))
@@ -40,7 +36,7 @@ def _bisect(
         return bit - 1, tf.where(enough, candidate, at), tf.where(enough, reaching, reached)
 
     start = (tf.constant(bits - 1), tf.fill(count.shape, tf.constant(lowest, keys.dtype)), reached)
-    return tf.while_loop(going, decide, start)[1:]
+    return tf.while_loop(lambda bit, *_: bit >= 0, decide, start)[1:]
 
 
 def _shifts(bits: int) -> list[int]:
@@ -96,12 +92,5 @@ def kth_highest(keys: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         keys: integers (n, columns), or (n, 1) to ask several counts of one column.
         count: int32 (columns), each from 1 to n.
     """
-    bits = 8 * keys.dtype.size
-    threshold, _ = _bisect(keys, count, keys.dtype.min, bits, tf.fill(count.shape, keys.shape[0]))
-    # Where the bisection ended early, the key itself lies above the threshold.
-    return fold(
-        lambda key: tf.where(key >= threshold, key, keys.dtype.max),
-        keys,
-        combine=tf.minimum,
-        reduce=tf.reduce_min,
-    )
+    all_keys = tf.fill(count.shape, keys.shape[0])
+    return _bisect(keys, count, keys.dtype.min, 8 * keys.dtype.size, all_keys)[0]

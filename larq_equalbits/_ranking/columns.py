@@ -31,11 +31,10 @@ def widen(kernel: tf.Tensor) -> tf.Tensor:
 def fold(
     term: Callable[..., tf.Tensor],
     *values: tf.Tensor,
-    combine: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = tf.add,
     reduce: Callable[..., tf.Tensor] = tf.reduce_sum,
     height: int | None = None,
 ) -> tf.Tensor:
-    """`term` of the rows of `values`, reduced over the rows: slices of `height` rows are combined, then reduced."""
+    """`term` of the rows of `values`, summed over the rows: slices of `height` rows are added, then `reduce` sums them."""
     rows, columns = values[0].shape
     height = height or -(-_SLICE // columns)
     whole = rows - rows % height
@@ -47,11 +46,11 @@ def fold(
         return reduce(term(*values), axis=0)
 
     def add_slice(start: tf.Tensor, partial: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return start + height, combine(partial, term_of(start, height))
+        return start + height, partial + term_of(start, height)
 
     first = (tf.constant(height), term_of(0, height))
     total = reduce(tf.while_loop(lambda start, _: start < whole, add_slice, first)[1], axis=0)
-    return combine(total, reduce(term_of(whole, rows - whole), axis=0)) if rows > whole else total
+    return total + reduce(term_of(whole, rows - whole), axis=0) if rows > whole else total
 
 
 def count_rows(mark: Callable[..., tf.Tensor], *values: tf.Tensor) -> tf.Tensor:
