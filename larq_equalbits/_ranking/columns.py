@@ -34,7 +34,7 @@ def fold(
     reduce: Callable[..., tf.Tensor] = tf.reduce_sum,
     height: int | None = None,
 ) -> tf.Tensor:
-    """`term` of the rows of `values`, summed over the rows: slices of `height` rows are added, then `reduce` sums them."""
+    """`term` of the rows of `values`, summed: slices of `height` rows are added, then `reduce` sums their rows."""
     rows, columns = values[0].shape
     height = height or -(-_SLICE // columns)
     whole = rows - rows % height
