@@ -26,6 +26,11 @@ def small():
     )
 
 
+def stack(*layers, shape=(8, 8, 3)):
+    """A Sequential model of the layers, on inputs of the shape."""
+    return tf.keras.Sequential([tf.keras.Input(shape), *layers])
+
+
 @contextlib.contextmanager
 def precision(policy):
     """Layers that are made in the block have the dtype policy of that name."""

@@ -4,7 +4,7 @@ import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
-from small import precision
+from small import precision, stack
 
 import larq_equalbits as lqe
 from larq_equalbits import data, export, pruning
@@ -23,10 +23,6 @@ def rows(twin):
 
 def binary_layers(twin):
     return [name for name, row in rows(twin).items() if row.binary]
-
-
-def stack(*layers, shape=IMAGE):
-    return tf.keras.Sequential([tf.keras.Input(shape), *layers])
 
 
 def convolutional():

@@ -6,7 +6,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
-from small import precision, slow_but
+from small import precision, slow_but, stack
 
 from larq_equalbits import data, pruning
 from larq_equalbits._bits import kernels
@@ -28,10 +28,6 @@ LAYERS = {
     "local1d": (layers.QuantLocallyConnected1D(4, 3, **BH), (6, 3)),
     "local2d": (layers.QuantLocallyConnected2D(4, 3, **BH), (5, 5, 3)),
 }
-
-
-def stack(*layers, shape=(8, 8, 3)):
-    return tf.keras.Sequential([tf.keras.Input(shape), *layers])
 
 
 def small(**middle):

@@ -4,12 +4,14 @@ import functools
 
 import larq
 import numpy as np
+import small
 import tensorflow as tf
 
 from larq_equalbits import export
 
 layers = tf.keras.layers
 IMAGE = (8, 8, 3)
+stack = functools.partial(small.stack, shape=(8, 8, 32))
 
 
 def quant(kind, *sizes, kernel_quantizer="bi_half", **options):
@@ -36,11 +38,6 @@ def normalized(layer, x):
 
 def head(x, units=2, activation=None):
     return layers.Dense(units, activation, name="head")(layers.GlobalAveragePooling2D()(x))
-
-
-def stack(*layers, shape=(8, 8, 32)):
-    """A Sequential model of the layers, on images of the shape."""
-    return tf.keras.Sequential([tf.keras.Input(shape), *layers])
 
 
 def network_on(*shape, dtype=None):
