@@ -116,6 +116,12 @@ def test_one_call_converts_compares_the_test_split_and_describes_the_images(tmp_
     assert content["labels"] == list(images.labels) and content["mean"] == list(images.mean)
     with pytest.raises(InputError, match="images must be the data"):
         convert(model, images=np.zeros((1, 8, 8, 1)))
+    with pytest.raises(InputError, match=r"images must be of the shape that the model takes, \(8, 8, 2\)"):
+        convert(zoo.conv2(input_shape=(8, 8, 2), num_classes=10, width=0.25), images=images, verify_on=False)
+    with pytest.raises(
+        InputError, match="images must be of no more classes than the model's 3, but got '10 classes'"
+    ):
+        convert(zoo.conv2(input_shape=(8, 8, 1), num_classes=3, width=0.25), images=images, verify_on=False)
 
 
 def test_float_layers_become_integers_where_a_tolerance_allows_it(command, run, tmp_path):

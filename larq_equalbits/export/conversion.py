@@ -20,7 +20,7 @@ from larq_equalbits.export.lowering import Leaf, lower
 from larq_equalbits.export.precision import in_float32
 from larq_equalbits.export.results import ConversionReport
 from larq_equalbits.export.rewrites import select
-from larq_equalbits.export.verification import named_batches
+from larq_equalbits.export.verification import input_specs, named_batches
 
 TYPES = ("float32", "int8")
 
@@ -152,6 +152,8 @@ def convert(
         _files.check_tflite_target(path)
     chosen = select(rewrites)
     checks.check(model)
+    if images is not None:
+        _check_images(images, model)
     model = in_float32(model)
     batches = _calibration(
         model, calibrate_on, float_layers, {"input_type": input_type, "output_type": output_type}
@@ -192,6 +194,24 @@ def convert(
             temporary.write_bytes(report.tflite)
         model_json.write(Path(path).with_suffix(".json"), report, images, source)
     return report
+
+
+def _check_images(images: Data, model: tf.keras.Model) -> None:
+    """Refuses images that cannot be the model's: `model.json` would describe others, and name other classes."""
+    shapes = [spec.shape for spec in input_specs(model).values()]
+    if not any(shape.is_compatible_with([None, *images.input_shape]) for shape in shapes):
+        wanted = ", ".join(str(tuple(shape[1:])) for shape in shapes)
+        raise invalid(
+            "images", f"images of shape {images.input_shape}", f"of the shape that the model takes, {wanted}"
+        )
+    # A single unit tells two classes apart.
+    classes = max(
+        (max(output.shape[-1] or 0, 2) for output in model.outputs or ()), default=images.num_classes
+    )
+    if images.num_classes > classes:
+        raise invalid(
+            "images", f"{images.num_classes} classes", f"of no more classes than the model's {classes}"
+        )
 
 
 def _check_inputs(report: ConversionReport, leaves: list[Leaf]) -> None:

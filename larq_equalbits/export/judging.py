@@ -120,11 +120,11 @@ def _rule(model: Model, name: str, shape: tuple[int, ...]) -> Rule:
     return "argmax" if len(shape) > 1 and shape[-1] > 1 else "values"
 
 
-def truth(labels: Any, shape: tuple[int, ...], rule: Rule) -> np.ndarray | None:
+def truth(labels: Any, shape: tuple[int, ...], rule: Rule, argument: str = "labels") -> np.ndarray | None:
     """The decisions that `labels` mean, in the shape of those about values of `shape`, whose first axis is the inputs.
 
     Raises:
-        InputError: labels of another shape.
+        InputError: labels of another shape; its message calls them `argument`.
     """
     if rule == "values" or labels is None:
         return None
@@ -134,21 +134,22 @@ def truth(labels: Any, shape: tuple[int, ...], rule: Rule) -> np.ndarray | None:
         wanted = f"{shape[0]} class numbers" if len(shape) == 2 else f"class numbers of shape {positions}"
         column = labels.shape[-1:] == (1,) and labels.shape[:-1] in _forms(positions)
         if column or labels.shape in _forms(positions):
-            return _class_numbers(labels.reshape(-1), shape[-1]).reshape(positions)
+            return _class_numbers(labels.reshape(-1), shape[-1], argument).reshape(positions)
         if labels.shape in _forms(shape) and _numbers(labels):
             return labels.reshape(shape).argmax(axis=-1)
-        raise invalid("labels", f"an array of shape {labels.shape}", f"{wanted}, or one-hot of shape {shape}")
+        raise invalid(argument, f"an array of shape {labels.shape}", f"{wanted}, or one-hot of shape {shape}")
     if labels.shape not in _forms(shape) or not _numbers(labels):
-        raise invalid("labels", f"an array of shape {labels.shape}", f"0 and 1 of shape {shape}")
+        raise invalid(argument, f"an array of shape {labels.shape}", f"0 and 1 of shape {shape}")
     return labels.reshape(shape) > 0.5
 
 
-def _class_numbers(labels: np.ndarray, classes: int) -> np.ndarray:
+def _class_numbers(labels: np.ndarray, classes: int, argument: str) -> np.ndarray:
     """`labels` (n,) as whole numbers, each that of a class.
 
     Args:
         labels: integers, or floats that are whole.
         classes: of the model; with fewer than 2 its answers are no classes, and any whole number will do.
+        argument: the name of the labels in messages.
 
     Raises:
         InputError: no whole numbers, or one that is no class.
@@ -157,10 +158,10 @@ def _class_numbers(labels: np.ndarray, classes: int) -> np.ndarray:
         labels.dtype.kind == "f" and (np.isfinite(labels) & (labels == np.floor(labels))).all()
     )
     if not whole:
-        raise invalid("labels", f"an array of {labels.dtype}: {labels[:3]}...", "whole numbers")
+        raise invalid(argument, f"an array of {labels.dtype}: {labels[:3]}...", "whole numbers")
     if classes > 1 and labels.size and not (labels.min() >= 0 and labels.max() < classes):
         found = [labels.min().item(), labels.max().item()]
-        raise invalid("labels", found, f"from 0 to {classes - 1}, the classes of the model")
+        raise invalid(argument, found, f"from 0 to {classes - 1}, the classes of the model")
     return labels.astype(np.int64)
 
 
@@ -194,8 +195,8 @@ def by_output(labels: Any, names: Sequence[str]) -> list[Any]:
 class _Output:
     """What is known of one output after some batches."""
 
-    def __init__(self, name: str, rule: Rule) -> None:
-        self.name, self.rule = name, rule
+    def __init__(self, name: str, rule: Rule, labels: str) -> None:
+        self.name, self.rule, self.labels = name, rule, labels
         self.decisions = self.differing = self.labelled = 0
         self.right = np.zeros(2, int)
         self.largest = 0.0
@@ -238,7 +239,7 @@ class _Output:
             differing = (chosen != other) & (np.abs(expected - threshold) > rounding)
         self.decisions += differing.size
         self.differing += int(differing.sum())
-        right = truth(labels, expected.shape, self.rule)
+        right = truth(labels, expected.shape, self.rule, self.labels)
         if right is not None:
             self.labelled += right.size
             self.right += [(chosen == right).sum(), (other == right).sum()]
@@ -281,7 +282,9 @@ class Judge:
     """
 
     def __init__(self, names: Sequence[str], rules: Mapping[str, Rule]) -> None:
-        self._outputs = [_Output(name, rules[name]) for name in names]
+        self._outputs = [
+            _Output(name, rules[name], f"labels of {name}" if len(names) > 1 else "labels") for name in names
+        ]
 
     def add(
         self, expected: Sequence[np.ndarray], found: Sequence[np.ndarray], labels: Any = None

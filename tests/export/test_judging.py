@@ -122,6 +122,8 @@ def test_each_output_has_labels_of_its_own(images, form):
     assert "yes 100.00%, accuracy 0.7500 and 0.7500" in describe(found)
     with pytest.raises(InputError, match=r"labels for \['no'\]"):
         export.verify(model, unverified(model).tflite, images, {"no": sides})
+    with pytest.raises(InputError, match="labels of yes must be 0 and 1 of shape"):
+        export.verify(model, unverified(model).tflite, images, {"yes": sides[:, :0]})
 
 
 def test_what_an_output_decides_can_be_said(images):
