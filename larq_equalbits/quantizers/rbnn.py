@@ -13,7 +13,7 @@ from larq_equalbits.quantizers.base import EstimatorQuantizer, Scale, register
 
 _UPDATES = 3
 
-_through_standardization = standardization.gradient(tf.ones_like)
+_gradient = standardization.gradient(tf.ones_like)
 
 
 def factors(size: int) -> tuple[int, int]:
@@ -62,7 +62,7 @@ def _sign(rotated: tf.Tensor, t: tf.Tensor, k: tf.Tensor) -> Any:
 @tf.custom_gradient
 def _standardized(filters: tf.Tensor) -> Any:
     def through(upstream: tf.Tensor) -> tf.Tensor:
-        return _through_standardization(filters, upstream, *standardization.moments(filters, 0.0))
+        return _gradient(filters, upstream, *standardization.moments(filters, 0.0))
 
     return standardization.standardized(filters), through
 
