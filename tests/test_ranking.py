@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from larq_equalbits._errors import InputError
-from larq_equalbits._ranking import ranking
+from larq_equalbits._ranking import bisection, ranking
+from larq_equalbits._ranking.keys import rank_keys
 
 SHAPES = [(1, 2), (5, 3), (3, 3, 2, 4)]
 TYPES = [np.float16, tf.bfloat16.as_numpy_dtype, np.float32, np.float64]
@@ -105,6 +106,13 @@ def test_large_kernels_of_special_values(special, shape):
 def test_a_tall_filter_is_counted_beyond_16_bits():
     kernel = np.random.default_rng(0).normal(size=(70_001, 2)).astype(np.float32)
     np.testing.assert_array_equal(ranking.top_mask(kernel, 69_000), top_by_sorting(kernel, 69_000))
+
+
+def test_the_form_for_a_gpu_selects_the_same(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
+    kernel = np.random.default_rng(0).choice([-1, 0, 1, 2], (300, 40)).astype(np.float32)
+    keys, count = rank_keys(tf.constant(kernel)), tf.fill([40], 110)
+    np.testing.assert_array_equal(bisection.highest(keys, count), top_by_sorting(kernel, 110))
 
 
 def test_counts_may_differ_by_filter():
