@@ -24,19 +24,29 @@ class Moments(NamedTuple):
 
 
 @by_xla
-def _sums(filters: tf.Tensor) -> tf.Tensor:
+def sums(filters: tf.Tensor) -> tf.Tensor:
+    """What `moments_of` takes: of every filter the sum, and the sum of squares about the first weight."""
     first = widen(filters[0])
     # One number of two parts, because XLA would read everything twice for two sums.
     return fold(lambda rows: tf.complex(widen(rows), (widen(rows) - first) ** 2), filters)
 
 
-def moments(filters: tf.Tensor, epsilon: float) -> Moments:
-    """The moments of `filters`; the mean also of denormal weights."""
-    n, sums = filters.shape[0], _sums(filters)
-    mean = tf.math.real(sums) / n
+def mean_of(sums: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
+    """The mean of `filters`, also of denormal ones, from their `sums`."""
+    return tf.math.real(sums) / filters.shape[0]
+
+
+def moments_of(sums: tf.Tensor, filters: tf.Tensor, epsilon: float) -> Moments:
+    """The moments of `filters` from their `sums`."""
+    n, mean = filters.shape[0], mean_of(sums, filters)
     # Squares about the first weight: it is never so far from the mean that the difference loses the variance.
     squares = tf.maximum(tf.math.imag(sums) - n * (mean - widen(filters[0])) ** 2, 0.0)
     return Moments(mean, tf.sqrt(squares / max(n - 1, 1) + epsilon))
+
+
+def moments(filters: tf.Tensor, epsilon: float) -> Moments:
+    """The moments of `filters`."""
+    return moments_of(sums(filters), filters, epsilon)
 
 
 @by_xla
@@ -114,7 +124,7 @@ def _through_standardization(
     """
 
     @by_xla
-    def sums(filters: tf.Tensor, upstream: tf.Tensor, *of_filters: tf.Tensor) -> tf.Tensor:
+    def totals(filters: tf.Tensor, upstream: tf.Tensor, *of_filters: tf.Tensor) -> tf.Tensor:
         def both(weights: tf.Tensor, received: tf.Tensor) -> tf.Tensor:
             z, g = parts(weights, received, *of_filters)
             return tf.complex(g, g * z)
@@ -133,7 +143,7 @@ def _through_standardization(
         filters: tf.Tensor, upstream: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor, *scalars: tf.Tensor
     ) -> tf.Tensor:
         n, of_filters = filters.shape[0], known(filters, Moments(mean, deviation), *scalars)
-        both = sums(filters, upstream, *of_filters)
+        both = totals(filters, upstream, *of_filters)
         shift, pull = tf.math.real(both) / n, tf.math.imag(both) / max(n - 1, 1)
         return combined(filters, upstream, shift, pull, *of_filters)
 

@@ -18,10 +18,18 @@ GRADIENTS = ("magnitude", "identity")
 _EPSILON = 1e-5
 
 
+# One program: reading a kernel again for its sums would take longer than to compute them.
+@by_xla
+def _half_codes_and_sums(filters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    sums = standardization.sums(filters)
+    mean = standardization.mean_of(sums, filters)
+    return ranking.top_magnitude_codes(filters, mean, filters.shape[0] // 2), sums
+
+
 @traced
 def _half_codes_and_moments(filters: tf.Tensor) -> tuple[tf.Tensor, Moments]:
-    moments = standardization.moments(filters, _EPSILON)
-    return ranking.top_magnitude_codes(filters, moments.mean, filters.shape[0] // 2), moments
+    codes, sums = _half_codes_and_sums(filters)
+    return codes, standardization.moments_of(sums, filters, _EPSILON)
 
 
 _centred_magnitudes = by_xla(centred_magnitudes)
