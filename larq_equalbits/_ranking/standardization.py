@@ -2,8 +2,8 @@
 
 Sums run in float64, so that the answer depends neither on the order of summation nor on the device; those of
 `magnitude_gradient` alone run in the type of the weights. They are taken as weights are read: no copy of a kernel in
-float64 is stored. What is one number for each filter is computed between two programs: inside one, XLA would compute it
-again, with another rounding, for every row.
+float64 is stored. What takes many operations and is one number for each filter is computed before a program: inside it,
+XLA would compute it again for every row.
 """
 
 from collections.abc import Callable
@@ -124,17 +124,13 @@ def _through_standardization(
     """
 
     @by_xla
-    def totals(filters: tf.Tensor, upstream: tf.Tensor, *of_filters: tf.Tensor) -> tf.Tensor:
+    def combined(filters: tf.Tensor, upstream: tf.Tensor, *of_filters: tf.Tensor) -> tf.Tensor:
         def both(weights: tf.Tensor, received: tf.Tensor) -> tf.Tensor:
             z, g = parts(weights, received, *of_filters)
             return tf.complex(g, g * z)
 
-        return fold(both, filters, upstream)
-
-    @by_xla
-    def combined(
-        filters: tf.Tensor, upstream: tf.Tensor, shift: tf.Tensor, pull: tf.Tensor, *of_filters: tf.Tensor
-    ) -> tf.Tensor:
+        n, total = filters.shape[0], fold(both, filters, upstream)
+        shift, pull = tf.math.real(total) / n, tf.math.imag(total) / max(n - 1, 1)
         z, g = parts(filters, upstream, *of_filters)
         return tf.cast(of_filters[0] * (g - shift - pull * z), filters.dtype)
 
@@ -142,9 +138,6 @@ def _through_standardization(
     def through(
         filters: tf.Tensor, upstream: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor, *scalars: tf.Tensor
     ) -> tf.Tensor:
-        n, of_filters = filters.shape[0], known(filters, Moments(mean, deviation), *scalars)
-        both = totals(filters, upstream, *of_filters)
-        shift, pull = tf.math.real(both) / n, tf.math.imag(both) / max(n - 1, 1)
-        return combined(filters, upstream, shift, pull, *of_filters)
+        return combined(filters, upstream, *known(filters, Moments(mean, deviation), *scalars))
 
     return through
