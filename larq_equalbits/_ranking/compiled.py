@@ -16,15 +16,14 @@ def by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
 
     No gradient passes through it: for that, TensorFlow would trace and compile it a second time.
     """
+    return _without_gradient(
+        function, lambda signature: max(math.prod(shape) for shape, _ in signature) > FEW_WEIGHTS
+    )
 
-    @functools.wraps(function)
-    def call(*tensors: tf.Tensor) -> Any:
-        constants = [tf.stop_gradient(tensor) for tensor in tensors]
-        signature = _signature(constants)
-        few = max(math.prod(shape) for shape, _ in signature) <= FEW_WEIGHTS
-        return _of_signature(function, not few, *signature)(*constants)
 
-    return call
+def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` of tensors, traced once for all of the same shapes and types. No gradient passes through it."""
+    return _without_gradient(function, lambda signature: False)
 
 
 def in_one_pass(function: Callable[..., Any], *tensors: tf.Tensor) -> Any:
@@ -32,13 +31,12 @@ def in_one_pass(function: Callable[..., Any], *tensors: tf.Tensor) -> Any:
     return _of_signature(function, True, *_signature(tensors))(*tensors)
 
 
-def traced(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` of tensors, traced once for all of the same shapes and types. No gradient passes through it."""
-
+def _without_gradient(function: Callable[..., Any], jit: Callable[[list[Any]], bool]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*tensors: tf.Tensor) -> Any:
         constants = [tf.stop_gradient(tensor) for tensor in tensors]
-        return _of_signature(function, False, *_signature(constants))(*constants)
+        signature = _signature(constants)
+        return _of_signature(function, jit(signature), *signature)(*constants)
 
     return call
 
