@@ -7,6 +7,7 @@ from hypothesis.extra import numpy as hnp
 
 from larq_equalbits._errors import InputError
 from larq_equalbits._ranking import bisection, ranking
+from larq_equalbits._ranking.compiled import by_xla
 from larq_equalbits._ranking.keys import rank_keys
 
 SHAPES = [(1, 2), (5, 3), (3, 3, 2, 4)]
@@ -82,8 +83,8 @@ def test_a_poor_estimate_costs_no_exactness(draw):
         np.testing.assert_array_equal(ranking.top_mask(kernel, count), top_by_sorting(kernel, count))
 
 
-# More than 4,096 weights are not sorted; 64 filters at a time where their number allows.
-@pytest.mark.parametrize("shape", [(80, 128), (300, 250)])
+# More than 4,096 weights are not sorted; of the second kernel, all filters are taken at once.
+@pytest.mark.parametrize("shape", [(80, 128), (300, 251)])
 @pytest.mark.parametrize("dtype", TYPES)
 def test_large_kernels_are_selected_without_a_sort(dtype, shape):
     rng = np.random.default_rng(0)
@@ -113,6 +114,22 @@ def test_the_form_for_a_gpu_selects_the_same(monkeypatch):
     kernel = np.random.default_rng(0).choice([-1, 0, 1, 2], (300, 40)).astype(np.float32)
     keys, count = rank_keys(tf.constant(kernel)), tf.fill([40], 110)
     np.testing.assert_array_equal(bisection.highest(keys, count), top_by_sorting(kernel, 110))
+
+
+def test_a_kernel_that_doubles_the_filters_has_no_program_of_its_own():
+    traced = []
+
+    @by_xla
+    def sums(filters, offset):
+        traced.append(tuple(filters.shape))
+        return tf.reduce_sum(filters, axis=0) + offset, filters
+
+    for columns in (64, 128):
+        filters = np.random.default_rng(0).normal(size=(576, columns)).astype(np.float32)
+        total, same = sums(tf.constant(filters), tf.constant(1.0))
+        np.testing.assert_allclose(total, filters.sum(axis=0) + 1, rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(same, filters)
+    assert traced == [(576, 64)]
 
 
 def test_counts_may_differ_by_filter():
