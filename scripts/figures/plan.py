@@ -159,6 +159,25 @@ GROUPS = (
         ),
     ),
     Group(
+        "bfloat16",
+        "float32 and mixed_bfloat16, SiMaN's recipe, 10,000 images, 3 epochs",
+        {
+            f"{name}{'' if precision == 'float32' else '_bfloat16'}": {
+                **_one_recipe(3)[name],
+                "precision": precision,
+            }
+            for name in ("siman", "bi_half")
+            for precision in ("float32", "mixed_bfloat16")
+        },
+        6,
+        tuple(
+            (f"{name} is more accurate in float32 than in mixed_bfloat16", name, f"{name}_bfloat16")
+            for name in ("siman", "bi_half")
+        ),
+        # Seeds that no earlier run with bfloat16 had.
+        first_seed=4,
+    ),
+    Group(
         "headline",
         "The papers' own recipes, 50,000 images, 60 epochs",
         {
