@@ -1,16 +1,19 @@
 """A folder of one's own images, and other data sets of one's own, as `Data`."""
 
+import contextlib
 import json
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import larq_equalbits_runtime
 import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
-from PIL import Image
+from larq_equalbits_runtime import _images
+from PIL import EpsImagePlugin, Image
 from test_data_formats import Digits
 
 from larq_equalbits import data, training
@@ -114,6 +117,25 @@ def test_broken_images_are_named_and_skipped(tmp_path):
     assert loaded.num_train + loaded.num_validation + loaded.num_test == 10
 
 
+def test_an_image_starts_no_program(tmp_path, monkeypatch):
+    images, started = photos(tmp_path / "images", 5), tmp_path / "started"
+    program = tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\necho x > '{started}'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", str(program))
+    evil = images / "rot" / "evil.png"
+    evil.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    with Image.open(evil) as opened, contextlib.suppress(OSError):
+        opened.load()
+    # What Pillow does unasked.
+    started.unlink()
+    with pytest.warns(UserWarning, match=r"1 files in .* skipped: 'rot/evil.png'"):
+        data.from_folder(images, image_size=8, batch_size=2)
+    with pytest.raises(larq_equalbits_runtime.InputError, match="IMAGE must be an image file"):
+        _images.decode(evil, 3)
+    assert not started.exists()
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -176,6 +198,23 @@ def test_any_prepared_set_of_images_with_labels(tmp_path):
     assert data.load("tfds:digits", data_dir=tmp_path, image_size=12).input_shape == (12, 12, 1)
     with pytest.raises(InputError, match="must hold nothing prepared by tensorflow-datasets"):
         data.load("tfds:nothing", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("download", [False, True])
+def test_a_prepared_set_imports_no_other_module(tmp_path, monkeypatch, download):
+    Digits(data_dir=tmp_path).download_and_prepare()
+    (features,) = tmp_path.glob("digits/*/features.json")
+    described = features.read_text()
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for text in (
+        described.replace("tensorflow_datasets.core.features.image_feature.Image", "evil.Image"),
+        '{"type": "evil.Image", "content": {}}',
+    ):
+        features.write_text(text)
+        with pytest.raises(InputError, match="would import 'evil'"):
+            data.load("tfds:digits", data_dir=tmp_path, download=download)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_training_converting_and_labels_from_the_command_line(command, tmp_path, monkeypatch):

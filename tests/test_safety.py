@@ -22,6 +22,14 @@ def test_a_folder_of_other_things_is_refused_and_stays(tmp_path, name):
     assert contents(tmp_path) == {name: "{}"}
 
 
+def test_files_of_a_runs_names_are_no_run_without_its_settings(folder):
+    (folder / "settings.json").unlink()
+    before = entries(folder)
+    with pytest.raises(InputError, match="out must be a new folder"):
+        training.train(SETTINGS, folder, verbose=0)
+    assert entries(folder) == before
+
+
 def test_a_new_run_replaces_what_a_run_wrote_and_nothing_else(folder):
     others = {
         "notes.txt": "mine",

@@ -23,6 +23,8 @@ TEST_EVERY = 5
 _MOST_BYTES = 16 * 2**30
 _SPLITS = ("train", "validation", "test")
 _NAMED = 3
+# What Pillow decodes itself, whatever the name of a file says: for others it starts programs, as Ghostscript for EPS.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 # The folder read last: a sweep decodes its images once.
 _kept: dict[Hashable, Splits] = {}
 
@@ -238,7 +240,7 @@ def _image(file: Path, size: int) -> np.ndarray | None:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(file) as opened:
+        with Image.open(file, formats=_FORMATS) as opened:
             # A JPEG is decoded at a fraction of its size where that is enough.
             opened.draft("RGB", (2 * size, 2 * size))
             image = ImageOps.exif_transpose(opened)

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+import sys
 import tarfile
 from collections.abc import Hashable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.json_format import ParseError
 
+from larq_equalbits import _files
 from larq_equalbits._errors import InputError, require
 from larq_equalbits.data.in_memory import Examples, Splits
 
@@ -23,6 +26,8 @@ _DAMAGE = (
 # The training and the test images of one data set.
 _SPLITS_KEPT = 2
 _kept: dict[Hashable, Examples] = {}
+# By what a features.json, of the present form or the former one, names a class.
+_CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
 # What nobody but a registered person may download.
 _BY_HAND = {"imagenet2012": ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")}
 
@@ -51,6 +56,7 @@ def open_builder(name: str, data_dir: str | os.PathLike[str] | None, download: b
     folder = Path(data_dir) if data_dir is not None else default_folder()
     if download:
         require("data", "importlib_resources")
+        _check_features(folder / re.split("[/:]", name)[0])
         builder = tfds.builder(name, data_dir=os.fspath(folder))
         if not Path(builder.data_dir).is_dir():
             _check_archives(name, folder / "downloads" / "manual")
@@ -68,9 +74,36 @@ def open_builder(name: str, data_dir: str | os.PathLike[str] | None, download: b
             "name the right folder, or pass download=True (--download) to prepare it there."
         )
     with explained(name, folder):
+        _check_features(versions[-1].parent)
         builder = tfds.builder_from_directory(os.fspath(versions[-1].parent))
     _check_files(builder, name)
     return builder
+
+
+def _check_features(folder: Path) -> None:
+    """Checks that to open a prepared data set imports nothing but tensorflow-datasets and what is imported already.
+
+    Raises:
+        InputError: a features.json below `folder` names a class of another module; or it is damaged.
+    """
+    for path in sorted(folder.rglob("features.json")):
+        for name in _classes(_files.read_json(path)):
+            module = name.rpartition(".")[0]
+            if module.partition(".")[0] != "tensorflow_datasets" and module not in sys.modules:
+                raise InputError(
+                    f"data_dir must hold data sets of tensorflow-datasets' own features, but {str(path)!r} would "
+                    f"import {module!r}: import it first if you trust it."
+                )
+
+
+def _classes(described: Any) -> Iterator[str]:
+    """The names of Python classes in a features.json, wherever they stand."""
+    if isinstance(described, dict):
+        yield from (described[key] for key in _CLASS_KEYS if isinstance(described.get(key), str))
+        described = list(described.values())
+    if isinstance(described, list):
+        for each in described:
+            yield from _classes(each)
 
 
 def _check_archives(name: str, manual: Path) -> None:

@@ -128,10 +128,11 @@ def check_inside(folder: Path) -> None:
 
 def is_run(folder: Path) -> bool:
     """Whether `folder` has the settings of a run, intact or damaged as a kill or a disk leaves them."""
+    settings = folder / SETTINGS
     try:
-        content = _files.read_json(folder / SETTINGS)
+        content = _files.read_json(settings)
     except (InputError, OSError):
-        return (folder / STATE).is_file()
+        return settings.is_file() and (folder / STATE).is_file()
     return set(KEYS) <= set(content)
 
 

@@ -1,6 +1,8 @@
 """The folder of a search: whose it is, what lies in it, and which trial is the best."""
 
 import contextlib
+import filecmp
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -116,16 +118,18 @@ def former_grid(folder: Path) -> tuple[list[float], list[int]]:
 
 def clear(folder: Path) -> None:
     """Removes what a search has written, and leaves whatever else lies there and in the folders of its trials."""
-    _remove(folder / BEST)
-    trial_folders = [path for path in folder.glob("trial_*") if (path / trials.STATE).is_file()]
-    for path in trial_folders:
+    best = folder / BEST
+    if best.is_symlink():
+        best.unlink()
+    runs = [path for path in (*folder.glob("trial_*"), best) if (path / trials.STATE).is_file()]
+    for path in runs:
         run_folder.clear(path, everything=True)
     logs = (folder / "workers").glob("worker-*.log")
-    own = (path / name for path in trial_folders for name in trials.WRITTEN)
+    own = (path / name for path in runs for name in trials.WRITTEN)
     for file in (*logs, *own, *(folder / name for name in _WRITTEN)):
         file.unlink(missing_ok=True)
     # An empty folder is what a kill leaves between making it and writing into it.
-    for place in (*folder.glob("trial_*"), folder / "workers"):
+    for place in (*folder.glob("trial_*"), best, folder / "workers"):
         for inner in (*sorted(place.rglob("*"), reverse=True), place):
             with contextlib.suppress(OSError):
                 inner.rmdir()
@@ -157,16 +161,24 @@ def _compared(known: dict[str, Any], given: dict[str, Any], prefix: str = "") ->
 
 
 def point_to_best(folder: Path, run: Path) -> None:
-    """Makes ``best`` stand for the run folder `run`: a link, or a copy where there are no links."""
-    _remove(folder / BEST)
+    """Makes ``best`` stand for the run folder `run`: a link, or a copy where there are no links.
+
+    A copy of another run is kept as ``best.1``, or the next number that is free: whoever has no links may have
+    converted it, or put files of his own into it.
+    """
+    best = folder / BEST
+    if best.is_symlink():
+        best.unlink()
+    elif best.exists():
+        same, _, _ = filecmp.cmpfiles(best, run, [run_folder.SETTINGS, run_folder.RESULTS], shallow=False)
+        if len(same) == 2:
+            return
+        best.rename(next(each for n in itertools.count(1) if not (each := folder / f"{BEST}.{n}").exists()))
     try:
-        (folder / BEST).symlink_to(run.name, target_is_directory=True)
+        best.symlink_to(run.name, target_is_directory=True)
     except OSError:
-        shutil.copytree(run, folder / BEST)
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors=True)
+        # Whole or not at all, as every file is written.
+        scratch = folder / f".{BEST}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.copytree(run, scratch)
+        scratch.rename(best)

@@ -8,6 +8,8 @@ import numpy as np
 from larq_equalbits_runtime._description import Description
 from larq_equalbits_runtime._errors import InputError
 
+# What Pillow decodes itself, whatever the name of a file says: for others it starts programs, as Ghostscript for EPS.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -31,7 +33,7 @@ def decode(path: Path, channels: int) -> np.ndarray:
             f"The model takes {channels} channels; an image has 1, 3 or 4. Use Interpreter.predict."
         )
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=_FORMATS) as opened:
             image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I;16"):
                 # Pillow clips 16 bits to 255 instead of scaling them.

@@ -84,6 +84,24 @@ def test_a_folder_in_the_place_of_the_best_run_stays(copy):
     assert (copy / "best" / "notes.txt").exists()
 
 
+def test_a_copy_of_the_best_run_is_kept_where_there_are_no_links(copy, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    best, trial = copy / "best", copy / "trial_0"
+    search_folder.point_to_best(copy, trial)
+    (best / "notes.txt").write_text("mine")
+    search_folder.point_to_best(copy, trial)
+    assert (best / "notes.txt").exists() and not (copy / "best.1").exists()
+    (trial / "results.json").write_text("{}")
+    search_folder.point_to_best(copy, trial)
+    assert (best / "results.json").read_text() == "{}" and (copy / "best.1" / "notes.txt").exists()
+    (best / "notes.txt").write_text("mine")
+    search_folder.clear(copy)
+    assert [path.name for path in best.rglob("*")] == ["notes.txt"]
+
+
 def test_the_file_of_another_program_is_no_sweep(tmp_path):
     (tmp_path / "sweep.json").write_text('{"method": "grid"}')
     with pytest.raises(InputError, match=r"sweep\.json"):
