@@ -40,6 +40,7 @@ sweep --dataset mnist => or a folder with a subfolder of images for each class, 
 sweep --epochs 0 => Invalid value for '--epochs': 0 is not in the range 1<=x<=1000000.
 sweep --name a/b => --name must be the plain name of a folder, without separators, but got 'a/b'.
 sweep --per-layer => --per-layer needs another --search than grid.
+sweep --search random --per-layer --reference 0.5 => --reference needs one ratio for all layers, not --per-layer.
 sweep --search hyperband --max-trials 3 => --max-trials needs another --search than hyperband.
 sweep --search random --max-trials 0 => Invalid value for '--max-trials': 0 is not in the range x>=1.
 sweep --search random --quantizers bihalf => but got 'bihalf'. Did you mean bi_half?

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from larq_equalbits import _choices, _files
-from larq_equalbits._errors import InputError, invalid
+from larq_equalbits._errors import InputError, invalid, is_number
 from larq_equalbits._text import visible
 from larq_equalbits.cli import names, start, train
 
@@ -191,6 +191,8 @@ def command(
     for option, value in {**only_searched, "--max-trials": max_trials}.items():
         if value and (algorithm == "grid" or (algorithm, option) == ("hyperband", "--max-trials")):
             raise InputError(f"{option} needs another --search than {algorithm}.")
+    if per_layer and reference is not None:
+        raise InputError("--reference needs one ratio for all layers, not --per-layer.")
     for goal in [goals] if isinstance(goals, str) else goals:
         _choices.direction(goal, direction)
     settings.plan()
@@ -250,7 +252,14 @@ def command(
         verbose=0 if quiet else 1,
     )
     if role != "worker":
-        _print(folder, sweep.trials(), sweep.shown(), sweep.best_run(), reference, as_json)
+        found = sweep.trials()
+        if reference is not None and reference not in _ratios(found):
+            # An algorithm need not choose every ratio; what it trained is shown all the same.
+            click.echo(f"no trial has the ratio {reference:g}, so none is compared with it", err=True)
+            reference = None
+        else:
+            reference = _reference(found, reference)
+        _print(folder, found, sweep.shown(), sweep.best_run(), reference, as_json)
 
 
 def _folder(settings: Any, name: str | None, out: Path | None) -> Path:
@@ -260,14 +269,19 @@ def _folder(settings: Any, name: str | None, out: Path | None) -> Path:
     return Path("runs") / _files.plain_name("--name", name)
 
 
+def _ratios(found: list[Any]) -> set[float | None]:
+    return {trial.values.get("positive_ratio") for trial in found}
+
+
+def _reference(found: list[Any], given: float | None) -> float | None:
+    """The ratio that the others are compared with: the one given, or 0.5 where the sweep has it."""
+    return 0.5 if given is None and 0.5 in _ratios(found) else given
+
+
 def _print(
-    folder: Path, found: list[Any], shown: list[str], best: Any, given: float | None, as_json: bool
+    folder: Path, found: list[Any], shown: list[str], best: Any, reference: float | None, as_json: bool
 ) -> None:
     from larq_equalbits.tuning import comparison, presentation, trials
-
-    # The ratio that the others are compared with is 0.5 where the sweep has it, if none is given.
-    ratios = {trial.values.get("positive_ratio") for trial in found}
-    reference = 0.5 if given is None and 0.5 in ratios else given
 
     failed = [trial for trial in found if trial.status == "FAILED"]
     begun = {trial.name: _progress(trial) for trial in found if trial.status in ("RUNNING", "INVALID")}
@@ -312,11 +326,16 @@ def _print(
     for name, progress in begun.items():
         click.echo(f"trial_{visible(name)} has begun: {visible(progress)}")
     if best is not None:
-        ratio = best.settings.quantizer_options.get("positive_ratio")
-        chosen = "" if ratio is None else f"ratio {ratio:g}, "
+        # What is in the folder need not be a finished run, or one of a sweep.
+        ratio, accuracy = (
+            best.settings.quantizer_options.get("positive_ratio"),
+            best.results.get("test_accuracy"),
+        )
+        chosen = f"ratio {ratio:g}, " if is_number(ratio) else ""
+        measured = "" if accuracy is None else f", accuracy on all test images {accuracy:.4f}"
         click.echo(
-            f"{visible(folder / 'best')}: {chosen}seed {best.settings.seed}, accuracy on all test images "
-            f"{best.results['test_accuracy']:.4f}; every trial in {visible(folder / trials.CSV)}"
+            f"{visible(folder / 'best')}: {chosen}seed {best.settings.seed}{measured}; every trial in "
+            f"{visible(folder / trials.CSV)}"
         )
         if not (folder / trials.PLOT).exists():
             click.echo("no plot: pip install 'larq-equalbits[plots]'", err=True)
@@ -350,7 +369,7 @@ def _report(folder: Path, reference: float | None, as_json: bool) -> None:
         raise InputError(f"--report needs the folder of a sweep, but {error}") from error
     found = trials.found(folder)
     best = training.Run.load(folder / BEST) if (folder / BEST).exists() else None
-    _print(folder, found, trials.shown(found, description), best, reference, as_json)
+    _print(folder, found, trials.shown(found, description), best, _reference(found, reference), as_json)
 
 
 # A trial is trained as `larq-equalbits train` does it, by the same options.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError
+from larq_equalbits._errors import InputError, invalid, is_positive
 from larq_equalbits.tuning import trials
 from larq_equalbits.tuning.hypermodel import SEED
 from larq_equalbits.tuning.keras_2 import keras_tuner
@@ -20,6 +20,18 @@ _RUNNING, _INVALID, _FAILED, _COMPLETED = "RUNNING", "INVALID", "FAILED", "COMPL
 _IDLE, _STOPPED = "IDLE", "STOPPED"
 # As often as a trial may take its worker down before it counts as failed.
 _DEATHS = 3
+_PATIENCE = "LARQ_EQUALBITS_PATIENCE"
+
+
+def _patience() -> float:
+    text = os.environ.get(_PATIENCE, "60")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not is_positive(seconds):
+        raise invalid(_PATIENCE, text, "a positive number of seconds")
+    return seconds
 
 
 class Resilient(keras_tuner.Oracle):
@@ -34,7 +46,7 @@ class Resilient(keras_tuner.Oracle):
     - Workers wait for the trials of the others before they stop, so these can be run again.
     """
 
-    patience = float(os.environ.get("LARQ_EQUALBITS_PATIENCE", "60"))
+    patience = _patience()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("max_consecutive_failed_trials", 2**31)

@@ -150,3 +150,12 @@ def test_a_trial_whose_worker_the_system_killed_for_memory_has_failed_at_once(tm
     oracle.bury("one", "memory ran out")
     assert (trial.status, trial.message) == ("FAILED", "memory ran out")
     assert oracle.create_trial("two").trial_id != trial.trial_id
+
+
+@pytest.mark.parametrize("seconds", ["abc", "nan", "inf", "0", "-1"])
+def test_a_patience_that_is_no_time_is_named(monkeypatch, seconds):
+    monkeypatch.setenv("LARQ_EQUALBITS_PATIENCE", seconds)
+    with pytest.raises(
+        InputError, match=f"LARQ_EQUALBITS_PATIENCE must be .* of seconds, but got '{seconds}'"
+    ):
+        oracles._patience()

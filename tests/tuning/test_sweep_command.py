@@ -47,6 +47,25 @@ def test_a_search_of_layers_quantizers_and_zeros_by_two_goals(tmp_path):
     assert (tmp_path / "out" / "front.png").is_file()
 
 
+def test_a_reference_that_was_never_chosen_and_a_run_without_results_leave_the_table(tmp_path):
+    out, choices = (
+        tmp_path / "out",
+        ("--quantizers", "siman,ste_sign", "--ratios", "0.5", "--reference", "0.5"),
+    )
+    options = ("--search", "random", "--max-trials", "1", "--quiet", "--out", out, *SHORT)
+    result = sweep(*options, *choices, "--json")
+    assert result.exit_code == 0, result.exception
+    answer = json.loads(result.stdout)
+    assert answer["reference"] is None and answer["compared"] == {} and answer["best_trial"] == "trial_0"
+    assert result.stderr == "no trial has the ratio 0.5, so none is compared with it\n"
+    (out / "best" / "results.json").write_text("{}")
+    shown = sweep("--out", out, "--report")
+    assert shown.exit_code == 0 and "best: seed 0; every trial in" in shown.stdout, shown.exception
+    assert "must be a ratio of the sweep" in str(
+        sweep("--out", out, "--report", "--reference", "0.5").exception
+    )
+
+
 def test_half_of_the_environment_of_a_worker_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     assert "KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_PORT" in str(sweep("--out", tmp_path).exception)
