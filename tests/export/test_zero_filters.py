@@ -1,11 +1,13 @@
 """Zero filters leave the file, with the inputs that they fed, wherever they add the same at every position."""
 
+import larq
 import numpy as np
 import pytest
 import tensorflow as tf
 from stacks import convolution, quant, rows, stack, without
 
 from larq_equalbits import export, pruning
+from larq_equalbits.quantizers import FastSteSign
 
 layers = tf.keras.layers
 
@@ -90,6 +92,26 @@ def test_of_filters_that_are_all_zero_one_stays(images, exact):
     silent = pruning.PrunedBinary(convolution(8), criterion=np.zeros((3, 3, 32, 8)))
     report, _ = exact(stack(silent, convolution(8)), images)
     assert "7 of 8 filters are zero and dropped" in report.layers[0].rewrite
+
+
+@pytest.mark.parametrize("activation", ["softmax", tf.nn.softmax])
+@pytest.mark.parametrize("of_its_own", [False, True])
+def test_before_a_function_that_may_mix_channels_all_filters_stay(images, exact, activation, of_its_own):
+    first = convolution(16, name="first", activation=None if of_its_own else activation)
+    after = [layers.Activation(activation)] if of_its_own else []
+    model = stack(first, *after, layers.GlobalAveragePooling2D(), layers.Dense(10))
+    report, _ = exact(pruned(model), images, atol=1e-4)
+    assert "dropped" not in rewrites(report)["first"]
+
+
+@pytest.mark.parametrize(("scale", "dropped"), [({}, True), ({"ternary_weight_networks": True}, False)])
+def test_before_quantizers_that_look_at_all_channels_all_filters_stay(images, scale, dropped):
+    ternary = larq.quantizers.SteTern(**scale)
+    model = stack(
+        convolution(16, name="first", activation=FastSteSign()), convolution(8, input_quantizer=ternary)
+    )
+    report = export.convert(pruned(model), verify_on=images, strict=False)
+    assert ("dropped" in rewrites(report)["first"]) == dropped
 
 
 def test_the_model_is_as_it_was(images):

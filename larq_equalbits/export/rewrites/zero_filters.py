@@ -12,6 +12,7 @@ import larq
 import numpy as np
 import tensorflow as tf
 
+from larq_equalbits.export.graph import as_written
 from larq_equalbits.export.lowering import Leaf, Lowering
 from larq_equalbits.export.rewrites.batch_norm import over_channels
 
@@ -26,8 +27,39 @@ _POOLING = (
     _KERAS.Flatten,
 )
 _ELEMENTWISE = (_KERAS.ReLU, _KERAS.LeakyReLU, _KERAS.Dropout)
-_ACROSS_CHANNELS = (tf.keras.activations.softmax,)
+# Of any other function nobody knows whether it mixes channels, as a softmax does.
+_ELEMENTWISE_FUNCTIONS = (
+    None,
+    *(
+        getattr(of, name)
+        for of in (tf.keras.activations, tf.nn)
+        for name in ["elu", "gelu", "relu", "selu", "sigmoid", "softplus", "softsign", "tanh"]
+    ),
+    *(
+        getattr(tf.keras.activations, name)
+        for name in ["exponential", "hard_sigmoid", "linear", "mish", "swish"]
+    ),
+    *(tf.nn.relu6, tf.nn.leaky_relu, tf.nn.silu, tf.identity, tf.sign, tf.abs),
+    *(larq.activations.hard_tanh, larq.activations.leaky_tanh),
+)
+_ELEMENTWISE_QUANTIZERS = (
+    larq.quantizers.SteSign,
+    larq.quantizers.ApproxSign,
+    larq.quantizers.SwishSign,
+    larq.quantizers.SteHeaviside,
+)
 _OF_NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+def _is_elementwise(function: Any) -> bool:
+    """Whether an activation or a quantizer of inputs computes each number from that number alone."""
+    if isinstance(function, larq.quantizers.DoReFa):
+        return as_written(function) and function.mode == "activations"
+    if isinstance(function, larq.quantizers.SteTern):
+        return as_written(function) and not function.ternary_weight_networks
+    if isinstance(function, _ELEMENTWISE_QUANTIZERS):
+        return as_written(function)
+    return any(function is each for each in _ELEMENTWISE_FUNCTIONS)
 
 
 def _keeps_channels(lowering: Lowering, leaf: Leaf) -> bool:
@@ -36,7 +68,7 @@ def _keeps_channels(lowering: Lowering, leaf: Leaf) -> bool:
     if type(layer) in _POOLING:
         return layer.data_format == "channels_last"
     if type(layer) is _KERAS.Activation:
-        return layer.activation not in _ACROSS_CHANNELS
+        return _is_elementwise(layer.activation)
     return type(layer) in _ELEMENTWISE or over_channels(lowering, leaf)
 
 
@@ -49,7 +81,12 @@ def _path(lowering: Lowering, producer: Leaf) -> tuple[list[Leaf], Leaf | None]:
             return between, None
         between.append(leaf)
         leaf = lowering.consumer(leaf)
-    return between, leaf if leaf is not None and _plain(leaf.layer) else None
+    mixes = leaf is not None and _plain(leaf.layer) and _is_elementwise(_input_quantizer(leaf.layer))
+    return between, leaf if mixes else None
+
+
+def _input_quantizer(layer: Any) -> Any:
+    return getattr(layer, "input_quantizer", None)
 
 
 def _bias(layer: Any, size: int) -> np.ndarray:
@@ -82,7 +119,7 @@ def _kernel(leaf: Leaf) -> np.ndarray:
 def _amount(consumer: Leaf, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """By input channel what `consumer` adds to each of its filters (in, out), and where it is so at every position."""
     layer, kernel = consumer.layer, _kernel(consumer)
-    quantizer = getattr(layer, "input_quantizer", None)
+    quantizer = _input_quantizer(layer)
     if quantizer is not None:
         values = np.asarray(quantizer(tf.constant(values)))
     by_channel = kernel.reshape(-1, *kernel.shape[-2:]).sum(axis=0, dtype=np.float64)
@@ -124,7 +161,7 @@ def _cut_inputs(lowering: Lowering, leaf: Leaf, kept: np.ndarray, amount: np.nda
 def _drop(lowering: Lowering, leaf: Leaf) -> None:
     zero = ~_kernel(leaf).any(axis=tuple(range(_kernel(leaf).ndim - 1)))
     between, consumer = _path(lowering, leaf)
-    if not zero.any() or consumer is None:
+    if not zero.any() or consumer is None or not _is_elementwise(leaf.layer.activation):
         return
     fed, values = _constants(lowering, leaf, between, zero)
     amount, everywhere = _amount(consumer, values)
