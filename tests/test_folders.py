@@ -11,14 +11,16 @@ import larq_equalbits_runtime
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from click.testing import CliRunner
 from larq_equalbits_runtime import _images
 from PIL import EpsImagePlugin, Image
-from test_data_formats import Digits
+from test_data_formats import Cifar100, Digits
 
 from larq_equalbits import data, training
 from larq_equalbits._errors import InputError
-from larq_equalbits.cli import program
+from larq_equalbits.cli import device, program, sources
+from larq_equalbits.data import pipeline
 
 COLOURS = {"rot": (220, 30, 20), "青": (20, 40, 220)}
 
@@ -217,6 +219,43 @@ def test_a_prepared_set_imports_no_other_module(tmp_path, monkeypatch, download)
     assert not (tmp_path / "ran").exists()
 
 
+class Wide(Cifar100, skip_registration=True):
+    SPLITS = (("train", 12), ("test", 5))
+    CLASSES = 2
+
+    def image(self):
+        return tfds.features.Image(shape=(16, 24, 3))
+
+    def size(self, generator):
+        return 16, 24
+
+
+@pytest.mark.parametrize("shape", [(16, 24, 3), (16, 16, 3)])
+def test_a_run_and_a_bare_model_find_the_images_that_they_take(tmp_path, caplog, shape):
+    if shape[0] < shape[1]:
+        Wide(data_dir=tmp_path).download_and_prepare()
+        caplog.clear()
+        settings, count = training.Settings(dataset="tfds:wide", data_dir=tmp_path), 5
+    else:
+        for part, count in (("train", 3), ("test", 2)):
+            photos(tmp_path / "photos", count, part)
+        # All images in one batch, none of them held out.
+        options = {"image_size": 16, "validation_fraction": 0.0, "batch_size": 6}
+        settings, count = training.Settings(dataset=tmp_path / "photos", **options), 4
+    folder = tmp_path / "run"
+    folder.mkdir()
+    tf.keras.Sequential([tf.keras.layers.Flatten(input_shape=shape)]).save(folder / "model.keras")
+    settings.save(folder / "settings.json")
+    bare = sources.open_source(folder / "model.keras")
+    for images in (
+        sources.open_source(folder).images(None, None),
+        bare.images(settings.dataset, settings.data_dir),
+    ):
+        assert images.input_shape == shape and images.num_test == len(gather(images.test)[1]) == count
+    assert device._test_images(settings, folder, 3, None)[0].shape == (3, *shape)
+    assert "deprecated" not in caplog.text
+
+
 def test_training_converting_and_labels_from_the_command_line(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     photos(tmp_path / "photos", 20)
@@ -256,6 +295,7 @@ def test_training_takes_data_of_ones_own(tmp_path):
     loaded = data.from_folder(photos(tmp_path / "photos", 5), image_size=16, batch_size=4)
     run = training.train(settings, tmp_path / "a", verbose=0, data=loaded)
     assert (run.settings.dataset, run.settings.image_size) == (str(tmp_path / "photos"), 16)
+    assert pipeline.square_size((16, 24, 3)) is None
     generator = np.random.default_rng(0)
     images, labels = generator.random((22, 16, 16, 3)), np.arange(22) % 3
     pair = [tf.data.Dataset.from_tensor_slices((images, labels)).batch(5) for _ in range(2)]

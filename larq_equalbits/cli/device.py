@@ -10,7 +10,7 @@ from larq_equalbits import _choices, _files
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits._text import visible
 from larq_equalbits.cli import start
-from larq_equalbits.cli.sources import trust_option
+from larq_equalbits.cli.sources import BATCH, load_images, trust_option
 
 #: So much of a test set is taken whole, in bytes.
 _LARGEST_BYTES = 2**30
@@ -68,7 +68,6 @@ def _test_images(settings: Any, folder: Path, count: int | None, data_dir: str |
     """The first `count` test images of the data set that a run was trained on, or all of them, and their labels."""
     import numpy as np
 
-    from larq_equalbits import data
     from larq_equalbits.data import given
 
     place = data_dir or settings.data_dir
@@ -76,14 +75,13 @@ def _test_images(settings: Any, folder: Path, count: int | None, data_dir: str |
         raise InputError(
             f"{folder} was trained on the caller's own data; give real images with --inputs FILE.npy."
         )
-    size = min(count or 64, 64, settings.batch_size or 64)
-    loaded = data.load(settings.dataset, batch_size=size, data_dir=place, image_size=settings.image_size)
+    loaded = load_images(settings.dataset, place, settings.image_size, settings.validation_fraction)
     whole = 4 * loaded.num_test * int(np.prod(loaded.input_shape))
     if count is None and whole > _LARGEST_BYTES:
         raise InputError(
             f"--images must say how many, for all {loaded.num_test} of {loaded.name} are {whole / 2**30:.0f} GiB."
         )
-    batches = loaded.test if count is None else loaded.test.take(-(-count // size))
+    batches = loaded.test if count is None else loaded.test.take(-(-count // BATCH))
     images, labels = map(np.concatenate, zip(*batches.as_numpy_iterator(), strict=True))
     return images[:count], labels[:count]
 

@@ -12,6 +12,9 @@ from larq_equalbits import _choices
 from larq_equalbits._errors import InputError, invalid
 from larq_equalbits.cli import names
 
+#: Test images that a model answers at a time.
+BATCH = 64
+
 trust_option = click.option(
     "--trust",
     is_flag=True,
@@ -101,18 +104,36 @@ class Source:
     def images(self, dataset: str | None, data_dir: Path | None) -> Any:
         """The data set to verify on: the named one, or that of the run; None where neither is there."""
         from larq_equalbits import data
-        from larq_equalbits.data import given
+        from larq_equalbits.data import given, pipeline
 
-        name = dataset or (self.settings.dataset if self.settings else None)
-        if name is None or name == given.NAME:
-            return None
+        own = self.settings if dataset is None else None
         folder = data_dir or (self.settings.data_dir if self.settings else None)
-        if name in data.NAMES:
-            return data.load(name, data_dir=folder, augment="none")
-        # A folder may hold fewer images than the batch that is usual elsewhere.
-        batch = self.settings.plan().batch_size if self.settings and not dataset else 8
-        size = self.model.input_shape[1]
-        return data.load(name, data_dir=folder, augment="none", batch_size=batch, image_size=size)
+        if own is not None and own.dataset != given.NAME:
+            return load_images(own.dataset, folder, own.image_size, own.validation_fraction)
+        if dataset is None:
+            return None
+        shape = (getattr(self.model, "input_shape", None) or ())[1:]
+        return load_images(dataset, folder, None if dataset in data.NAMES else pipeline.square_size(shape))
+
+
+def load_images(
+    name: str, data_dir: Any, image_size: int | None = None, validation_fraction: float = 0.1
+) -> Any:
+    """The data set `name` to run a model on: without augmentation, the test images in batches of `BATCH`.
+
+    Batches of training images, of which a folder may hold few, are of one.
+    """
+    from larq_equalbits import data
+
+    loaded = data.load(
+        name,
+        batch_size=1,
+        data_dir=data_dir,
+        augment="none",
+        validation_fraction=validation_fraction,
+        image_size=image_size,
+    )
+    return dataclasses.replace(loaded, test=loaded.test.unbatch().batch(BATCH))
 
 
 def open_source(path: Path, *, best: bool = False, trust: bool = False) -> Source:

@@ -88,6 +88,12 @@ def with_options(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
+def square_size(shape: Any) -> int | None:
+    """What `image_size` gives images of `shape`, (height, width, channels); None for no square or no such shape."""
+    known = isinstance(shape, tuple | list) and len(shape) == 3 and isinstance(shape[0], int)
+    return shape[0] if known and shape[0] == shape[1] else None
+
+
 def limited(train_images: int | None, available: int) -> int:
     """How many images to train on."""
     if train_images is None:

@@ -68,7 +68,7 @@ def _features(name: str, builder: Any) -> tuple[Any, Any]:
         len(pair) == 2
         and isinstance(pair[0], tfds.features.Image)
         and isinstance(pair[1], tfds.features.ClassLabel)
-        and pair[0].dtype == np.uint8
+        and pair[0].np_dtype == np.uint8
     ):
         raise InputError(
             f"dataset must hold images with one label each, but {name} has {builder.info.features}."

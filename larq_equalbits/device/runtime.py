@@ -27,8 +27,6 @@ _MODULE = "larq_equalbits_runtime.benchmark"
 #: Seconds for making the environment and installing into it: a Raspberry Pi 3 with a slow card takes minutes.
 _INSTALL_SECONDS = 900.0
 _GRACE_SECONDS = 60.0
-#: What the environment takes on the device, in bytes.
-_ENVIRONMENT_BYTES = 250 * 2**20
 
 _PROBE = """
 import json, platform, struct, sys

@@ -15,6 +15,7 @@ from tensorflow.python.framework import config as framework_config
 from larq_equalbits import _files
 from larq_equalbits._errors import InputError, WorkError, invalid
 from larq_equalbits.data import Data, tfds_folder
+from larq_equalbits.data.pipeline import square_size
 from larq_equalbits.training import building, distribution, run_folder
 from larq_equalbits.training.run_folder import Recorder, Run
 from larq_equalbits.training.settings import Settings
@@ -73,7 +74,8 @@ def train(
     """
     given = None if data is None else building.given(data)
     if given is not None:
-        size = given.input_shape[0] if Path(given.name).is_dir() or given.name.startswith("tfds:") else None
+        sized = Path(given.name).is_dir() or given.name.startswith("tfds:")
+        size = square_size(given.input_shape) if sized else None
         settings = settings.replace(dataset=given.name, batch_size=given.batch_size, image_size=size)
     else:
         settings = building.fitted(settings, download=download)
