@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import training
+from larq_equalbits import pruning, training
 from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import InputError
 from larq_equalbits.constraints import MagnitudeClip
@@ -98,3 +98,29 @@ def test_probabilities_are_not_taken_for_logits(activation, logits):
     model = tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(3, activation=activation)])
     building.compile_model(model, training.Settings().plan(), 0.1)
     assert model.loss.get_config()["from_logits"] is logits
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda x: tf.nn.softmax(x),
+        lambda x: tf.reshape(tf.cast(tf.nn.softmax(x), tf.float32), (-1, 3)),
+        lambda x: tf.keras.layers.Reshape((3,))(tf.keras.layers.Softmax()(x)),
+        lambda x: tf.keras.layers.Activation("linear", dtype="float32")(
+            tf.keras.Sequential([tf.keras.layers.Activation("softmax"), tf.keras.layers.Flatten()])(x)
+        ),
+    ],
+)
+@pytest.mark.parametrize("probabilities", [True, False])
+def test_a_softmax_is_seen_behind_what_keeps_its_numbers(end, probabilities):
+    image = tf.keras.Input((4,))
+    found = end(tf.keras.layers.Dense(3)(image))
+    model = tf.keras.Model(image, found if probabilities else tf.keras.layers.Dense(3)(found))
+    building.compile_model(model, training.Settings().plan(), 0.1)
+    assert model.loss.get_config()["from_logits"] is not probabilities
+
+
+def test_a_softmax_is_seen_in_a_pruned_layer():
+    last = lq.layers.QuantDense(3, kernel_quantizer="bi_half", activation="softmax")
+    model = tf.keras.Sequential([tf.keras.Input((4,)), pruning.PrunedBinary(last, sparsity=0.5)])
+    assert building._answers_probabilities(model)

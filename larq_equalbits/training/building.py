@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ Builder = Callable[..., tf.keras.Model]
 # Where the batch of one's own images is ours to choose: the least steps of an epoch, and the least images of a step.
 _STEPS = 8
 _LEAST = 4
+# Layers and functions that leave the numbers which they take as they are.
+_RESHAPING = (tf.keras.layers.InputLayer, tf.keras.layers.Reshape, tf.keras.layers.Flatten)
+_KEEPING = frozenset({"linear", "reshape", "cast", "identity", "squeeze"})
 
 
 def given(source: data.Data | Sequence[tf.data.Dataset]) -> data.Data:
@@ -202,12 +205,26 @@ def compile_model(model: tf.keras.Model, plan: recipes.Recipe, rate: Any) -> Non
 
 
 def _answers_probabilities(model: tf.keras.Model) -> bool:
-    layer = model.layers[-1]
-    while isinstance(layer, tf.keras.Model):
-        layer = layer.layers[-1]
-    # Keras' own, one's own by that name, or TensorFlow's.
-    activation = getattr(getattr(layer, "activation", None), "__name__", None)
-    return isinstance(layer, tf.keras.layers.Softmax) or activation in ("softmax", "softmax_v2")
+    """Whether a softmax is the last in `model`, but for what changes the shape or the type of its output alone."""
+    for layer in _from_the_last(model):
+        # A layer's activation; Keras makes a layer of a function of TensorFlow's too.
+        function = getattr(layer, "activation", getattr(layer, "function", None))
+        name = getattr(function, "__name__", None)
+        # Keras' own, one's own by that name, or TensorFlow's.
+        if isinstance(layer, tf.keras.layers.Softmax) or name in ("softmax", "softmax_v2"):
+            return True
+        if not (isinstance(layer, _RESHAPING) or (name in _KEEPING and not layer.weights)):
+            return False
+    return False
+
+
+def _from_the_last(model: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
+    for layer in reversed(model.layers):
+        if isinstance(layer, tf.keras.Model):
+            yield from _from_the_last(layer)
+        else:
+            # What a wrapper wraps.
+            yield getattr(layer, "layer", layer)
 
 
 def own_callbacks(plan: recipes.Recipe, model: tf.keras.Model, logs: Path | None) -> list[Any]:
