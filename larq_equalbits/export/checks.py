@@ -17,8 +17,9 @@ def check(model: Any) -> None:
     """Refuses a model that LCE cannot convert, or converts to a file that it cannot run.
 
     Raises:
-        InputError: no Keras model, an unbuilt one, unknown dimensions, grouped binary convolutions, a padding
-            that has no binary kernel, a stateful recurrent layer, or a locally connected one with implementation=3.
+        InputError: no Keras model, an unbuilt one, inputs beside the first argument, unknown dimensions, grouped
+            binary convolutions, a padding that has no binary kernel, a stateful recurrent layer, or a locally connected
+            one with implementation=3.
     """
     if not isinstance(model, tf.keras.Model):
         raise InputError(
@@ -28,6 +29,12 @@ def check(model: Any) -> None:
         raise InputError(
             f"model {model.name!r} must be built with a known input: give its first layer an input_shape, "
             "or call it on a batch once."
+        )
+    (_, *further), named = model.save_spec()
+    if any(isinstance(spec, tf.TensorSpec) for spec in tf.nest.flatten((further, named))):
+        raise InputError(
+            f"model {model.name!r} must take all its inputs as the first argument of call, but was called with a "
+            "tensor as another one: pass a list or a mapping, or convert a functional model that calls this one."
         )
     for spec in tf.nest.flatten(model.save_spec()):
         if isinstance(spec, tf.TensorSpec) and (spec.shape.rank is None or None in spec.shape[1:].as_list()):

@@ -6,11 +6,15 @@ from typing import Any
 
 import tensorflow as tf
 from larq.quantized_variable import QuantizedVariable
+from tensorflow.lite.python import schema_py_generated as schema
 
 from larq_equalbits._errors import ConversionError, InputError, require
 from larq_equalbits._keras.building import eagerly
+from larq_equalbits.export.flatbuffer import read_model
 
 Range = tuple[float, float]
+# Operators beside the schema's and LCE's that every TensorFlow Lite has.
+_KNOWN = ("AudioSpectrogram", "Mfcc", "NumericVerify", "TFLite_Detection_PostProcess")
 # With the constants that Keras gives them, they end the process inside the converter.
 _CRASHING = ("Bincount", "DenseBincount")
 
@@ -106,7 +110,7 @@ def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> byt
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(served, folder, signatures={"serving_default": served.serve})
         try:
-            return converter.convert_saved_model(
+            content = converter.convert_saved_model(
                 folder, inference_input_type=input_type, inference_output_type=output_type, target="arm"
             )
         except Exception as error:
@@ -122,3 +126,15 @@ def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> byt
                     )
                     break
             raise ConversionError(f"LCE's converter cannot convert this model: {reason}") from error
+    _check_operators(content)
+    return content
+
+
+def _check_operators(content: bytes) -> None:
+    known = {*vars(schema.BuiltinOperator), *_KNOWN}
+    for operator in read_model(content).whole.operators:
+        if operator.name not in known and not operator.name.startswith("Lce"):
+            raise InputError(
+                f"model must have no operator {operator.name}, which no interpreter has in this form: some are "
+                "for float32 alone, or for at most four dimensions. Compute that in float32, or in another way."
+            )

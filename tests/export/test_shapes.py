@@ -189,13 +189,34 @@ def test_a_locally_connected_layer_is_called_that(implementation):
             "'local' must have implementation=1 or 2",
         ),
         (lambda: layers.LSTM(4, stateful=True, name="long"), "'long' must have no state between batches"),
+        (lambda: layers.Dense(4, dtype="float64"), "operator MatMul, which no interpreter has in this form"),
+        (
+            lambda: layers.Lambda(lambda x: tf.cast(x, "float16") * 2),
+            "operator Mul, .* Compute that in float32",
+        ),
         (lambda: layers.Dense(8, "gelu"), r"Erfc .*approximate=True"),
     ],
 )
 def test_what_the_converter_cannot_take_is_refused_by_name(layer, message):
     inputs = tf.keras.Input((5, 4), batch_size=1)
     with pytest.raises(InputError, match=message):
-        export.convert(tf.keras.Model(inputs, layer()(inputs)))
+        export.convert(tf.keras.Model(inputs, layer()(inputs)), verify_on=False)
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_second_tensor_as_an_argument_is_refused(by_name):
+    class Two(tf.keras.Model):
+        def __init__(self):
+            super().__init__(name="two")
+            self.dense = layers.Dense(3)
+
+        def call(self, x, extra=None):
+            return self.dense(x) if extra is None else self.dense(x) + extra
+
+    model, inputs, extra = Two(), tf.zeros((1, 4)), tf.ones((1, 3))
+    model(inputs, extra=extra) if by_name else model(inputs, extra)
+    with pytest.raises(InputError, match="'two' must take all its inputs as the first argument of call"):
+        export.convert(model)
 
 
 @pytest.mark.parametrize(
