@@ -1,5 +1,7 @@
 """A model as one function of named inputs, and that function through LCE's converter."""
 
+import keyword
+import re
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +12,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from larq_equalbits._errors import ConversionError, InputError, require
 from larq_equalbits._keras.building import eagerly
+from larq_equalbits.export import writing
 from larq_equalbits.export.flatbuffer import read_model
 
 Range = tuple[float, float]
@@ -42,6 +45,15 @@ def bounded(values: tf.Tensor, limits: Range) -> tf.Tensor:
     return tf.quantization.fake_quant_with_min_max_args(values, *limits)
 
 
+def _argument_names(names: list[str]) -> list[str]:
+    """The names of inputs, numbered ones where TensorFlow's functions cannot take one of them for an argument's."""
+    fit = all(
+        re.fullmatch("[a-zA-Z][a-zA-Z0-9_]*", name) and not keyword.iskeyword(name) and name != "self"
+        for name in names
+    )
+    return names if fit else [f"input_{i + 1}" for i in range(len(names))]
+
+
 class Served(tf.Module):
     """A model as one function of named inputs, with a batch of one.
 
@@ -70,7 +82,12 @@ class Served(tf.Module):
         flat = tf.nest.flatten(structure)
         specs = [tf.TensorSpec([1, *spec.shape[1:]], spec.dtype) for spec in flat]
 
-        def serve(**named: tf.Tensor) -> dict[str, tf.Tensor]:
+        names = input_names(model, len(flat))
+        # Under which names they are served, and the model's own.
+        self.renamed = dict(zip(_argument_names(names), names, strict=True))
+
+        def serve(**arguments: tf.Tensor) -> dict[str, tf.Tensor]:
+            named = {self.renamed[argument]: value for argument, value in arguments.items()}
             given = {name: bounded(value, inputs[name]) if inputs else value for name, value in named.items()}
             answers = tf.nest.flatten(model(arrange(model, given), training=False))
             by_name = dict(zip(output_names(model, len(answers)), answers, strict=True))
@@ -81,9 +98,10 @@ class Served(tf.Module):
                 name: bounded(value, outputs[name]) if outputs else value for name, value in by_name.items()
             }
 
-        names = input_names(model, len(flat))
         with eagerly():
-            self.serve = tf.function(serve).get_concrete_function(**dict(zip(names, specs, strict=True)))
+            self.serve = tf.function(serve).get_concrete_function(
+                **dict(zip(self.renamed, specs, strict=True))
+            )
 
 
 def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> bytes:
@@ -127,7 +145,12 @@ def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> byt
                     break
             raise ConversionError(f"LCE's converter cannot convert this model: {reason}") from error
     _check_operators(content)
-    return content
+    if all(argument == name for argument, name in served.renamed.items()):
+        return content
+    model = writing.opened(content)
+    for entry in model.signatureDefs[0].inputs:
+        entry.name = served.renamed[entry.name.decode()]
+    return writing.to_bytes(model)
 
 
 def _check_operators(content: bytes) -> None:

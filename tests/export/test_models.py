@@ -1,3 +1,5 @@
+import json
+
 import larq
 import numpy as np
 import pytest
@@ -172,6 +174,16 @@ def test_a_subclassed_model_in_mixed_precision_is_refused():
     model(tf.zeros((1, 4)))
     with pytest.raises(InputError, match="computes in mixed_bfloat16, and no float32 copy"):
         export.convert(model)
+
+
+@pytest.mark.parametrize("name", ["my-input", "in.1", "a/b", "0in", "inp ut", "class", "self", "größe"])
+def test_an_input_has_any_name_that_keras_takes(name, tmp_path):
+    given = [tf.keras.Input((4,), name=name), tf.keras.Input((3,), name="input_1")]
+    model = tf.keras.Model(given, tf.keras.layers.Dense(2)(tf.keras.layers.Concatenate()(given)))
+    report = export.convert(model, tmp_path / "model.tflite")
+    assert report.verification.max_abs_diff <= 1e-5
+    inputs = json.loads((tmp_path / "model.json").read_text())["inputs"]
+    assert {each["name"]: each["shape"] for each in inputs} == {name: [1, 4], "input_1": [1, 3]}
 
 
 @pytest.mark.parametrize(
