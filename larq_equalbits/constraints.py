@@ -89,7 +89,7 @@ class MagnitudeClip(tf.keras.constraints.Constraint):
     \(\operatorname{sign}(c) \operatorname{clip}(|c|, P_q, P_{100-q})\), where \(P\) are percentiles of \(|c|\)
     over the whole kernel, interpolated linearly between ranks. A zero stays zero.
 
-    `percentile` stands still until `schedules.PercentileDecay` moves it; a saved model keeps its present value.
+    `percentile` stands still until `callbacks.PercentileDecay` moves it; a saved model keeps its present value.
 
     Args:
         percentile: q in percent, from 0 (only centres) to below 50.

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import operator
 import re
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import larq_equalbits as lqe
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Packages that pages name classes of, beside this one.
+OTHERS = ("larq_compute_engine.", "larq_equalbits_runtime.", "tf.")
 # What an untrained network answers depends on rounding for an image in a thousand.
 START = """
 import shlex
@@ -102,6 +105,13 @@ def test_the_examples_of_docstrings_are_right(taken_for_granted, tmp_path, name)
         runner.run(example)
     result = runner.summarize()
     assert result.attempted and not result.failed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_classes_that_a_page_names_are_there(page):
+    named = re.findall(r"`((?:[a-z_]+\.)+[A-Z]\w*)", page.read_text(encoding="utf-8"))
+    for name in {each for each in named if not each.startswith(OTHERS)}:
+        assert operator.attrgetter(name)(lqe)
 
 
 def test_every_public_name_has_an_example():

@@ -261,7 +261,7 @@ def test_training_converting_and_labels_from_the_command_line(command, tmp_path,
     photos(tmp_path / "photos", 20)
     options = ["train", "--dataset", "photos", "--image-size", "16", "--epochs", "4", "--quiet"]
     options += ["--quantizer", "ste_sign", "--model-option", "width=0.05"]
-    words = "batch_size is 4 in place of the recipe's 128, as there are 28 training"
+    words = "batch_size is 4 instead of the recipe's 128, as there are 28 training"
     with pytest.warns(UserWarning, match=words):
         done = CliRunner().invoke(program, [*options, "--json"], catch_exceptions=False)
     assert done.exit_code == 0

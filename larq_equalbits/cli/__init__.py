@@ -31,8 +31,8 @@ COMMANDS: dict[str, str] = {
     "doctor": "Check the installation: versions, Keras choice, converter, interpreter.",
 }
 
-# No room on the disk or within its quota, a file beyond what the system lets it grow to, a disk that fails.
 _LONGEST = 2000
+# No room on the disk or within its quota, a file beyond what the system lets it grow to, a disk that fails.
 _NO_INPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -48,7 +48,7 @@ def start() -> None:
 
 
 def _in_memory(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """`callback`, whose want of memory is work that failed."""
+    """`callback`, with a lack of memory as a `WorkError`."""
 
     @functools.wraps(callback)
     def work(*args: Any, **kwargs: Any) -> Any:

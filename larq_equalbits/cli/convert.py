@@ -18,7 +18,7 @@ from larq_equalbits.cli.sources import compared_options
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The file to write.  [default: model.tflite in the run]"
 )
-@click.option("--no-verify", is_flag=True, help="Do not compare with Keras, not on random inputs either.")
+@click.option("--no-verify", is_flag=True, help="Skip the comparison with Keras, on random inputs too.")
 @click.option(
     "--float-layers",
     type=click.Choice(["float32", "int8"]),

@@ -155,7 +155,9 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
     help="Share of the training images held out.  [default: 0.1]",
 )
 @click.option(
-    "--train-images", type=click.IntRange(1), help="Train on the first so many images only, for a quick run."
+    "--train-images",
+    type=click.IntRange(1),
+    help="Train on this many images only, the first ones, for a quick run.",
 )
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), help="Of weights, order and augmentation.  [default: 0]"

@@ -36,8 +36,8 @@ def prune(
     The weights are kept and `model` stays as it was. The copy is uncompiled. Sequential, functional and nested
     models are copied layer by layer; a subclassed one, a wrapper such as `TimeDistributed`, or a layer that holds
     such Larq layers is made again by its `from_config`, and the layers that it holds in attributes, lists and
-    dicts are replaced by wrapped copies. Of a class of your own Keras saves the configuration, which knows nothing
-    of this: save the weights of such a model, and load them into one that was pruned in the same way.
+    dicts are replaced by wrapped copies. Keras saves an object of your own class as its configuration, which knows
+    nothing of this: save the weights of such a model, and load them into one that was pruned in the same way.
 
     Args:
         model: a Keras model, best built.

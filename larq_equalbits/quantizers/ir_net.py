@@ -39,7 +39,7 @@ class IRNet(EstimatorQuantizer):
     of +1 is whatever sign gives.
 
     Gradient (error decay estimator, EDE): \(\partial q / \partial z = k t (1 - \tanh^2(t z))\), then through
-    the standardization. `t` and `k` stand still until `schedules.ErrorDecay` moves them; a saved model keeps
+    the standardization. `t` and `k` stand still until `callbacks.ErrorDecay` moves them; a saved model keeps
     their present values.
 
     A filter is all weights that share the last index of (height, width, in, out) or (in, out). A filter of
@@ -48,7 +48,7 @@ class IRNet(EstimatorQuantizer):
     Args:
         t: sharpness of the estimator, a positive number.
         k: its height, a positive number; None for max(1 / t, 1).
-        scale: "power_of_two", or factors as of `BiHalf`: None, a positive number, "fan_in", "mean_abs".
+        scale: "power_of_two", or one of the factors of `BiHalf`: None, a positive number, "fan_in", "mean_abs".
         **kwargs: `metrics` as for Larq's quantizers, and `name`.
 
     Raises:

@@ -75,7 +75,7 @@ class RBNN(EstimatorQuantizer):
     other as n allows, becomes \(w + |\sin\theta| \, (R_1^\top W R_2 - w)\), and its sign the code, +1 at
     zero. \(\theta\) is learned for every filter and starts at pi/2; the rotations \(R_1\) (a, a) and \(R_2\)
     (b, b) belong to the kernel, start as random rotations and are renewed by `rotate`, which
-    `schedules.ErrorDecay` calls when an epoch is due. The number of +1 is whatever sign gives.
+    `callbacks.ErrorDecay` calls when an epoch is due. The number of +1 is whatever sign gives.
 
     Gradient: \(\partial q / \partial x = \max(k (\sqrt 2 t - t^2 |x|), 0)\) at the rotated weight x. The
     rotation part passes none, as in the authors' code, so it goes on through the standardization alone and,

@@ -61,7 +61,7 @@ def fitted(settings: Settings, *, download: bool = False) -> Settings:
         return settings
     size = 2 ** (min(count, max(_LEAST, count // _STEPS)).bit_length() - 1)
     warnings.warn(
-        f"batch_size is {size} in place of the recipe's {usual}, as there are {count} training images.",
+        f"batch_size is {size} instead of the recipe's {usual}, as there are {count} training images.",
         stacklevel=3,
     )
     return settings.replace(batch_size=size)

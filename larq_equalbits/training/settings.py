@@ -23,9 +23,9 @@ _LOCAL = ("data_dir",)
 class Settings:
     """A training run, ready to be repeated.
 
-    The fields from `quantizer` on are those of `recipes.Recipe`; one that is None is taken from the recipe, and the
-    text "none" switches `constraint`, `estimator`, `percentile` or `score_sparsity` off. Where only `epochs` differs
-    from the recipe, milestones and warm-up keep their share of the training. With another `quantizer` than the
+    The fields from `quantizer` on are those of `training.recipes.Recipe`; one that is None is taken from the recipe,
+    and the text "none" switches `constraint`, `estimator`, `percentile` or `score_sparsity` off. Where only `epochs`
+    differs from the recipe, milestones and warm-up keep their share of the training. With another `quantizer` than the
     recipe's, the recipe's constraint, percentile and estimator do not apply; `ir_net` then gets the estimator
     (1e-3, 10) and `rbnn` (1e-2, 10).
 
@@ -34,7 +34,7 @@ class Settings:
         dataset: one of `data.NAMES`, "tfds:NAME", or a folder of images for `data.from_folder`.
         image_size: as for `data.load`, for a folder or "tfds:NAME".
         data_dir: folder of the prepared data sets, None for the default of `data.load`.
-        recipe: one of `recipes.NAMES`.
+        recipe: one of `training.recipes.NAMES`.
         seed: of the initial weights, the order of the images and their augmentation; an integer from 0.
         binarize_activations: False for binary weights alone (1/32).
         batch_size: images per step; None for the recipe's, or for one's own images fewer where they are few.
