@@ -313,7 +313,10 @@ def _print(
     from rich.console import Console
 
     console = Console()
-    console.print(presentation.table(found, shown))
+    # A search of a ratio for each layer, or of quantizers that have none, has no ratio to show.
+    by_ratio = trials.by_ratio(found)
+    if by_ratio or not found:
+        console.print(presentation.table(found, shown))
     differences = (
         presentation.compared(found, shown[0], reference) if shown and reference is not None else None
     )
@@ -337,7 +340,7 @@ def _print(
             f"{visible(folder / 'best')}: {chosen}seed {best.settings.seed}{measured}; every trial in "
             f"{visible(folder / trials.CSV)}"
         )
-        if not (folder / trials.PLOT).exists():
+        if any(each.completed for each in by_ratio) and not (folder / trials.PLOT).exists():
             click.echo("no plot: pip install 'larq-equalbits[plots]'", err=True)
     sys.stdout.flush()
 

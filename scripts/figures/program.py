@@ -16,7 +16,6 @@ import click
 import numpy as np
 
 from larq_equalbits import _files, training
-from larq_equalbits._errors import require
 from larq_equalbits._text import csv_table
 from larq_equalbits.cli import run_command
 from larq_equalbits.plots import canvas
@@ -202,12 +201,12 @@ def summary(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]
 
 
 def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, float | None]:
-    """The mean of first - second over the seeds and the p of a two-sided paired t-test (None below 3 seeds)."""
+    """The mean of first - second over the seeds and the p that `comparison.paired` finds (None below 3 seeds)."""
+    from larq_equalbits.tuning import comparison
+
+    p = comparison.paired(first, second) if len(first) > 2 else None
     difference = float(np.mean(np.subtract(first, second)))
-    if len(first) < 3:
-        return {"difference": round(difference, 4), "p": None}
-    p = float(require("data", "scipy.stats").ttest_rel(first, second).pvalue)
-    return {"difference": round(difference, 4), "p": round(p, 4)}
+    return {"difference": round(difference, 4), "p": None if p is None else round(p, 4)}
 
 
 def better(test: Mapping[str, float | None]) -> bool | None:

@@ -70,6 +70,18 @@ def test_equal_differences_tell_no_p():
     assert [(each.difference, each.p) for each in comparison.against(trials, "a")] == [(0.0, None)]
 
 
+def test_differences_that_only_rounding_makes_unequal_tell_no_p():
+    first, second = (
+        [float(np.float32(images / 355)) for images in several] for several in ((171, 268), (178, 275))
+    )
+    assert len(set(np.subtract(first, second))) == 2
+    assert comparison.paired(first, second) is None
+    one_image_more = [first[0], first[1] + 1 / 355]
+    assert comparison.paired(one_image_more, second) == pytest.approx(
+        scipy.stats.ttest_rel(one_image_more, second).pvalue
+    )
+
+
 def test_a_reference_that_the_sweep_does_not_have_is_named():
     with pytest.raises(InputError, match=r"reference must be .*0\.3, 0\.5, 0\.7, 0\.9.*got 0\.4"):
         comparison.against(TRIALS, "test_accuracy", 0.4)

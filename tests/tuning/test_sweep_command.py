@@ -39,6 +39,8 @@ def test_a_search_of_layers_quantizers_and_zeros_by_two_goals(tmp_path):
     options = ("--search", "random", "--max-trials", "1", "--quiet", "--out", tmp_path / "out", *SHORT)
     result = sweep(*options, *choices, *goals)
     assert result.exit_code == 0, result.exception
+    # There is no ratio of the network to show.
+    assert "trials" not in result.output.partition(str(tmp_path))[0] and "no plot" not in result.output
     found = json.loads((tmp_path / "out" / "trials.json").read_text())["trials"]
     assert len(found) == 1
     for trial in found:
