@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from larq_equalbits import plots
+from larq_equalbits import plots, pruning
 from larq_equalbits._errors import InputError
 from larq_equalbits.callbacks import BitLogger
 
@@ -107,6 +107,15 @@ def test_an_epoch_without_a_value_is_a_gap(tmp_path):
     assert np.isnan(history["bit_flips"][0])
 
 
+def test_a_key_that_no_epoch_has_is_left_out(tmp_path):
+    """CSVLogger writes such columns where nothing was validated in the first epoch."""
+    rows = ["conv/bit_entropy,val_conv/bit_entropy,val_loss", "1.0,NA,NA", "0.5,NA,0.25"]
+    (tmp_path / "history.csv").write_text("\n".join(rows) + "\n")
+    history = plots.read_history(tmp_path)
+    assert set(history) == {"conv/bit_entropy", "val_loss"} and history["val_loss"][1] == 0.25
+    assert plots.layer_names(history) == ["conv"]
+
+
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
@@ -136,6 +145,17 @@ def test_the_map_has_a_row_for_each_kernel_and_a_panel_for_each_run(history):
     assert (np.diff(rows[1]) >= 0).all()
     with pytest.raises(InputError, match="at least one run"):
         plots.filter_map({})
+
+
+def test_filters_that_are_pruned_as_a_whole_have_no_share(history):
+    pruned = pruning.prune(history.model, 0.5, granularity="filter")
+    (mesh, *_), limits = plots.filter_map(pruned).axes[0].collections, (0.45, 0.55)
+    assert mesh.get_array().ravel().tolist() == [0.5] * 4 + [None] * 4
+    assert plots.filter_map(pruned, layers=["conv"]).axes[0].collections[0].get_clim() == pytest.approx(
+        limits
+    )
+    bars = plots.filter_ratios(pruned, layers=["conv"]).axes[0].patches
+    assert sum(bar.get_height() for bar in bars) == 4
 
 
 def test_entropy_per_filter_of_two_runs_in_one_panel(history):

@@ -53,12 +53,13 @@ class BitCounts:
 
     @property
     def filter_entropy(self) -> float:
-        """The mean over the filters of each filter's own entropy of -1 against +1: bits, 0 to 1."""
+        """The mean over the filters with a code that is not 0 of each one's entropy of -1 against +1: bits, 0 to 1."""
         negative = self.size - self.zero - self.positive
         base = int(self.size.max()) + 1
         pairs, occurrences = np.unique(negative.astype(np.int64) * base + self.positive, return_counts=True)
         entropies = [entropy(*divmod(pair, base)) for pair in pairs.tolist()]
-        return float(np.dot(entropies, occurrences) / len(self.size))
+        filters = np.count_nonzero(self.size - self.zero)
+        return float(np.dot(entropies, occurrences) / max(filters, 1))
 
     @property
     def sparsity(self) -> float:

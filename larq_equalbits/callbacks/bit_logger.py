@@ -32,7 +32,7 @@ class BitLogger(tf.keras.callbacks.ProgbarLogger):
       With `bi_half` and an odd number n of weights in a filter, p is (n+1)/2n and the entropy is below 1.
     - ``filter_entropy``: the mean over the filters (the last index of (height, width, in, out)) of each
       filter's own bit entropy, which is what Equal Bits maximises: two opposite constant filters have a
-      bit entropy of 1 and a filter entropy of 0.
+      bit entropy of 1 and a filter entropy of 0. Filters that are pruned as a whole are left out.
     - ``bit_flips``: the share of codes that changed since the last observation: in an epoch's `logs` since
       the end of the epoch before (in the first epoch of a `fit`, since the epoch began, so weights
       which were loaded or restored by then count as the start), in a step's `logs` since the last

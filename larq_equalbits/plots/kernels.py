@@ -111,9 +111,10 @@ def latent_weights(
 
 
 def _shares(kernel: Any) -> np.ndarray:
+    """The share of +1 among what is not pruned of each filter; NaN where all of it is."""
     codes = kernel.codes().reshape(-1, kernel.variable.shape[-1])
-    shares: np.ndarray = np.sum(codes > 0, axis=0) / np.maximum(np.sum(codes != 0, axis=0), 1)
-    return shares
+    kept = np.sum(codes != 0, axis=0)
+    return np.where(kept, np.sum(codes > 0, axis=0) / np.maximum(kept, 1), np.nan)
 
 
 def filter_ratios(
@@ -122,7 +123,7 @@ def filter_ratios(
     """How the share of +1 is distributed over the filters of every kernel (SiMaN, Fig. 4-12).
 
     Vertical lines mark the shares that SiMaN finds optimal for Laplacian (0.37) and Gaussian (0.54) weights.
-    Pruned weights are left out of a share.
+    Pruned weights are left out of a share, and a filter of nothing else is not counted.
 
     Args:
         run: see `load_model`.
@@ -143,6 +144,7 @@ def filter_ratios(
     figure, axes = _grid(len(kernels), columns, width)
     for axis, kernel in zip(axes, kernels, strict=True):
         shares = _shares(kernel)
+        shares = shares[np.isfinite(shares)]
         # Bins centred on hundredths, so an exact half fills one bar in the middle.
         axis.hist(shares, bins=np.arange(-0.01, 1.03, 0.02), color=_CODE_COLOURS[1])
         for family, share, style in (
@@ -167,7 +169,7 @@ def filter_map(runs: Any, *, layers: Sequence[str] | None = None, width: float |
     """The share of +1 in every filter as a heat map: a row for each kernel, its filters from the lowest share to
     the highest, and a panel for each run on one scale of colours.
 
-    An even split is white. Pruned weights are left out of a share.
+    An even split is white. Pruned weights are left out of a share; a filter of nothing else is grey, and comes last.
 
     Args:
         runs: one run or a mapping from label to run; see `load_model` for what a run may be.
@@ -191,7 +193,7 @@ def filter_map(runs: Any, *, layers: Sequence[str] | None = None, width: float |
     }
     every = [row for rows in shares.values() for row in rows.values()]
     # The scale reaches as far as the shares do, and at least as far as can be told apart.
-    span = max(0.05, *(float(np.max(np.abs(row - 0.5))) for row in every))
+    span = max(0.05, *(float(np.nanmax(np.abs(row - 0.5), initial=0)) for row in every))
     most = max(map(len, shares.values()))
     drawn = canvas.figure(width or 1.2 + 4.5 * len(models), 1.3 + 0.45 * most)
     axes = drawn.subplots(1, len(models), squeeze=False)[0]

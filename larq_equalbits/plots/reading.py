@@ -9,9 +9,11 @@ from typing import Any
 
 from larq_equalbits._errors import InputError, invalid
 
+# What CSVLogger writes where an epoch lacks a key.
+_ABSENT = "NA"
+
 
 def _number(text: str) -> float:
-    # CSVLogger writes NA where an epoch lacks a key.
     try:
         return float(text)
     except ValueError:
@@ -30,13 +32,16 @@ def _read_csv(path: Path) -> dict[str, list[float]]:
             raise InputError(
                 f"{path} must have {len(names)} values in each row, but has {len(row)} in row {number}."
             )
-    return {name: [_number(row[index]) for row in rows] for index, name in enumerate(names) if rows}
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
+    # Without validation in the first epoch CSVLogger adds a val_ key to every key, a kernel's bits among them.
+    return {name: list(map(_number, column)) for name, column in columns.items() if set(column) != {_ABSENT}}
 
 
 def read_history(run: Any) -> dict[str, list[float]]:
     """The values of every key over the epochs.
 
-    Of a history.csv that ends within a row, as one does that is written at this moment, the whole rows count.
+    Of a history.csv that ends within a row, as one does that is written at this moment, the whole rows count. A
+    key that no epoch has (NA in every row) is left out.
 
     Args:
         run: a run folder (with a history.csv), such a file, a Keras History, or a mapping like its `history`.
