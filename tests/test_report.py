@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 from larq_equalbits import _report as run_page
-from larq_equalbits import device
+from larq_equalbits import device, plots, pruning
 from larq_equalbits._errors import InputError
+from larq_equalbits._report.run import read
 from larq_equalbits.binarization import BinarizationReport, LayerChange
 from larq_equalbits.callbacks import BitLogger
 from larq_equalbits.tuning import trials
@@ -86,8 +87,50 @@ def test_settings_that_say_nothing_have_no_row(run):
 
 
 def test_figures_of_another_file_are_marked(run):
-    device.Report([device.Result("conv", "local", 1, 99)]).save(run / "device")
-    assert "another size" in run_page.render(run)
+    times = device.Latency(9.0, 9.0, 0.1, 9.0, 9.5, 10)
+    device.Report([device.Result("conv", "local", 1, 99, times)]).save(run / "device")
+    page = run_page.render(run)
+    assert "another size" in page and "9.000 (local)" not in page
+
+
+def result(model, name="local", threads=1, ms=9.0, size=123456):
+    latency = None if ms is None else device.Latency(ms, ms, 0.1, ms, ms, 10)
+    return device.Result(model, name, threads, size, latency, failure="" if ms else "no answer")
+
+
+@pytest.mark.parametrize("other", [99, 123456])
+def test_what_was_measured_of_another_run_is_not_of_this_one(run, other):
+    device.Report([result("a", ms=None), result("b", size=other)]).save(run / "device")
+    content = read(run, False)
+    assert content.times == {} and "device_ms" not in content.facts
+    assert cells(run_page.render(run), "local")[0] == "a"
+
+
+def test_times_are_compared_on_the_same_device_and_threads(run, trained, tmp_path, monkeypatch):
+    points, pages, draw = [], [], plots.tradeoff
+    monkeypatch.setattr(plots, "tradeoff", lambda given: points.append(given) or draw(given))
+    other = shutil.copytree(trained, tmp_path / "other")
+    device.Report([result("a", ms=9.0), result("a", "ssh:pi", 4, 100.0)]).save(run / "device")
+    for threads in (2, 4):
+        device.Report([result("b", "ssh:pi", threads, 80.0)]).save(other / "device")
+        pages.append(run_page.render([run, other]))
+    assert [[point.ms for point in each.values()] for each in points] == [[None, None], [100.0, 80.0]]
+    assert ["time of an image on ssh:pi, threads: 4" in page for page in pages] == [False, True]
+
+
+@pytest.mark.parametrize("kernel_quantizer", ["bi_half", "rbnn"])
+def test_the_float_size_is_of_the_weights_alone(run, kernel_quantizer):
+    layer = lq.layers.QuantConv2D(4, 3, kernel_quantizer=kernel_quantizer, name="conv")
+    model = tf.keras.Sequential([tf.keras.Input((4, 4, 2)), layer, tf.keras.layers.BatchNormalization()])
+    for network in (model, pruning.prune(model, 0.5), pruning.prune(model, 0.5, "score")):
+        network.save(run / "model.keras")
+        assert read(run, False).facts["float_bytes"] == 4 * (3 * 3 * 2 * 4 + 4 + 4 * 4)
+
+
+def test_a_run_of_a_float_network(run):
+    tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(2)]).save(run / "model.keras")
+    page = run_page.render(run)
+    assert page.count("data:image/svg+xml") == 2 and "bytes of its weights in float32" in page
 
 
 def test_two_runs_beside_each_other(run, trained, tmp_path):
@@ -117,8 +160,8 @@ def test_what_one_of_two_runs_lacks_is_said(run, trained, tmp_path):
 def test_a_sweep(run, tmp_path):
     sweep = tmp_path / "ratios"
     trial = shutil.copytree(run, sweep / "trial_0")
-    first, second = ({"positive_ratio": ratio, "seed": 1} for ratio in (0.3, 0.9))
-    done = trials.Trial("0", trial, "COMPLETED", first, {"test_accuracy": 0.75}, 0.75, 3.0, None)
+    first, second = ({"positive_ratio": ratio, "seed": 1234567} for ratio in (0.3, 0.9))
+    done = trials.Trial("0", trial, "COMPLETED", first, {"test_accuracy": 0.75}, 0.75, math.nan, None)
     failed = trials.Trial("1", sweep / "trial_1", "FAILED", second, {}, None, math.nan, "no <memory>")
     (sweep / "sweep.json").write_text("{}")
     with pytest.raises(InputError, match="a finished trial"):
@@ -127,7 +170,10 @@ def test_a_sweep(run, tmp_path):
     (sweep / "ratios.png").write_bytes(b"png")
     page = run_page.write(sweep).read_text()
     assert cells(page, "0.3")[:2] == ["1", "-"]
-    assert cells(page, "trial_0")[:3] == ["0.3", "1", "0.7500"]
+    assert cells(page, "trial_0")[:3] == ["0.3", "1234567", "0.7500"]
+    assert "best trial" not in page
+    (sweep / "best").symlink_to("trial_0")
+    assert "<dt>best trial</dt><dd>trial_0</dd>" in run_page.render(sweep)
     assert cells(page, "trial_1")[-1] == "no &lt;memory&gt;"
     assert "data:image/png;base64," in page
     with pytest.raises(InputError, match="is a sweep"):
@@ -180,25 +226,25 @@ def test_every_text_of_a_file_is_shown_and_not_obeyed(run, tmp_path):
     layers = [{"name": f"{EVIL}{place}", **layer} for place in range(2)]
     (folder / "model.json").write_text(json.dumps({"report": {**REPORT, "layers": layers}}))
     latency = device.Latency(1.25, 1.3, 0.1, 1.2, 1.5, 10)
-    measured = device.Result(EVIL, EVIL, 1, 9, latency)
+    measured = device.Result(EVIL, EVIL, 1, REPORT["tflite_bytes"], latency)
     report = device.Report([measured, device.Result(EVIL, "b", 1, 9, failure=EVIL)])
     report.save(folder / "device")
     report.plot(tmp_path / "chart.png")
-    check_harmless(run_page.render(folder), 18)
-    check_harmless(run_page.render([folder, shutil.copytree(folder, tmp_path / f"{EVIL}b")]), 20)
+    check_harmless(run_page.render(folder), 19)
+    check_harmless(run_page.render([folder, shutil.copytree(folder, tmp_path / f"{EVIL}b")]), 23)
 
 
 def test_every_text_of_a_sweep_is_shown_and_not_obeyed(tmp_path):
     values = {"positive_ratio": 0.3, EVIL: EVIL}
     metrics = {"test_accuracy": 0.75, EVIL: 0.5}
     done = [
-        trials.Trial("0", tmp_path / "trial_0", "COMPLETED", values, metrics, 0.75, 3.0, None),
+        trials.Trial("0", tmp_path / EVIL, "COMPLETED", values, metrics, 0.75, 3.0, None),
         trials.Trial("1", tmp_path / "trial_1", "FAILED", values, {}, None, math.nan, EVIL),
     ]
     (tmp_path / "sweep.json").write_text("{}")
     trials.write(tmp_path, done, {})
     (tmp_path / "best").symlink_to(EVIL)
-    check_harmless(run_page.render(tmp_path), 5)
+    check_harmless(run_page.render(tmp_path), 6)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,12 @@ def _layers(runs: dict[str, Content]) -> tuple[dict[str, str], list[dict[str, An
     return columns, list(rows.values())
 
 
+def _same_device(runs: Iterable[Content]) -> tuple[str, int] | None:
+    """The first device and number of threads that all runs with a time have one of; None where there is none."""
+    first, *others = [run.times for run in runs if run.times] or [{}]
+    return next((each for each in first if all(each in times for times in others)), None)
+
+
 def _pictures(runs: dict[str, Content]) -> Iterable[tuple[str, str]]:
     observed = {name: run.history for name, run in runs.items() if run.history.get("filter_entropy")}
     if observed:
@@ -78,15 +84,23 @@ def _pictures(runs: dict[str, Content]) -> Iterable[tuple[str, str]]:
     if models:
         figure = plots.filter_map(models)
         yield parts.picture(figure, "Share of +1 in each filter at the end; an even split is white.")
-    points = {
-        name: plots.Point(accuracy, run.facts["tflite_bytes"], run.ms)
+    accuracies = {
+        name: accuracy
         for name, run in runs.items()
         for accuracy in (run.facts.get("tflite_accuracy") or run.facts.get("test_accuracy"),)
         if accuracy is not None and run.facts.get("tflite_bytes")
     }
-    if len(points) > 1:
-        figure = plots.tradeoff(points)
-        yield parts.picture(figure, "Test accuracy against the size of the .tflite and the time of an image.")
+    if len(accuracies) > 1:
+        where = _same_device(runs[name] for name in accuracies)
+        times = {name: runs[name].times.get(where) if where else None for name in accuracies}
+        figure = plots.tradeoff(
+            {
+                name: plots.Point(accuracy, runs[name].facts["tflite_bytes"], times[name])
+                for name, accuracy in accuracies.items()
+            }
+        )
+        time = f" and the time of an image on {where[0]}, threads: {where[1]}" if where else ""
+        yield parts.picture(figure, f"Test accuracy against the size of the .tflite{time}.")
 
 
 def describe(folders: list[Path], trust: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from larq_equalbits import _files, plots
+from larq_equalbits._bits.kernels import named_layers, quantized_kernels
 from larq_equalbits._errors import InputError
 from larq_equalbits._report import parts
 from larq_equalbits.device.measured import Result
@@ -70,7 +71,8 @@ class Content:
         settings: of its settings.json.
         history: by key the value of every epoch.
         report: the conversion's, of model.json.
-        devices: what was measured on devices.
+        devices: what was measured on devices, of other runs too.
+        times: by device and number of threads the milliseconds of an image, of this run's own .tflite alone.
         model: the Keras model; None where it was not saved.
         facts: what is known of the run as a whole, under the keys of `FACTS`.
         missing: the files that are not there, with what would make them.
@@ -81,14 +83,10 @@ class Content:
     history: dict[str, list[float]]
     report: dict[str, Any]
     devices: list[Result]
+    times: dict[tuple[str, int], float]
     model: Any
     facts: dict[str, Any]
     missing: dict[str, str]
-
-    @property
-    def ms(self) -> float | None:
-        """The first time of an image that a device measured."""
-        return next((result.latency.median_ms for result in self.devices if result.latency), None)
 
     @property
     def name(self) -> str:
@@ -108,6 +106,28 @@ def _devices(path: Path) -> list[Result]:
         return Report.from_json(path.read_text(encoding="utf-8")).results
     except ValueError as error:
         raise InputError(f"run: {path} must be what `device` wrote, but is not: {error}") from error
+
+
+def _own(devices: list[Result], size: int | None) -> list[Result]:
+    """Those of `devices` that are of the run's own .tflite, of `size` bytes where that is known, and have a time.
+
+    `device` puts several runs' results into the folder of the first, whose model is the first of them.
+    """
+    fitting = [result for result in devices if size in (None, result.size_bytes)]
+    return [result for result in fitting if result.model == fitting[0].model and result.latency]
+
+
+def _float_bytes(model: Any) -> int:
+    """The bytes of the model's weights in float32, without scores of pruning and what quantizers keep (rotations)."""
+    aside = {
+        id(weight)
+        for kernel in quantized_kernels(model)
+        for weight in getattr(kernel.quantizer, "weights", ())
+    }
+    for layer, _ in named_layers(model):
+        # The weights of a pruned layer are those that are deployed.
+        aside |= {id(each) for each in layer.variables} - {id(each) for each in layer.weights}
+    return 4 * sum(weight.shape.num_elements() for weight in model.weights if id(weight) not in aside)
 
 
 def read(folder: Path, trust: bool) -> Content:
@@ -132,15 +152,19 @@ def read(folder: Path, trust: bool) -> Content:
         **{key: value for key, value in report.items() if key == "tflite_bytes"},
     }
     if model is not None:
-        facts["float_bytes"] = 4 * model.count_params()
+        facts["float_bytes"] = _float_bytes(model)
         if facts.get("tflite_bytes"):
             facts["times_smaller"] = f"{facts['float_bytes'] / facts['tflite_bytes']:.1f}"
-    measured = next((result for result in devices if result.latency), None)
-    if measured is not None and measured.latency is not None:
-        facts["device_ms"] = f"{measured.latency.median_ms:.3f} ({measured.device})"
-        facts["device_accuracy"] = measured.accuracy
+    own = _own(devices, facts.get("tflite_bytes"))
+    times: dict[tuple[str, int], float] = {}
+    for result in own:
+        if result.latency:
+            times.setdefault((result.device, result.threads), result.latency.median_ms)
+    if own:
+        facts["device_ms"] = f"{times[own[0].device, own[0].threads]:.3f} ({own[0].device})"
+        facts["device_accuracy"] = own[0].accuracy
     settings = _files.read_json(folder / "settings.json") if there("settings.json") else {}
-    return Content(folder, settings, history, report, devices, model, facts, missing)
+    return Content(folder, settings, history, report, devices, times, model, facts, missing)
 
 
 def layers(content: Content) -> list[dict[str, Any]]:
@@ -185,7 +209,7 @@ def _pictures(content: Content) -> Iterable[tuple[str, str]]:
     if history.get("bit_entropy"):
         figure = plots.bits({"all kernels": history}, width=5)
         yield parts.picture(figure, "Bit entropy, and the share of bits that flipped in each epoch.")
-    if content.model is not None:
+    if content.model is not None and quantized_kernels(content.model):
         figure = plots.latent_weights(content.model, columns=2, width=5)
         yield parts.picture(figure, "Latent weights at the end, by the code they get.")
         figure = plots.filter_map({"": content.model}, width=5)

@@ -1,6 +1,7 @@
 """The page of a sweep: which ratio, what every trial came to."""
 
 import base64
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,11 @@ def _ratio_row(each: trials.Ratio) -> dict[str, Any]:
 
 
 def _trial_row(trial: trials.Trial) -> dict[str, Any]:
-    values = {key: value if isinstance(value, str) else f"{value:g}" for key, value in trial.values.items()}
+    values = {
+        key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in trial.values.items()
+    }
     metrics = {key: value for key, value in trial.metrics.items() if key in _METRICS}
-    seconds = None if trial.status != "COMPLETED" else round(trial.seconds)
+    seconds = round(trial.seconds) if math.isfinite(trial.seconds) else None
     return {
         "folder": trial.folder.name,
         **values,
@@ -58,13 +61,11 @@ def describe(folder: Path) -> dict[str, Any]:
     best = (folder / search_folder.BEST).resolve().name
     done = [trial for trial in found if trial.status == "COMPLETED"]
     failed = sum(trial.status == "FAILED" for trial in found)
-    facts: dict[str, Any] = {
-        "trials finished": len(done),
-        "trials failed": failed or None,
-        "best trial": best,
-    }
+    facts: dict[str, Any] = {"trials finished": len(done), "trials failed": failed or None}
     for trial in done:
+        # `best` is a link to it, once the sweep is done.
         if trial.folder.name == best:
+            facts["best trial"] = best
             facts |= {"its ratio": f"{trial.values[NAME]:g}"} if NAME in trial.values else {}
             facts |= {label: trial.metrics.get(key) for key, label in _METRICS.items()}
     columns = {"ratio": "ratio", "completed": "trials", "failed": "failed"}
