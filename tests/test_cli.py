@@ -1,5 +1,7 @@
+import configparser
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +49,11 @@ def test_the_doctor_finds_everything_in_order(command):
         ["Keras", "quantizer", "deployment", "sweeps"], True
     )
     assert findings["install"] is None
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parent.parent / "setup.cfg")
+    for extra in ("deploy", "tuning", "data", "plots"):
+        required = re.findall(r"^[\w-]+", setup["options.extras_require"][extra], re.M)
+        assert required and set(required) <= set(findings["packages"])
 
 
 def test_the_program_answers_bad_input_with_status_2_and_no_traceback():

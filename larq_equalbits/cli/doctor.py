@@ -28,7 +28,9 @@ _PACKAGES = {
     "tensorflow-datasets": "data",
     "importlib_resources": "data",
     "scikit-learn": "data",
+    "pillow": "data",
     "matplotlib": "plots",
+    "jinja2": "plots",
 }
 _OPTIONAL_WITH_KERAS_2 = {"keras"}
 
