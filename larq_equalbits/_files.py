@@ -169,6 +169,21 @@ def check_no_links(*paths: Path, argument: str = "out") -> None:
             )
 
 
+def _check_writable(*files: Path, argument: str) -> None:
+    """Checks that new files of these names, in one folder that is made where it is missing, can be written."""
+    try:
+        for file in files:
+            with contextlib.suppress(FileNotFoundError):
+                file.lstat()
+        folder = next(parent for parent in files[0].parents if parent.is_dir())
+        tempfile.TemporaryDirectory(dir=folder).cleanup()
+    except (OSError, ValueError) as error:
+        # A null character is a ValueError.
+        raise InputError(
+            f"{argument} must be where a file can be written, but {str(files[0])!r} is not: {error}."
+        ) from error
+
+
 def check_tflite_target(path: str | os.PathLike[str], argument: str = "path") -> None:
     """Checks that a .tflite may be written to `path`, and its `model.json` beside it.
 
@@ -177,12 +192,16 @@ def check_tflite_target(path: str | os.PathLike[str], argument: str = "path") ->
         argument: by which errors name it.
 
     Raises:
-        InputError: another kind of file or a link is there, which is never replaced, or the suffix is that of one.
+        InputError: another kind of file or a link is there, which is never replaced, or the suffix is that of one; or
+            no file can be written there.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise invalid(argument, path, "a str or a pathlib.Path")
     target = Path(path)
     if target.is_dir():
         raise invalid(argument, str(path), "the name of a file, but it is a folder")
     beside = target.with_suffix(".json")
+    _check_writable(target, beside, argument=argument)
     check_no_links(target, beside, argument=argument)
     # A disk that takes capitals for small letters has one file for both.
     if target.suffix.lower() in _NO_TFLITE:

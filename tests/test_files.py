@@ -92,3 +92,31 @@ def test_json_that_is_nested_deeply_is_refused(tmp_path):
         else:
             with pytest.raises(InputError, match="must be JSON"):
                 _files.read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (5, "a str or a pathlib.Path, but got 5"),
+        (b"model.tflite", "a str or a pathlib.Path"),
+        ("file/model.tflite", "where a file can be written, .*Not a directory"),
+        ("file/new/model.tflite", "Not a directory"),
+        ("a\0b", "null"),
+        ("x" * 252 + ".t", "name too long"),
+        pytest.param(
+            "/proc/model.tflite",
+            "is not: ",
+            marks=pytest.mark.skipif(not os.path.isdir("/proc"), reason="no /proc"),
+        ),
+    ],
+)
+def test_where_no_file_can_be_written_is_known_before_the_work(tmp_path, monkeypatch, path, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=f"path must be .*{words}"):
+        _files.check_tflite_target(path)
+
+
+def test_a_check_of_where_a_file_will_be_leaves_nothing_there(tmp_path):
+    _files.check_tflite_target(tmp_path / "new" / "model.tflite")
+    assert not list(tmp_path.iterdir())
