@@ -8,6 +8,7 @@ import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
+from flatbuffers import flexbuffers
 from small import SETTINGS, change_state, small
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf import saved_model_pb2
@@ -16,6 +17,7 @@ from tf_keras.protobuf import saved_metadata_pb2
 from larq_equalbits import export, training
 from larq_equalbits._errors import InputError
 from larq_equalbits._keras.loading import load_model, load_weights
+from larq_equalbits.export import interpreter, writing
 
 
 def touching(path):
@@ -298,3 +300,47 @@ def _renamed(tflite, name):
     builder = flatbuffers.Builder()
     builder.Finish(tree.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+ODD_ATTRIBUTES = [
+    *({"channels_in": number} for number in (0, -1, 2**40, 65)),
+    *({"dilation_width_factor": number} for number in (0, 2**31)),
+    *({name: 7} for name in ("padding", "pad_values", "fused_activation_function")),
+    {"stride_height": 0},
+    {"stride_height": "1"},
+    None,
+]
+
+
+# LCE's interpreter ends the process with a signal, or computes nonsense, on these.
+def test_no_binary_operator_with_odd_attributes_or_without_its_values_is_run():
+    content = export.convert(small(), verify_on=False).tflite
+
+    def refused(change):
+        file = writing.opened(content)
+        graph = file.subgraphs[0]
+        (operator,) = (one for one in graph.operators if len(one.inputs) == 5)
+        change(operator, [graph.tensors[index] for index in operator.inputs])
+        changed = writing.to_bytes(file)
+        with pytest.raises(InputError, match="is not run: LceBconv2d"):
+            interpreter.load(changed)
+        assert not export.audit(changed).layers[0].binary
+
+    for odd in ODD_ATTRIBUTES:
+
+        def attributes(operator, _, odd=odd):
+            known = flexbuffers.Loads(bytes(operator.customOptions))
+            octets = b"" if odd is None else bytes(flexbuffers.Dumps(known | odd))
+            operator.customOptions = np.frombuffer(octets, np.uint8)
+
+        refused(attributes)
+    for place in (2, 3):
+
+        def absent(operator, _, place=place):
+            operator.inputs = np.where(np.arange(5) == place, -1, operator.inputs)
+
+        def short(_, tensors, place=place):
+            tensors[place].shape = [1]
+
+        refused(absent)
+        refused(short)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from flatbuffers import flexbuffers
 
 from larq_equalbits._text import Shown
 from larq_equalbits.export import accounting, constants, kernels, lce, model_json
@@ -167,7 +166,7 @@ def filters(model: Model, operator: Operator) -> np.ndarray:
     """
     kernel = model.tensors[operator.inputs[1]]
     out, height, width, words = kernel.shape
-    channels = flexbuffers.Loads(operator.options)["channels_in"]
+    channels = lce.attributes(operator)["channels_in"]
     bits = np.unpackbits(kernel.data, bitorder="little").reshape(out, height, width, 32 * words)
     return bits[..., :channels].reshape(out, -1).astype(bool)
 
