@@ -17,9 +17,9 @@ def check(model: Any) -> None:
     """Refuses a model that LCE cannot convert, or converts to a file that it cannot run.
 
     Raises:
-        InputError: no Keras model, an unbuilt one, inputs beside the first argument, unknown dimensions, grouped
-            binary convolutions, a padding that has no binary kernel, a stateful recurrent layer, or a locally connected
-            one with implementation=3.
+        InputError: no Keras model, an unbuilt one, inputs beside the first argument or of strings, one output for a
+            batch, unknown dimensions, grouped binary convolutions, a padding that has no binary kernel, a stateful
+            recurrent layer, or a locally connected one with implementation=3.
     """
     if not isinstance(model, tf.keras.Model):
         raise InputError(
@@ -41,6 +41,16 @@ def check(model: Any) -> None:
             raise InputError(
                 f"model {model.name!r} must have inputs whose dimensions are all known but the first, "
                 f"but got {spec.shape}: build it with a fixed image size."
+            )
+        if isinstance(spec, tf.TensorSpec) and spec.dtype == tf.string:
+            raise InputError(
+                f"model {model.name!r} must have inputs of numbers, but got strings: look them up outside the model."
+            )
+    for output in tf.nest.flatten(getattr(model, "outputs", None) or ()):
+        if output.shape.rank == 0:
+            raise InputError(
+                f"model {model.name!r} must have an answer for each input of a batch, but its output "
+                f"{output.name!r} is a single number for all of them."
             )
     for layer in model._flatten_layers():
         if isinstance(layer, tf.keras.layers.RNN) and layer.stateful:

@@ -37,7 +37,7 @@ def batches(inputs: Any, labels: Any, shapes: Sequence[Shape]) -> Iterator[tuple
         yield from _slices(*parts)
     elif arrays:
         singles = isinstance(inputs, list) and len(shapes) == 1 and not _fits(inputs[0], shapes[0])
-        yield from _slices(np.asarray(inputs) if singles else inputs, labels)
+        yield from _slices(as_array(inputs) if singles else inputs, labels)
     elif isinstance(inputs, tf.data.Dataset):
         spec = tf.nest.flatten(_parted(inputs.element_spec)[0])
         single = all(each.shape.rank == len(shape) - 1 for each, shape in zip(spec, shapes, strict=False))
@@ -77,8 +77,24 @@ def _are_batches(inputs: Sequence[Any], shapes: Sequence[Shape]) -> bool:
     return arrays and len(shapes) == 1 and all(_fits(each, shapes[0]) for each in inputs)
 
 
+def as_array(value: Any) -> np.ndarray:
+    """`value` as an array.
+
+    Raises:
+        InputError: rows of several lengths.
+    """
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise invalid("inputs and labels", "rows of several lengths", "arrays") from error
+
+
 def _array(value: Any) -> Any:
-    return value if value is None else np.asarray(value)
+    return value if value is None else as_array(value)
+
+
+def _length(array: Any) -> int:
+    return len(array) if array is not None and array.ndim else 0
 
 
 def _structure(values: Any) -> Any:
@@ -93,12 +109,12 @@ def _structure(values: Any) -> Any:
 
 def _slices(inputs: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
     arrays = _structure(inputs)
-    sizes = {len(array) for array in tf.nest.flatten(arrays) if array.ndim}
+    sizes = {_length(array) for array in tf.nest.flatten(arrays)}
     if len(sizes) != 1 or 0 in sizes:
         raise invalid("inputs", f"arrays of the lengths {sorted(sizes)}", "arrays of one length above 0")
     (size,) = sizes
     truths = _structure(labels)
-    counts = {len(each) for each in tf.nest.flatten(truths) if each is not None}
+    counts = {_length(each) for each in tf.nest.flatten(truths) if each is not None}
     if counts - {size}:
         raise invalid("labels", f"{max(counts - {size})} labels", f"one for each of {size} inputs")
     for start in range(0, size, _BATCH):

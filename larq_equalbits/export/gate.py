@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def check(tolerance: float, bound: float | None) -> None:
         raise invalid(
             "tolerance", tolerance, "between 0 and 1: the share of decisions that may differ from Keras'"
         )
-    if bound is not None and not bound >= 0:
+    if bound is not None and not (isinstance(bound, Real) and bound >= 0):
         raise invalid("bound", bound, "None or a number from 0: deviations that outputs may be from Keras'")
 
 

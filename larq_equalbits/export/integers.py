@@ -206,6 +206,9 @@ def insert(model: tf.keras.Model, lowering: Lowering, batches: Iterable[Mapping[
                 inputs.setdefault(key, Seen()).see(value)
             answers = tf.nest.flatten(model(arrange(model, batch), training=False))
             for key, answer in zip(output_names(model, len(answers)), answers, strict=True):
+                if not answer.dtype.is_floating:
+                    # Classes or truth values, which are no matter of ranges.
+                    continue
                 outputs.setdefault(key, Seen()).see(answer)
                 certain = certain and bool(tf.reduce_all(tf.abs(tf.reduce_sum(answer, axis=-1) - 1) < 1e-3))
     if not inputs:

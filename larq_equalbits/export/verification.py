@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from larq_equalbits._errors import ConversionError, InputError, invalid
 from larq_equalbits.export import judging, layer_outputs
-from larq_equalbits.export.feeding import batches
+from larq_equalbits.export.feeding import as_array, batches
 from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.functions import arrange, input_names, output_names
 from larq_equalbits.export.interpreter import Source, batched, load, read_bytes
@@ -38,11 +38,13 @@ def _named(model: tf.keras.Model, shapes: Mapping[str, tuple[int, ...]], batch: 
     if set(values) != set(shapes):
         raise invalid("inputs", sorted(values), f"arrays for {list(shapes)}")
     for key, shape in shapes.items():
-        value = values[key]
-        if value.shape[1:] != shape[1:]:
+        value = values[key] = as_array(values[key])
+        if not value.ndim or value.shape[1:] != shape[1:]:
             raise InputError(
                 f"inputs must have the shape {batched(shape)} for {key!r}, but got {value.shape}."
             )
+        if not len(value):
+            raise invalid("inputs", f"a batch of no inputs for {key!r}", "at least one in each batch")
         if not np.issubdtype(value.dtype, np.number):
             raise invalid("inputs", f"an array of {value.dtype} for {key!r}", "numbers")
     return {key: np.asarray(values[key], "float32") for key in shapes}

@@ -106,6 +106,9 @@ def test_several_inputs_and_outputs():
         ((X, Y, W, W), None, "inputs must be"),
         (X[:0], None, "inputs must be arrays of one length above 0"),
         ("images", None, "inputs must be arrays, a data set or an iterable"),
+        (X, 3, "labels must be one for each of 200 inputs, but got '0 labels'"),
+        ((None, None), None, "inputs must be arrays of one length above 0"),
+        ([[1.0, 2.0], [3.0]], None, "inputs and labels must be arrays, but got 'rows of several lengths'"),
         (5, None, "inputs must be arrays, a data set or an iterable"),
     ],
 )

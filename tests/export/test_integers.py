@@ -131,3 +131,6 @@ def test_integers_that_a_model_takes_or_yields_already_are_named():
         words = f"{argument} must be float32 for model .*, which has {dtype} there already, but got 'int8'"
         with pytest.raises(InputError, match=words):
             export.convert(model, float_layers="int8", calibrate_on=data, **{argument: "int8"})
+    answers = tf.keras.Model(image, [tf.argmax(x, axis=-1), x > 0])
+    report = export.convert(answers, float_layers="int8", calibrate_on=data, verify_on=False)
+    assert [layer.weights for layer in report.layers] == ["int8"]

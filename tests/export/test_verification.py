@@ -89,6 +89,20 @@ def test_a_tolerance_is_a_share(tolerance):
         gate.verified(network(), report, np.ones((5, 4)), tolerance)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"bound": "a"}, "bound must be None or a number from 0"),
+        ({"bound": float("nan")}, "bound must be"),
+        ({"rewrites": 3}, "rewrites must be a list of names"),
+        ({"rewrites": "dense"}, "rewrites must be a list of names"),
+    ],
+)
+def test_wrong_options_are_named(options, words):
+    with pytest.raises(InputError, match=words):
+        export.convert(network(), **options)
+
+
 @pytest.mark.parametrize("differing", [1, 3, 4, 17, 9_999])
 def test_a_tolerance_counts_inputs_exactly(differing):
     verification = export.Verification(10_000, 0.1, (10_000 - differing) / 10_000)

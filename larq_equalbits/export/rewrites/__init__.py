@@ -1,6 +1,6 @@
 """The rewrites, one module a rewrite, applied in this order: exact, or (`next_to_zero`) within LCE's own rounding."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from larq_equalbits._errors import invalid
 from larq_equalbits.export.lowering import Rewrite
@@ -39,8 +39,10 @@ def select(names: Sequence[str] | None) -> list[Rewrite]:
     """The rewrites called `names`, in their own order; all of them for None.
 
     Raises:
-        InputError: for a name that is none of them.
+        InputError: for a name that is none of them, or no list of names.
     """
+    if names is not None and (isinstance(names, str) or not isinstance(names, Collection)):
+        raise invalid("rewrites", names, f"a list of names among {list(REWRITES)}")
     for name in names or ():
         if name not in REWRITES:
             raise invalid("rewrites", name, f"among {list(REWRITES)}")
