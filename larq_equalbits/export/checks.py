@@ -4,6 +4,7 @@ from typing import Any
 
 import larq
 import tensorflow as tf
+from larq.quantized_variable import QuantizedVariable
 
 from larq_equalbits._errors import InputError
 from larq_equalbits.export import graph
@@ -17,9 +18,15 @@ def check(model: Any) -> None:
     """Refuses a model that LCE cannot convert, or converts to a file that it cannot run.
 
     Raises:
+<<<<<<< HEAD
         InputError: no Keras model, an unbuilt one, inputs beside the first argument or of strings, one output for a
             batch, unknown dimensions, grouped binary convolutions, a padding that has no binary kernel, a stateful
             recurrent layer, or a locally connected one with implementation=3.
+=======
+        InputError: no Keras model, an unbuilt one, inputs beside the first argument, unknown dimensions, grouped
+            binary convolutions, a padding that has no binary kernel, a kernel of two layers, a stateful recurrent
+            layer, or a locally connected one with implementation=3.
+>>>>>>> 023a398 (An average over filters of different scales keeps them; no layer and no kernel is lost by its name or its owner)
     """
     if not isinstance(model, tf.keras.Model):
         raise InputError(
@@ -58,8 +65,17 @@ def check(model: Any) -> None:
                 f"layer {layer.name!r} must have no state between batches, which a .tflite does not keep: build it "
                 "with stateful=False and copy the weights."
             )
+    owners: dict[int, str] = {}
     for name, layer in graph.leaves(model).items():
         _check_layer(name, layer)
+        for variable in vars(layer).values():
+            if isinstance(variable, QuantizedVariable):
+                owner = owners.setdefault(id(variable.latent_variable), name)
+                if owner != name:
+                    raise InputError(
+                        f"layer {name!r} must have a kernel of its own, but has that of {owner!r}: call one layer "
+                        "twice instead."
+                    )
 
 
 def _check_layer(name: str, layer: Any) -> None:

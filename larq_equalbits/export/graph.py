@@ -4,38 +4,49 @@ import dataclasses
 from typing import Any
 
 import tensorflow as tf
+from larq.quantized_variable import QuantizedVariable
 
+from larq_equalbits._bits.kernels import told_apart
 from larq_equalbits._keras.layers import KERNELS
 from larq_equalbits.pruning import PrunedBinary
 from larq_equalbits.quantizers import activations
 
 
 def leaves(model: tf.keras.layers.Layer) -> dict[str, tf.keras.layers.Layer]:
-    """The layers of `model` that hold no other layer but quantizers, by their names joined by "/", each once."""
-    found: dict[str, tf.keras.layers.Layer] = {}
+    """The layers of `model` that hold no other layer but quantizers, and those that own a quantized kernel, each once.
+
+    Their names are joined by "/"; equal ones are numbered.
+    """
+    found: list[tuple[str, tf.keras.layers.Layer]] = []
     seen: set[int] = set()
 
-    def walk(layer: tf.keras.layers.Layer, names: tuple[str, ...]) -> None:
-        for child in layer._flatten_layers(recursive=False, include_self=False):
-            if id(child) in seen:
+    def walk(layers: list[tf.keras.layers.Layer], names: tuple[str, ...]) -> None:
+        for layer in layers:
+            if id(layer) in seen:
                 continue
-            seen.add(id(child))
-            if isinstance(child, tf.keras.Model | tf.keras.layers.Wrapper) or _contains_layers(child):
-                walk(child, (*names, child.name))
-            else:
-                found["/".join((*names, child.name))] = child
+            seen.add(id(layer))
+            path = (*names, layer.name)
+            held = _held(layer)
+            holds = isinstance(layer, tf.keras.Model | tf.keras.layers.Wrapper) or held
+            quantized = any(isinstance(each, QuantizedVariable) for each in vars(layer).values())
+            if quantized or not holds:
+                found.append(("/".join(path), layer))
+            if holds:
+                walk(held if quantized else _inner(layer), path)
 
-    walk(model, ())
-    return found
+    walk(_inner(model), ())
+    names = told_apart([name for name, _ in found])
+    return dict(zip(names, (layer for _, layer in found), strict=True))
 
 
-def _contains_layers(layer: tf.keras.layers.Layer) -> bool:
+def _inner(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
+    return list(layer._flatten_layers(recursive=False, include_self=False))
+
+
+def _held(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
     # A Larq layer tracks its quantizers as sublayers; they are part of it.
     quantizers = [getattr(layer, name, None) for name in ("input_quantizer", *KERNELS, "activation")]
-    return any(
-        not any(child is quantizer for quantizer in quantizers)
-        for child in layer._flatten_layers(recursive=False, include_self=False)
-    )
+    return [child for child in _inner(layer) if not any(child is each for each in quantizers)]
 
 
 def as_written(layer: tf.keras.layers.Layer) -> bool:

@@ -40,8 +40,8 @@ def _read_csv(path: Path) -> dict[str, list[float]]:
 def read_history(run: Any) -> dict[str, list[float]]:
     """The values of every key over the epochs.
 
-    Of a history.csv that ends within a row, as one does that is written at this moment, the whole rows count. A
-    key that no epoch has (NA in every row) is left out.
+    Where a history.csv ends within a row, because it is being written, its whole rows count. A key that no epoch has
+    (NA in every row) is left out.
 
     Args:
         run: a run folder (with a history.csv), such a file, a Keras History, or a mapping like its `history`.

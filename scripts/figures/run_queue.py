@@ -113,6 +113,8 @@ def _work(groups: tuple[str, ...], runs: Path, data_dir: Path | None, data: Path
     """Trains what is open, in this process, on one thread."""
     import tensorflow as tf
 
+    from larq_equalbits._keras import memory
+
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     finished = 0
@@ -125,7 +127,8 @@ def _work(groups: tuple[str, ...], runs: Path, data_dir: Path | None, data: Path
                 continue
             start = time.perf_counter()
             click.echo(f"training {run.name}")
-            trained = train(run, runs, data_dir)
+            with memory.given_back():
+                trained = train(run, runs, data_dir)
             write_result(run, trained, data)
             finished += 1
             accuracy = trained.results["test_accuracy"]

@@ -9,7 +9,7 @@ from stacks import convolution, quant, rows, stack
 
 from larq_equalbits import export, zoo
 from larq_equalbits._bits.kernels import quantized_kernels
-from larq_equalbits._errors import InputError
+from larq_equalbits._errors import ConversionError, InputError
 from larq_equalbits.export.precision import in_float32
 
 
@@ -282,3 +282,51 @@ def test_wrong_inputs_are_named(inputs, words):
 def test_a_layer_is_found_where_the_converter_cuts_names():
     report = export.convert(zoo.conv2(input_shape=(8, 8, 1), num_classes=10), verify_on=False)
     assert list(rows(report)) == ["conv1_1", "conv1_2", "dense1", "dense2", "classifier"]
+
+
+class OfOneName(tf.keras.Model):
+    """Two layers that have one name."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = quant("Dense", 64, name="dense"), quant("Dense", 10, name="dense")
+
+    def call(self, x):
+        return self.second(self.first(x))
+
+
+def test_layers_of_one_name_are_all_told_of():
+    model = OfOneName()
+    model(np.zeros((1, 64), "float32"))
+    report = export.convert(model)
+    assert {name: row.binary for name, row in rows(report).items()} == {"dense": True, "dense_1": True}
+
+
+class WithNormalization(larq.layers.QuantDense):
+    """A binary layer with a layer of its own inside."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.norm = tf.keras.layers.BatchNormalization()
+
+    def call(self, x):
+        return self.norm(super().call(x))
+
+
+def test_a_binary_layer_with_a_layer_inside_goes_to_float_by_name():
+    model = tf.keras.Sequential(
+        [quant(WithNormalization, 64, name="whole", input_shape=(64,)), tf.keras.layers.Dense(2)]
+    )
+    with pytest.raises(ConversionError, match="whole"):
+        export.convert(model)
+    row = rows(export.convert(model, strict=False))["whole"]
+    assert row.expected and not row.binary
+
+
+def test_two_layers_with_one_kernel_are_refused():
+    first, second = (quant("Dense", 64, name=name) for name in ("first", "second"))
+    model = tf.keras.Sequential([first, tf.keras.layers.BatchNormalization(), second])
+    model.build((None, 64))
+    second.kernel = first.kernel
+    with pytest.raises(InputError, match="'second' must have a kernel of its own, but has that of 'first'"):
+        export.convert(model)

@@ -103,3 +103,76 @@ def test_a_scale_that_is_read_stays(use):
     report = export.convert(tf.keras.Model(image, outputs))
     assert report.verification.max_abs_diff <= 1e-4
     assert all(TAKEN not in row.rewrite for row in report.layers)
+
+
+def permuted(x):
+    return layers.GlobalAveragePooling2D()(layers.Permute((3, 1, 2))(x))
+
+
+def reshaped(x):
+    x = layers.Reshape((5 * 5 * 7, 1))(x)
+    return layers.Flatten()(layers.AveragePooling1D(7)(x))
+
+
+def of_rows_for_channels(x):
+    x = layers.AveragePooling2D((5, 1), data_format="channels_first")(x)
+    return layers.Flatten()(x)
+
+
+def beside_each_other(x):
+    return layers.GlobalAveragePooling2D()(layers.Concatenate(axis=1)([x, x]))
+
+
+def after_a_hard_tanh(x):
+    return layers.GlobalAveragePooling2D()(layers.Activation(larq.activations.hard_tanh)(x))
+
+
+def after_a_maximum_of_filters(x):
+    x = layers.MaxPooling1D(7)(layers.Reshape((5 * 5 * 7, 1))(x))
+    return layers.GlobalAveragePooling1D()(x)
+
+
+def channels_last(x):
+    return layers.GlobalAveragePooling2D()(layers.Reshape((25, 1, 7))(x))
+
+
+@pytest.mark.parametrize(
+    ("average", "taken"),
+    [
+        (permuted, False),
+        (reshaped, False),
+        (of_rows_for_channels, False),
+        (beside_each_other, False),
+        (after_a_hard_tanh, False),
+        (after_a_maximum_of_filters, False),
+        (channels_last, True),
+    ],
+)
+def test_an_average_over_filters_of_different_scales_keeps_them(average, taken):
+    # All sums have odd numbers of terms, so none is 0, and Keras itself is what the file is compared with.
+    image = tf.keras.Input((7, 7, 33))
+    x = convolution(7, kernel_quantizer=BiHalf(scale="mean_abs"), name="first", padding="valid")(image)
+    signs = larq.quantizers.SteSign()(layers.Reshape((-1,))(average(x)))
+    model = tf.keras.Model(image, signs)
+    kernel = model.get_layer("first").kernel.latent_variable
+    kernel.assign(kernel * np.geomspace(0.1, 10, 7).astype("float32"))
+    images = np.random.default_rng(0).normal(size=(40, 7, 7, 33)).astype("float32")
+    report = export.convert(model)
+    assert (TAKEN in rows(report)["first"].rewrite) == taken
+    (found,) = load(report.tflite).predict({model.input_names[0]: images}).values()
+    np.testing.assert_array_equal(found, model.predict(images, verbose=0))
+
+
+def test_an_average_over_branches_of_different_scales_keeps_them():
+    image = tf.keras.Input((7, 7, 33))
+    branches = [
+        convolution(7, kernel_quantizer=BiHalf(scale=scale), name=name, padding="valid")(image)
+        for name, scale in (("small", 0.1), ("large", 10.0))
+    ]
+    joined = layers.Concatenate(axis=1)(branches)
+    model = tf.keras.Model(image, larq.quantizers.SteSign()(layers.GlobalAveragePooling2D()(joined)))
+    images = np.random.default_rng(0).normal(size=(40, 7, 7, 33)).astype("float32")
+    report = export.convert(model)
+    (found,) = load(report.tflite).predict({model.input_names[0]: images}).values()
+    same = found == model.predict(images, verbose=0)
+    assert same.mean() > 0.99

@@ -7,6 +7,7 @@ compared without it, see `reference`.
 
 from typing import Any
 
+import larq
 import numpy as np
 import tensorflow as tf
 
@@ -17,21 +18,27 @@ from larq_equalbits.export.rewrites.batch_norm import affine, over_channels
 from larq_equalbits.export.rewrites.before_sign import keeps_sign, reads_sign
 
 _KERAS = tf.keras.layers
-# Twice as large an input of these is twice as large an output.
-_PROPORTIONAL = (
+_AVERAGES = (
     _KERAS.AveragePooling1D,
     _KERAS.AveragePooling2D,
+    _KERAS.GlobalAveragePooling1D,
+    _KERAS.GlobalAveragePooling2D,
+)
+_MAXIMA = (
+    _KERAS.GlobalMaxPooling1D,
+    _KERAS.GlobalMaxPooling2D,
+    _KERAS.MaxPooling1D,
+    _KERAS.MaxPooling2D,
+)
+# Twice as large an input of these is twice as large an output.
+_PROPORTIONAL = (
+    *_AVERAGES,
+    *_MAXIMA,
     _KERAS.Concatenate,
     _KERAS.Cropping2D,
     _KERAS.Dropout,
     _KERAS.Flatten,
-    _KERAS.GlobalAveragePooling1D,
-    _KERAS.GlobalAveragePooling2D,
-    _KERAS.GlobalMaxPooling1D,
-    _KERAS.GlobalMaxPooling2D,
     _KERAS.LeakyReLU,
-    _KERAS.MaxPooling1D,
-    _KERAS.MaxPooling2D,
     _KERAS.PReLU,
     _KERAS.Permute,
     _KERAS.ReLU,
@@ -40,8 +47,18 @@ _PROPORTIONAL = (
 )
 
 
-def _free(lowering: Lowering, leaf: Leaf, filters: int) -> np.ndarray:
-    """Of which filters of a layer, whose outputs `leaf` yields, nothing but the sign is read: (filters,) of bool."""
+def _free(
+    lowering: Lowering, leaf: Leaf, filters: int, scaled: bool = True, apart: bool = True
+) -> np.ndarray:
+    """Of which filters of a layer, whose outputs `leaf` yields, nothing but the sign is read: (filters,) of bool.
+
+    Args:
+        lowering: the model.
+        leaf: the layer itself, or one after it.
+        filters: of the layer.
+        scaled: whether the scales of the layer are factors of what `leaf` yields; its sign alone is known otherwise.
+        apart: whether the last dimension of what `leaf` yields counts channels of one filter each.
+    """
     consumers = lowering.graph.consumers(leaf.layer)
     free = np.full(filters, bool(consumers))
     for layer in consumers:
@@ -53,11 +70,34 @@ def _free(lowering: Lowering, leaf: Leaf, filters: int) -> np.ndarray:
         if over_channels(lowering, consumer):
             centred = affine(layer)[1] == 0
             # Where positions were flattened, a filter has several channels.
-            free &= centred if centred.size == filters else centred.all()
+            free &= centred if apart and centred.size == filters else centred.all()
         elif not (_is_proportional(layer) or keeps_sign(lowering, consumer)):
             return np.zeros(filters, bool)
-        free &= _free(lowering, consumer, filters)
+        mixes = isinstance(layer, _AVERAGES + _MAXIMA) and not (
+            apart and getattr(layer, "data_format", "channels_last") == "channels_last"
+        )
+        # The sign of an average depends on how large its terms are beside each other.
+        if isinstance(layer, _AVERAGES) and (mixes or not scaled):
+            return np.zeros(filters, bool)
+        free &= _free(
+            lowering,
+            consumer,
+            filters,
+            scaled and not mixes and getattr(layer, "activation", None) is not larq.activations.hard_tanh,
+            apart and _keeps_channels(lowering, layer),
+        )
     return free
+
+
+def _keeps_channels(lowering: Lowering, layer: Any) -> bool:
+    """Whether each channel in the last dimension of what `layer` yields comes from one of what it takes."""
+    if isinstance(layer, _KERAS.Concatenate):
+        return layer.axis in (-1, len(lowering.graph.output_shape(layer)) - 1)
+    if isinstance(layer, _KERAS.Permute):
+        return layer.dims[-1] == len(layer.dims)
+    if isinstance(layer, _KERAS.Flatten | _KERAS.Reshape):
+        return lowering.graph.input_shape(layer)[-1] == lowering.graph.output_shape(layer)[-1]
+    return True
 
 
 def _is_proportional(layer: Any) -> bool:
