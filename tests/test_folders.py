@@ -114,7 +114,13 @@ def test_broken_images_are_named_and_skipped(tmp_path):
     (tmp_path / "青" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "青" / "notes.txt").write_text("no image")
     (tmp_path / "青" / "._00.png").write_bytes(b"")
-    with pytest.warns(UserWarning, match=r"2 files in .* skipped: 'rot/empty.jpg', '青/cut.png'"):
+    # A quarter turn, and a whole number (the tag 263) as a fraction.
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
+    exif += b"\x01\x07\0\x05\0\0\0\x01\0\0\0\x26\0\0\0\0\0\0\0\x48\0\0\0\x01"
+    Image.new("RGB", (9, 9)).save(tmp_path / "rot" / "exif.jpg", exif=exif)
+    with pytest.warns(
+        UserWarning, match=r"3 files in .* skipped: 'rot/empty.jpg', 'rot/exif.jpg', '青/cut.png'"
+    ):
         loaded = data.from_folder(tmp_path, image_size=8, batch_size=2)
     assert loaded.num_train + loaded.num_validation + loaded.num_test == 10
 

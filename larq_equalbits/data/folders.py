@@ -251,8 +251,8 @@ def _image(file: Path, size: int) -> np.ndarray | None:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
             image = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
             return np.asarray(image, np.uint8)
-    # Pillow's decoders raise these, and SyntaxError for a damaged PNG.
-    except (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError):
+    # Pillow's decoders raise whatever they meet: SyntaxError for a damaged PNG, struct.error for EXIF data.
+    except Exception:
         return None
 
 

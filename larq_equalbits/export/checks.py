@@ -18,15 +18,9 @@ def check(model: Any) -> None:
     """Refuses a model that LCE cannot convert, or converts to a file that it cannot run.
 
     Raises:
-<<<<<<< HEAD
         InputError: no Keras model, an unbuilt one, inputs beside the first argument or of strings, one output for a
-            batch, unknown dimensions, grouped binary convolutions, a padding that has no binary kernel, a stateful
-            recurrent layer, or a locally connected one with implementation=3.
-=======
-        InputError: no Keras model, an unbuilt one, inputs beside the first argument, unknown dimensions, grouped
-            binary convolutions, a padding that has no binary kernel, a kernel of two layers, a stateful recurrent
-            layer, or a locally connected one with implementation=3.
->>>>>>> 023a398 (An average over filters of different scales keeps them; no layer and no kernel is lost by its name or its owner)
+            batch, unknown dimensions, grouped binary convolutions, a padding that has no binary kernel, a kernel
+            of two layers, a stateful recurrent layer, or a locally connected one with implementation=3.
     """
     if not isinstance(model, tf.keras.Model):
         raise InputError(

@@ -199,14 +199,15 @@ class ConversionReport(Shown):
                 values["float_layers"],
                 values.get("owners", []),
             )
+            size = values["tflite_bytes"]
             check_fields(*report.layers)
             if report.verification is not None:
                 check_fields(report.verification, *report.verification.outputs)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"text must be the JSON of a conversion report, but is not: {error}") from error
-        if values["tflite_bytes"] != len(tflite):
+        if size != len(tflite):
             raise InputError(
-                f"tflite must be the file of the report, of {values['tflite_bytes']} bytes, but has {len(tflite)}."
+                f"tflite must be the file of the report, of {size} bytes, but has {len(tflite)}."
             )
         return report
 

@@ -43,8 +43,8 @@ def decode(path: Path, channels: int) -> np.ndarray:
                 white = Image.new("RGBA", image.size, "white")
                 image = Image.alpha_composite(white, image.convert("RGBA"))
             pixels = np.asarray(image.convert(_MODES[channels]), np.float32)
-    # Pillow's decoders raise these, and SyntaxError for a damaged PNG.
-    except (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError) as error:
+    # Pillow's decoders raise whatever they meet: SyntaxError for a damaged PNG, struct.error for EXIF data.
+    except Exception as error:
         reason = getattr(error, "strerror", None) or "Pillow cannot read it, or it is cut off"
         raise InputError(f"IMAGE must be an image file, but {path} is not: {reason}.") from error
     return pixels.reshape(*pixels.shape[:2], channels)

@@ -108,13 +108,19 @@ class Interpreter(litert.Interpreter):
 
     def _read_names(self, kind: str) -> list[str]:
         details = self.get_input_details() if kind == "inputs" else self.get_output_details()
-        known: dict[int, str] = {}
+        # Several outputs may be one tensor.
+        known: dict[int, list[str]] = {}
         signatures = self.get_signature_list()
         if len(signatures) == 1:
             runner = self.get_signature_runner(next(iter(signatures)))
             found = runner.get_input_details() if kind == "inputs" else runner.get_output_details()
-            known = {int(detail["index"]): name for name, detail in found.items()}
-        return [known.get(int(detail["index"]), detail["name"]) for detail in details]
+            for name, detail in found.items():
+                known.setdefault(int(detail["index"]), []).append(name)
+        names = []
+        for detail in details:
+            left = known.get(int(detail["index"])) or [detail["name"]]
+            names.append(left.pop(0) if len(left) > 1 else left[0])
+        return names
 
     def predict(self, inputs: Arrays) -> np.ndarray | dict[str, np.ndarray]:
         """The answers for a batch of any size.

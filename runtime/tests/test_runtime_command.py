@@ -68,17 +68,23 @@ def test_without_an_image_it_tells_the_time(deployed):
 
 
 def test_a_bad_image_leaves_the_others(deployed):
+    from PIL import Image
+
     (deployed / "text.png").write_text("no image")
     content = (deployed / "1.png").read_bytes()
     (deployed / "cut.png").write_bytes(content[:40])
     (deployed / "damaged.png").write_bytes(content.replace(b"IDAT", b"ID\0T"))
-    names = ["0.png", "text.png", "cut.png", "damaged.png", "none.png", "2.png"]
+    # A quarter turn, and a whole number (the tag 263) as a fraction.
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
+    exif += b"\x01\x07\0\x05\0\0\0\x01\0\0\0\x26\0\0\0\0\0\0\0\x48\0\0\0\x01"
+    Image.new("L", (9, 9)).save(deployed / "exif.jpg", exif=exif)
+    names = ["0.png", "text.png", "cut.png", "damaged.png", "exif.jpg", "none.png", "2.png"]
     done = run(deployed, *(deployed / name for name in names))
     assert done.returncode == 2
     assert len(done.stdout.splitlines()) == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("larq-equalbits-run:")]
-    assert len(errors) == 4 and "Traceback" not in done.stderr
-    for name, line in zip(names[1:5], errors, strict=True):
+    assert len(errors) == 5 and "Traceback" not in done.stderr
+    for name, line in zip(names[1:6], errors, strict=True):
         assert name in line
 
 

@@ -234,6 +234,14 @@ def test_a_report_survives_json(images):
         export.ConversionReport.from_json(report.to_json(), b"other")
     with pytest.raises(InputError, match="text"):
         export.ConversionReport.from_json("{}", report.tflite)
+    values = report.to_dict()
+    for odd in (
+        {name: value for name, value in values.items() if name != "tflite_bytes"},
+        values | {"verification": [1]},
+        [values],
+    ):
+        with pytest.raises(InputError, match="must be"):
+            export.ConversionReport.from_json(json.dumps(odd), report.tflite)
 
 
 def test_freezing_holds_for_the_block_alone(images):
