@@ -23,21 +23,22 @@ def by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
             What it computes of a column depends on this column alone.
     """
 
+    def whole(*tensors: tf.Tensor) -> Any:
+        return _of_signature(function, _most(tensors) > FEW_WEIGHTS, *_signature(tensors))(*tensors)
+
     def call(*tensors: tf.Tensor) -> Any:
-        size = max(each.shape.num_elements() for each in tensors)
         columns = tensors[0].shape[-1]
-        if columns % 2 or columns <= max(size // columns // 8, _FEW_COLUMNS):
-            return _of_signature(function, size > FEW_WEIGHTS, *_signature(tensors))(*tensors)
+        if columns % 2 or columns <= max(_most(tensors) // columns // 8, _FEW_COLUMNS):
+            return whole(*tensors)
         # Networks double their filters where they halve their images: both halves of such a 3x3 kernel have the shape
         # of the kernels after it, so that no program is compiled for its own.
         halves = zip(
             *(tf.split(each, 2, axis=-1) if each.shape.rank else (each, each) for each in tensors),
             strict=True,
         )
-        results = [
-            _of_signature(function, size // 2 > FEW_WEIGHTS, *_signature(half))(*half) for half in halves
-        ]
-        return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=-1), *results)
+        return tf.nest.map_structure(
+            lambda *parts: tf.concat(parts, axis=-1), *(whole(*half) for half in halves)
+        )
 
     return _without_gradient(function, call)
 
@@ -67,6 +68,10 @@ def _of_signature(
     function: Callable[..., Any], jit: bool, *signature: tuple[tf.TensorShape, tf.DType]
 ) -> Callable[..., Any]:
     return tf.function(function, jit_compile=jit, autograph=False)
+
+
+def _most(tensors: Sequence[tf.Tensor]) -> int:
+    return max(each.shape.num_elements() for each in tensors)
 
 
 def _signature(tensors: Sequence[tf.Tensor]) -> list[tuple[tuple[int, ...], tf.DType]]:

@@ -5,6 +5,7 @@ import filecmp
 import itertools
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,6 @@ def point_to_best(folder: Path, run: Path) -> None:
         best.symlink_to(run.name, target_is_directory=True)
     except OSError:
         # Whole or not at all, as every file is written.
-        scratch = folder / f".{BEST}"
-        shutil.rmtree(scratch, ignore_errors=True)
-        shutil.copytree(run, scratch)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{BEST}.", dir=folder))
+        shutil.copytree(run, scratch, dirs_exist_ok=True)
         scratch.rename(best)
