@@ -1,3 +1,5 @@
+import math
+
 import larq as lq
 import numpy as np
 import pytest
@@ -156,6 +158,12 @@ def test_filters_that_are_pruned_as_a_whole_have_no_share(history):
     )
     bars = plots.filter_ratios(pruned, layers=["conv"]).axes[0].patches
     assert sum(bar.get_height() for bar in bars) == 4
+
+
+def test_a_line_goes_through_the_epochs_with_validation():
+    logs = {"loss": [4.0, 3.0, 2.0, 1.0], "val_loss": [math.nan, 3.5, math.nan, 1.5]}
+    _, dashed = plots.learning(logs).axes[0].get_lines()
+    assert dashed.get_xydata().tolist() == [[2, 3.5], [4, 1.5]]
 
 
 def test_entropy_per_filter_of_two_runs_in_one_panel(history):

@@ -67,7 +67,7 @@ def test_the_page_holds_layers_plots_and_settings(run):
     page = run_page.write(run).read_text()
     assert cells(page, "conv")[:5] == ["LceBconv2d", "64", "1.0000", "1.0000", "0.5000"]
     assert cells(page, "head")[-1] == "&lt;last&gt; layer"
-    for figure in ("0.9722", "0.9611", "1.250 (ssh:pi@berry)", "0.9583"):
+    for figure in ("0.9722", "0.9611", "1.250 (ssh:pi@berry, threads: 1)", "0.9583"):
         assert figure in page
     assert cells(page, "ssh:pi@berry")[0] == "conv"
     assert "&lt;b&gt;" in page
@@ -86,11 +86,18 @@ def test_settings_that_say_nothing_have_no_row(run):
     assert "augment" not in page
 
 
+def test_what_the_last_epoch_did_not_measure_is_of_the_epoch_that_did(run):
+    rows = ["epoch,loss,val_loss,val_accuracy", "0,2.0,NA,NA", "1,1.5,1.2,0.75", "2,1.0,NA,NA"]
+    (run / "history.csv").write_text("\n".join(rows) + "\n")
+    page = run_page.render(run)
+    assert "<dd>0.7500 (epoch 2)</dd>" in page and ">nan<" not in page
+
+
 def test_figures_of_another_file_are_marked(run):
     times = device.Latency(9.0, 9.0, 0.1, 9.0, 9.5, 10)
     device.Report([device.Result("conv", "local", 1, 99, times)]).save(run / "device")
     page = run_page.render(run)
-    assert "another size" in page and "9.000 (local)" not in page
+    assert "another size" in page and "9.000 (local" not in page
 
 
 def result(model, name="local", threads=1, ms=9.0, size=123456):

@@ -1,6 +1,7 @@
 """The page of one run: what was trained, what its bits did, what was shipped, what a device measured."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,15 @@ def _float_bytes(model: Any) -> int:
     return 4 * sum(weight.shape.num_elements() for weight in model.weights if id(weight) not in aside)
 
 
+def _last(values: list[float]) -> Any:
+    """The last value that was measured, with its epoch where it is not the last one; None without any."""
+    measured = [(epoch, value) for epoch, value in enumerate(values, 1) if not math.isnan(value)]
+    if not measured:
+        return None
+    epoch, value = measured[-1]
+    return value if epoch == len(values) else f"{parts.text(value)} (epoch {epoch})"
+
+
 def read(folder: Path, trust: bool) -> Content:
     """What the run in `folder` holds.
 
@@ -146,7 +156,7 @@ def read(folder: Path, trust: bool) -> Content:
     devices = _devices(folder / "device" / "report.json") if there("device/report.json") else []
     model = plots.load_model(folder, trust=trust) if there("model.keras") else None
     facts = {
-        **{key: values[-1] for key, values in history.items() if values},
+        **{key: _last(values) for key, values in history.items()},
         **(_files.read_json(folder / "results.json") if there("results.json") else {}),
         **(report.get("verification") or {}),
         **{key: value for key, value in report.items() if key == "tflite_bytes"},
@@ -161,8 +171,10 @@ def read(folder: Path, trust: bool) -> Content:
         if result.latency:
             times.setdefault((result.device, result.threads), result.latency.median_ms)
     if own:
-        facts["device_ms"] = f"{times[own[0].device, own[0].threads]:.3f} ({own[0].device})"
-        facts["device_accuracy"] = own[0].accuracy
+        first = own[0]
+        where = f"{first.device}, threads: {first.threads}"
+        facts["device_ms"] = f"{times[first.device, first.threads]:.3f} ({where})"
+        facts["device_accuracy"] = first.accuracy
     settings = _files.read_json(folder / "settings.json") if there("settings.json") else {}
     return Content(folder, settings, history, report, devices, times, model, facts, missing)
 

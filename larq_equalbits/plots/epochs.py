@@ -119,7 +119,11 @@ def learning(run: Any, *, width: float = 5.5) -> Any:
     for axis, measure in zip(figure.subplots(len(measures), 1, squeeze=False)[:, 0], measures, strict=True):
         for key, style in ((measure, "-"), (f"val_{measure}", "--")):
             if key in history:
-                axis.plot(range(1, len(history[key]) + 1), history[key], style, label=plotted(key))
+                # An epoch without validation would break the line.
+                points = {
+                    epoch: value for epoch, value in enumerate(history[key], 1) if not math.isnan(value)
+                }
+                axis.plot(list(points), list(points.values()), style, label=plotted(key))
         axis.set_ylabel(plotted(measure))
         axis.grid(alpha=0.3)
         axis.xaxis.get_major_locator().set_params(integer=True)
