@@ -29,6 +29,9 @@ _FLOAT_REASONS = {
 FLOAT_INPUT = "float input: no input quantizer right before it"
 # What stands between a quantizer and a convolution without changing a value.
 _LAYOUT = {"PAD", "PADV2", "RESHAPE", "TRANSPOSE", "SPACE_TO_BATCH_ND", "EXPAND_DIMS"}
+_MOST_LAYOUT = 32
+# Of a file in which layers share their weights more often than this allows, not all weights are looked at for a reason.
+_LOOKED_AT_PER_BYTE = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,22 +85,22 @@ def _before(operator: Operator, producers: Mapping[int, Operator]) -> list[str]:
     """The names of the operators before `operator`, back to the first that changes more than the layout."""
     names: list[str] = []
     source = producers.get(operator.inputs[0]) if operator.inputs else None
-    while source is not None and len(names) <= len(producers):
+    while source is not None and len(names) < _MOST_LAYOUT:
         names.append(source.name)
         lays_out = source.name in _LAYOUT and source.inputs
         source = producers.get(source.inputs[0]) if lays_out else None
     return names
 
 
-def _filters_last(operator: Operator, kernel: constants.Stored) -> np.ndarray | None:
-    """The constant of a convolution or dense operator with its filters last; None where its values are unknown."""
-    values = kernel.values
+def _why_not(model: Model, kernel: int) -> str:
+    """Why LCE takes the kernel of a convolution or dense operator for float, as far as its values are known."""
+    values = constants.values(model, kernel)
     if values is None or values.ndim < 2 or values.dtype != np.float32:
-        return None
-    return values if operator.name == "DEPTHWISE_CONV_2D" else np.moveaxis(values, 0, -1)
+        return ""
+    return kernels.why_not(np.moveaxis(values, 0, -1))
 
 
-def _reason(model: Model, operator: Operator) -> str:
+def _reason(model: Model, operator: Operator, look: bool) -> str:
     if not accounting.has_weights(model, operator):
         return "no weights: constants alone"
     if operator.name in _FLOAT_REASONS:
@@ -108,16 +111,14 @@ def _reason(model: Model, operator: Operator) -> str:
     if before[-1:] != ["LceDequantize"]:
         return FLOAT_INPUT
     kernel = model.tensors[operator.inputs[1]]
-    stored = constants.read(model, operator.inputs[1])
-    if stored is None:
+    if operator.inputs[1] not in model.stored:
         return "kernel is not a constant: the quantizer was not folded"
     dense = operator.name == "FULLY_CONNECTED"
     if not dense and kernel.shape[-1:] != model.tensors[operator.inputs[0]].shape[-1:]:
         return "grouped: LCE has no binary operator that runs it"
     if "TRANSPOSE" in before:
         return "channels_first: LCE's binary kernels are channels_last"
-    constant = _filters_last(operator, stored)
-    reason = "" if constant is None else kernels.why_not(constant)
+    reason = _why_not(model, operator.inputs[1]) if look else ""
     if reason:
         return reason
     if dense:
@@ -171,8 +172,11 @@ def filters(model: Model, operator: Operator) -> np.ndarray:
     return bits[..., :channels].reshape(out, -1).astype(bool)
 
 
-def row(model: Model, operator: Operator, size: int) -> LayerReport:
-    """What one operator is, to which `size` bytes of constants belong, seen from the file alone."""
+def row(model: Model, operator: Operator, size: int, look: bool = True) -> LayerReport:
+    """What one operator is, to which `size` bytes of constants belong, seen from the file alone.
+
+    With `look` the values of its weights are looked at where they tell why it is float.
+    """
     doubt = lce.doubt(model, operator)
     binary = operator.name == BINARY_OPERATOR and not doubt
     name = model.tensors[operator.outputs[0]].name if operator.outputs else ""
@@ -182,7 +186,7 @@ def row(model: Model, operator: Operator, size: int) -> LayerReport:
         binary=binary,
         bytes=size,
         weights=weights(model, operator),
-        reason=doubt or ("" if binary else _reason(model, operator)),
+        reason=doubt or ("" if binary else _reason(model, operator, look)),
     )
 
 
@@ -224,7 +228,11 @@ def audit(tflite: Source) -> Audit:
         operators[operator.name] = operators.get(operator.name, 0) + 1
     shares = accounting.shares(model)
     report = None if isinstance(tflite, bytes) else model_json.recorded(tflite, content)
-    layers = [row(model, model.operators[position], size) for position, size in shares.items()]
+    left = _LOOKED_AT_PER_BYTE * len(content)
+    layers = []
+    for position, size in shares.items():
+        left -= kernel_size(model, model.operators[position])
+        layers.append(row(model, model.operators[position], size, look=left >= 0))
     layers = [
         found if found.name else dataclasses.replace(found, name=f"{found.operator} {position}")
         for found, position in zip(layers, shares, strict=True)

@@ -7,50 +7,77 @@ import numpy as np
 
 from larq_equalbits.export.flatbuffer import Model, Operator, Tensor
 
-# What packing and the converter put between a stored constant and the operator that takes it is shorter.
-_LONGEST = 6
+# Packing and the converter put less between a stored constant and the operator that takes it, and join fewer.
+_LONGEST, _MOST_JOINED = 6, 4
 _FLOATS = {"float32": "<f4", "float16": "<f2", "int8": "i1"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """The constants that one input of an operator comes from.
+    """The constants that one tensor comes from.
 
     Attributes:
         tensors: the indices of the stored tensors.
         form: how the weights are stored: "1 bit", "2 bits", or a type, as "int8" or "float32".
-        values: the numbers that the operator takes, as far as they are known; None elsewhere.
     """
 
     tensors: tuple[int, ...]
     form: str
-    values: np.ndarray | None = dataclasses.field(repr=False, compare=False)
 
 
-def read(model: Model, index: int, depth: int = _LONGEST) -> Stored | None:
-    """What is stored for the tensor at `index`; None for one that is computed from the graph's inputs."""
-    if index < 0 or depth == 0:
+def find(model: Model) -> dict[int, Stored]:
+    """What is stored for each tensor of `model`, by its index; those that are computed from inputs are left out."""
+    found = {
+        index: Stored((index,), tensor.dtype) for index, tensor in enumerate(model.tensors) if tensor.bytes
+    }
+    for operator in model.operators:
+        made = _unpacked(operator, found)
+        for index in operator.outputs[:1]:
+            if made is not None and index >= 0:
+                found.setdefault(index, made)
+    return found
+
+
+def _unpacked(operator: Operator, found: dict[int, Stored]) -> Stored | None:
+    """What the constants among the inputs of `operator` become by it, where it does no more than unpack them."""
+    if operator.name not in ("LceDequantize", "DEQUANTIZE", "RESHAPE", "ADD", "MUL"):
         return None
-    tensor = model.tensors[index]
-    if tensor.bytes:
-        return Stored((index,), tensor.dtype, _values(tensor))
-    operator = model.producers.get(index)
-    if operator is None or not operator.inputs:
-        return None
+    first, second = (found.get(index) for index in (*operator.inputs, -1, -1)[:2])
+    if first is None or operator.name in ("DEQUANTIZE", "RESHAPE"):
+        return first
     if operator.name == "LceDequantize":
-        return _unpacked(model, operator.inputs[0], tensor)
-    if operator.name in ("DEQUANTIZE", "RESHAPE"):
-        source = read(model, operator.inputs[0], depth - 1)
-        return source and dataclasses.replace(source, values=_shaped(source.values, tensor.shape))
-    if operator.name in ("ADD", "MUL") and len(operator.inputs) == 2:
-        return _combined(model, operator, tensor, depth - 1)
-    return None
+        packed = first.form == "int32" and first.tensors == operator.inputs[:1]
+        return dataclasses.replace(first, form="1 bit") if packed else None
+    if second is None or len(first.tensors) + len(second.tensors) > _MOST_JOINED:
+        return None
+    if operator.name == "ADD":
+        form = "2 bits" if first.form == second.form == "1 bit" else first.form
+    else:
+        # The factors are floats in every form.
+        form = first.form if second.form == "float32" else second.form
+    return Stored((*first.tensors, *second.tensors), form)
 
 
 def of(model: Model, operator: Operator) -> dict[int, Stored]:
     """What is stored for each input of `operator`, by the input's place; computed ones are left out."""
-    found = {place: read(model, index) for place, index in enumerate(operator.inputs)}
-    return {place: stored for place, stored in found.items() if stored is not None}
+    return {place: model.stored[i] for place, i in enumerate(operator.inputs) if i in model.stored}
+
+
+def values(model: Model, index: int, depth: int = _LONGEST) -> np.ndarray | None:
+    """The numbers of the tensor at `index`, of those in `find`, as far as they are known; None elsewhere."""
+    if index not in model.stored or depth == 0:
+        return None
+    tensor = model.tensors[index]
+    if tensor.bytes:
+        return _values(tensor)
+    operator = model.producers[index]
+    if operator.name == "LceDequantize":
+        return _signs(model.tensors[operator.inputs[0]], tensor)
+    first = values(model, operator.inputs[0], depth - 1)
+    if operator.name in ("DEQUANTIZE", "RESHAPE"):
+        return _shaped(first, tensor.shape)
+    combine = np.add if operator.name == "ADD" else np.multiply
+    return _combined(combine, first, values(model, operator.inputs[1], depth - 1), tensor.shape)
 
 
 def _shaped(values: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -75,38 +102,23 @@ def _values(tensor: Tensor) -> np.ndarray | None:
         return (values.astype(np.float32) - tensor.zero_point) * tensor.scales.reshape(axes or ())
 
 
-def _unpacked(model: Model, index: int, target: Tensor) -> Stored | None:
-    packed = model.tensors[index] if index >= 0 else None
-    if packed is None or packed.dtype != "int32" or not packed.bytes:
-        return None
-    values = None
+def _signs(packed: Tensor, target: Tensor) -> np.ndarray | None:
     shape, channels = packed.shape, target.shape[-1:]
     whole = min(shape, default=0) > 0 and packed.data.size == 4 * math.prod(shape)
-    if whole and channels and 0 < channels[0] <= 32 * shape[-1]:
-        bits = np.unpackbits(packed.data, bitorder="little").reshape(*shape[:-1], -1)
-        values = _shaped(1.0 - 2.0 * bits[..., : channels[0]].astype(np.float32), target.shape)
-    return Stored((index,), "1 bit", values)
-
-
-def _combined(model: Model, operator: Operator, target: Tensor, depth: int) -> Stored | None:
-    first, second = (read(model, index, depth) for index in operator.inputs)
-    if first is None or second is None:
+    if not (whole and channels and 0 < channels[0] <= 32 * shape[-1]):
         return None
-    if operator.name == "ADD":
-        form = "2 bits" if first.form == second.form == "1 bit" else first.form
-    else:
-        # The factors are floats in every form.
-        form = first.form if second.form == "float32" else second.form
-    values = None
-    if first.values is not None and second.values is not None:
-        combine = np.add if operator.name == "ADD" else np.multiply
-        values = _broadcast(combine, first.values, second.values, target.shape)
-    return Stored((*first.tensors, *second.tensors), form, values)
+    bits = np.unpackbits(packed.data, bitorder="little").reshape(*shape[:-1], -1)
+    signs = bits[..., : channels[0]].astype(np.float32)
+    signs *= -2
+    signs += 1
+    return _shaped(signs, target.shape)
 
 
-def _broadcast(combine: np.ufunc, a: np.ndarray, b: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+def _combined(
+    combine: np.ufunc, a: np.ndarray | None, b: np.ndarray | None, shape: tuple[int, ...]
+) -> np.ndarray | None:
     # Nothing becomes larger than what is stored.
-    if max(a.size, b.size) != math.prod(shape):
+    if a is None or b is None or max(a.size, b.size) != math.prod(shape):
         return None
     try:
         with np.errstate(all="ignore"):

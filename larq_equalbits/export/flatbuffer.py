@@ -1,6 +1,7 @@
 """A .tflite file as operators and tensors, read by the schema that TensorFlow ships.
 
-A damaged file gets an error and nothing else: every length is held against the size of the file before it is used.
+A damaged file gets an error and nothing else: every length is held against the size of the file before it is used, and
+so is all that is read, for offsets may lead to one vector again and again.
 """
 
 import dataclasses
@@ -14,6 +15,8 @@ from larq_equalbits._errors import InputError
 
 _IDENTIFIER = b"TFL3"
 _NOTHING = np.zeros(0, np.uint8)
+# The bytes of an entry in a vector of tables, with the table that it leads to.
+_SMALLEST_TABLE = 24
 # The constants of a file, and their sizes in bytes.
 _Buffers = tuple[list[Any], list[int]]
 
@@ -108,6 +111,13 @@ class Model:
         return {index: one for one in self.operators for index in one.outputs}
 
     @functools.cached_property
+    def stored(self) -> dict[int, Any]:
+        """The constants that tensors come from, by the tensor's index; see `constants.find`."""
+        from larq_equalbits.export import constants
+
+        return constants.find(self)
+
+    @functools.cached_property
     def whole(self) -> "Model":
         """This graph and the inner ones as one: their tensors and operators one after the other."""
         tensors: list[Tensor] = []
@@ -123,13 +133,17 @@ class Model:
 
 
 class _Reader:
-    """Vectors of a flatbuffer as lists, none longer than the file allows."""
+    """Vectors of a flatbuffer as lists, none longer than the file allows, nor all of them together."""
 
     def __init__(self, content: bytes):
         self.size = len(content)
+        # A sound file is read hardly twice, for those who write one may share vectors, but do so seldom.
+        self.left = 3 * self.size
 
     def each(self, table: Any, name: str) -> list[Any]:
-        return [getattr(table, name)(index) for index in range(self.length(table, name))]
+        length = self.length(table, name)
+        self._take(length * _SMALLEST_TABLE)
+        return [getattr(table, name)(index) for index in range(length)]
 
     def length(self, table: Any, name: str, width: int = 4) -> int:
         length = getattr(table, f"{name}Length")()
@@ -138,8 +152,24 @@ class _Reader:
         return length
 
     def numbers(self, table: Any, name: str) -> tuple[int, ...]:
+        length = self.length(table, name)
+        self._take(length * 4)
         # Without entries the schema's reader answers 0, not an empty array.
-        return tuple(getattr(table, f"{name}AsNumpy")().tolist()) if self.length(table, name) else ()
+        return tuple(getattr(table, f"{name}AsNumpy")().tolist()) if length else ()
+
+    def octets(self, table: Any, name: str) -> bytes:
+        length = self.length(table, name, 1)
+        self._take(length)
+        return getattr(table, f"{name}AsNumpy")().tobytes() if length else b""
+
+    def text(self, value: bytes | None) -> str:
+        self._take(len(value or b""))
+        return "" if value is None else value.decode("utf-8", "replace")
+
+    def _take(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise ValueError("its tables and vectors take more than the file")
 
 
 @functools.cache
@@ -150,10 +180,6 @@ def _enumeration(name: str) -> dict[int, str]:
     return {value: key for key, value in members if isinstance(value, int)}
 
 
-def _text(value: bytes | None) -> str:
-    return "" if value is None else value.decode("utf-8", "replace")
-
-
 def _operator_names(model: Any, reader: _Reader) -> list[str]:
     names = _enumeration("BuiltinOperator")
     result = []
@@ -161,7 +187,7 @@ def _operator_names(model: Any, reader: _Reader) -> list[str]:
         # Files before schema version 3a keep the code in a field of one byte.
         builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         custom = names.get(builtin) == "CUSTOM"
-        result.append(_text(code.CustomCode()) if custom else names.get(builtin, f"operator {builtin}"))
+        result.append(reader.text(code.CustomCode()) if custom else names.get(builtin, f"operator {builtin}"))
     return result
 
 
@@ -169,7 +195,7 @@ def _tensor(tensor: Any, buffers: list[Any], sizes: list[int], reader: _Reader) 
     quantization = tensor.Quantization()
     scaled = quantization is not None and reader.length(quantization, "Scale") > 0
     zero = scaled and reader.length(quantization, "ZeroPoint", 8) > 0
-    name = _text(tensor.Name())
+    name = reader.text(tensor.Name())
     buffer = buffers[tensor.Buffer()]
     return Tensor(
         name=name,
@@ -194,7 +220,7 @@ def _named(root: Any, graph: Any, which: str, tensors: list[Tensor], reader: _Re
     keys: dict[int, list[str]] = {}
     for signature in reader.each(root, "SignatureDefs")[:1]:
         for entry in reader.each(signature, which):
-            keys.setdefault(entry.TensorIndex(), []).append(_text(entry.Name()))
+            keys.setdefault(entry.TensorIndex(), []).append(reader.text(entry.Name()))
     named = []
     for index in reader.numbers(graph, which):
         left = keys.get(index) or [tensors[index].name]
@@ -211,9 +237,11 @@ def _graph(graph: Any, names: list[str], buffers: _Buffers, reader: _Reader) -> 
         for index in (*inputs, *outputs):
             if not -1 <= index < len(tensors):
                 raise ValueError(f"an operator names the tensor {index} of {len(tensors)}")
-        length = reader.length(operator, "CustomOptions", 1)
-        options = operator.CustomOptionsAsNumpy().tobytes() if length else b""
+        options = reader.octets(operator, "CustomOptions")
         operators.append(Operator(names[operator.OpcodeIndex()], inputs, outputs, options))
+    computed = [index for operator in operators for index in operator.outputs if index >= 0]
+    if len(set(computed)) < len(computed):
+        raise ValueError("two operators compute one tensor")
     return Model(
         tensors,
         operators,

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 # LCE takes a kernel for binary where every weight is within this of its channel's scale.
 _TOLERANCE = 0.005
+_AT_ONCE = 2**22
 SMALLEST_SCALE = float(np.finfo(np.float32).eps)
 """A filter's scale below this is zero to LCE."""
 
@@ -34,8 +35,8 @@ def split(kernel: np.ndarray) -> Parts | None:
 
     A kernel in {-s, 0, +s} is half the sum of two that agree where it is not zero, and differ where it is.
     """
-    magnitudes = np.abs(kernel).reshape(-1, kernel.shape[-1])
-    scale = magnitudes.max(axis=0)
+    magnitudes = np.abs(kernel)
+    scale = magnitudes.max(axis=tuple(range(kernel.ndim - 1)))
     kept = scale > 0
     off = (magnitudes > 0) & (np.abs(magnitudes - scale) > _TOLERANCE * scale)
     if off.any() or (scale[kept] < SMALLEST_SCALE).any():
@@ -52,14 +53,26 @@ def split(kernel: np.ndarray) -> Parts | None:
     return Parts([upper, lower], None, "two binary kernels")
 
 
+_NEARLY_ZERO = f"scale nearly zero: that of a filter is below {SMALLEST_SCALE:.2g}, which LCE takes for zero"
+_NOT_BINARY = "kernel not binary: a filter has weights of more than one magnitude"
+_WITH_ZEROS = "zero in the kernel: to LCE every weight is + or - the scale of its filter"
+
+
 def why_not(kernel: np.ndarray) -> str:
     """Why LCE takes a constant `kernel`, whose last axis counts the filters, for float; "" where it does not."""
-    scale = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
+    # Some filters at a time, for nothing is to be as large as the kernel.
+    parts = np.array_split(kernel, kernel.size // _AT_ONCE + 1, axis=-1)
+    found = {_why_not(part) for part in parts if part.size}
+    return next((reason for reason in (_NEARLY_ZERO, _NOT_BINARY, _WITH_ZEROS) if reason in found), "")
+
+
+def _why_not(kernel: np.ndarray) -> str:
+    scale = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
     if ((scale > 0) & (scale < SMALLEST_SCALE)).any():
-        return f"scale nearly zero: that of a filter is below {SMALLEST_SCALE:.2g}, which LCE takes for zero"
+        return _NEARLY_ZERO
     if split(kernel) is None:
-        return "kernel not binary: a filter has weights of more than one magnitude"
-    return "" if kernel.all() else "zero in the kernel: to LCE every weight is + or - the scale of its filter"
+        return _NOT_BINARY
+    return "" if kernel.all() else _WITH_ZEROS
 
 
 def convolve(

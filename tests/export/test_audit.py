@@ -1,3 +1,5 @@
+import copy
+import functools
 import json
 
 import larq
@@ -10,7 +12,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from larq_equalbits import export, zoo
 from larq_equalbits._errors import InputError
-from larq_equalbits.export import interpreter
+from larq_equalbits.export import interpreter, kernels, writing
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +218,30 @@ def test_a_damaged_file_neither_hangs_nor_crashes(tflite, made, count):
     assert len(answers) == count
     assert any(answers)
     assert not all(answers)
+
+
+def test_a_file_whose_operators_lead_to_one_vector_again_and_again_is_refused(tflite):
+    file = writing.opened(tflite)
+    (*_, operator) = file.subgraphs[0].operators
+    operator.inputs = [0] * 10_000
+    operator.Pack = functools.cache(operator.Pack)
+    file.subgraphs[0].operators = [operator] * 10_000
+    with pytest.raises(InputError, match=r"damaged or cut short \(its tables and vectors take more"):
+        export.audit(writing.to_bytes(file))
+
+
+def test_weights_that_many_layers_share_are_not_looked_at_for_each(monkeypatch):
+    model = stack(quant("Dense", 64), shape=(64,))
+    tflite = export.convert(model, strict=False, rewrites=[], binary_weights="bits", verify_on=False).tflite
+    file = writing.opened(tflite)
+    graph = file.subgraphs[0]
+    (*_, operator) = graph.operators
+    for _ in range(500):
+        graph.operators.append(copy.copy(operator))
+        graph.operators[-1].outputs = [len(graph.tensors)]
+        graph.tensors.append(copy.copy(graph.tensors[operator.outputs[0]]))
+    content = writing.to_bytes(file)
+    looked_at = []
+    monkeypatch.setattr(kernels, "why_not", lambda kernel: looked_at.append(kernel.size) or "")
+    assert len(export.audit(content).layers) == 501
+    assert 64 * 64 <= sum(looked_at) <= 16 * len(content)
