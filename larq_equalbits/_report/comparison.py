@@ -31,11 +31,10 @@ def _labelled(runs: list[Content]) -> dict[str, Content]:
 
 
 def _facts(runs: dict[str, Content]) -> list[dict[str, Any]]:
-    rows = []
-    for key, label in FACTS.items():
-        values = {name: parts.text(run.facts.get(key)) for name, run in runs.items()}
-        rows.append({"what": label, **values})
-    return rows
+    return [
+        {"what": label, **{name: parts.text(run.facts.get(key)) for name, run in runs.items()}}
+        for key, label in FACTS.items()
+    ]
 
 
 def _differences(runs: dict[str, Content]) -> list[dict[str, Any]]:
@@ -111,23 +110,17 @@ def describe(folders: list[Path], trust: bool) -> dict[str, Any]:
     """
     runs = _labelled([read(folder, trust) for folder in folders])
     names = {"what": "", **{name: name for name in runs}}
-    sections = [
-        parts.table("Results", names, _facts(runs)),
-        parts.table("Settings that differ", names, _differences(runs)),
-        parts.table("Layers at the end", *_layers(runs)),
-        {"title": "Plots", "pictures": list(_pictures(runs))},
-        {
-            "title": "Not in these runs",
-            "entries": [
-                (name, f"no {file}, {use}") for name, run in runs.items() for file, use in run.missing.items()
-            ],
-        },
-    ]
+    missing = [(name, f"no {file}, {use}") for name, run in runs.items() for file, use in run.missing.items()]
+    told = {name: about(run.settings) for name, run in runs.items()}
     return {
         "title": " and ".join(runs),
-        "about": "; ".join(
-            f"{name}: {about(run.settings)}" for name, run in runs.items() if about(run.settings)
-        ),
+        "about": "; ".join(f"{name}: {text}" for name, text in told.items() if text),
         "facts": [],
-        "sections": [each for each in sections if any(map(each.get, ("rows", "pictures", "entries")))],
+        "sections": [
+            parts.table("Results", names, _facts(runs)),
+            parts.table("Settings that differ", names, _differences(runs)),
+            parts.table("Layers at the end", *_layers(runs)),
+            {"title": "Plots", "pictures": list(_pictures(runs))},
+            {"title": "Not in these runs", "entries": missing},
+        ],
     }

@@ -19,11 +19,7 @@ _SOURCES = {
 
 
 def missing(folder: Path) -> dict[str, str]:
-    """The files that the run in `folder` lacks, with what would make them.
-
-    Raises:
-        InputError: it has none of them.
-    """
+    """The files that the run in `folder` lacks, with what would make them; InputError where it has none."""
     absent = {name: use for name, use in _SOURCES.items() if not (folder / name).is_file()}
     if len(absent) == len(_SOURCES):
         raise InputError(f"run: {folder} holds none of {', '.join(_SOURCES)}, so there is nothing to report.")
@@ -52,10 +48,7 @@ def _kind(values: list[Any]) -> str:
 
 
 def table(
-    title: str,
-    columns: Mapping[str, str],
-    rows: Iterable[Mapping[str, Any]],
-    note: str = "",
+    title: str, columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]], note: str = ""
 ) -> dict[str, Any]:
     """A section with a table; a column or a row without any value is left out, and a cell without one holds a dash.
 

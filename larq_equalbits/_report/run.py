@@ -141,11 +141,7 @@ def _last(values: list[float]) -> Any:
 
 
 def read(folder: Path, trust: bool) -> Content:
-    """What the run in `folder` holds.
-
-    Raises:
-        InputError: it holds a damaged file.
-    """
+    """What the run in `folder` holds; InputError for a damaged file."""
     missing = parts.missing(folder)
 
     def there(name: str) -> bool:
@@ -207,11 +203,9 @@ def _device_row(result: Result) -> dict[str, Any]:
 
 def _device_note(content: Content) -> str:
     size = content.report.get("tflite_bytes")
-    if size and all(result.size_bytes != size for result in content.devices):
-        return (
-            "Measured on a .tflite of another size than this one: measure again with `larq-equalbits device`."
-        )
-    return ""
+    other = size and all(result.size_bytes != size for result in content.devices)
+    note = "Measured on a .tflite of another size than this one: measure again with `larq-equalbits device`."
+    return note if other else ""
 
 
 def _pictures(content: Content) -> Iterable[tuple[str, str]]:
@@ -237,24 +231,19 @@ def about(settings: Mapping[str, Any]) -> str:
 
 
 def describe(folder: Path, trust: bool) -> dict[str, Any]:
-    """The page of the run in `folder`, as its template takes it.
-
-    Raises:
-        InputError: as `read`.
-    """
+    """The page of the run in `folder`, as its template takes it; InputError as `read`."""
     content = read(folder, trust)
     facts = content.facts
     shown = {key: label for key, label in FACTS.items() if facts.get(key) not in (None, "")}
-    sections = [
-        parts.table("Layers", _LAYERS, layers(content)),
-        parts.table("On the device", _DEVICES, map(_device_row, content.devices), _device_note(content)),
-        {"title": "Plots", "pictures": list(_pictures(content))},
-        parts.settings(content.settings),
-        {"title": "Not in this run", "entries": list(content.missing.items())},
-    ]
     return {
         "title": content.name,
         "about": about(content.settings),
         "facts": [(label, parts.text(facts[key])) for key, label in shown.items()],
-        "sections": [each for each in sections if any(map(each.get, ("rows", "pictures", "entries")))],
+        "sections": [
+            parts.table("Layers", _LAYERS, layers(content)),
+            parts.table("On the device", _DEVICES, map(_device_row, content.devices), _device_note(content)),
+            {"title": "Plots", "pictures": list(_pictures(content))},
+            parts.settings(content.settings),
+            {"title": "Not in this run", "entries": list(content.missing.items())},
+        ],
     }

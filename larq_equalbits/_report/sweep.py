@@ -49,11 +49,7 @@ def _trial_row(trial: trials.Trial) -> dict[str, Any]:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """The page of the sweep in `folder`, as its template takes it.
-
-    Raises:
-        InputError: no trial has ended yet, or damaged files.
-    """
+    """The page of the sweep in `folder`, as its template takes it; InputError without a finished trial."""
     try:
         found = trials.load(folder)
     except InputError as error:
@@ -78,14 +74,13 @@ def describe(folder: Path) -> dict[str, Any]:
     if (folder / trials.PLOT).is_file():
         content = base64.b64encode((folder / trials.PLOT).read_bytes()).decode()
         pictures = [(f"data:image/png;base64,{content}", "Every trial over its share of +1, and the means.")]
-    sections = [
-        parts.table("By ratio", columns, map(_ratio_row, trials.by_ratio(found))),
-        {"title": "Plot", "pictures": pictures},
-        parts.table("Trials", single, map(_trial_row, found)),
-    ]
     return {
         "title": folder.resolve().name,
         "about": "A sweep: every trial is a run folder, of which `larq-equalbits report` makes a page too.",
         "facts": [(label, parts.text(value)) for label, value in facts.items() if value is not None],
-        "sections": [each for each in sections if any(map(each.get, ("rows", "pictures")))],
+        "sections": [
+            parts.table("By ratio", columns, map(_ratio_row, trials.by_ratio(found))),
+            {"title": "Plot", "pictures": pictures},
+            parts.table("Trials", single, map(_trial_row, found)),
+        ],
     }

@@ -26,20 +26,14 @@ def _colours(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _draw_over_epochs(axis: Any, history: Mapping[str, list[float]], measure: str, names: list[str]) -> None:
-    # A line of a single epoch would be invisible.
-    style = "." if len(history[measure]) == 1 else ""
-    for name, colour in _colours(names).items():
-        values = history[f"{name}/{measure}"]
+    drawn = [(f"{name}/{measure}", plotted(name), colour, 1.2) for name, colour in _colours(names).items()]
+    for key, label, colour, width in (*drawn, (measure, "network", "black", 2.2)):
+        values = history[key]
+        # A line of a single epoch would be invisible.
+        marker = "." if len(values) == 1 else ""
         axis.plot(
-            range(1, len(values) + 1),
-            values,
-            label=plotted(name),
-            color=colour,
-            linewidth=1.2,
-            marker=style,
+            range(1, len(values) + 1), values, label=label, color=colour, linewidth=width, marker=marker
         )
-    values = history[measure]
-    axis.plot(range(1, len(values) + 1), values, label="network", color="black", linewidth=2.2, marker=style)
     axis.grid(alpha=0.3)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.ticklabel_format(axis="y", useOffset=False)
