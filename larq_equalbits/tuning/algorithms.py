@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,7 @@ class RandomSearch(Search):
     """
 
     _oracle: Any = oracles.RandomSearchOracle
+    _defaults: Mapping[str, int] = {"max_trials": 10}
 
     def __init__(
         self,
@@ -136,7 +137,7 @@ class RandomSearch(Search):
         light: bool = True,
         **options: Any,
     ) -> None:
-        self._options = {**self._defaults(), "seed": seed, **options}
+        self._options = {**self._defaults, "seed": seed, **options}
         for name in folder.COUNTS:
             count = self._options.get(name, 1)
             if not (is_whole(count, 1) and count <= 10**6):
@@ -146,9 +147,6 @@ class RandomSearch(Search):
             objective=objectives.objective(objective), **{**self._options, "seed": seed + 1}
         )
         super().__init__(oracle, model, out, overwrite=overwrite, callbacks=callbacks, light=light)
-
-    def _defaults(self) -> dict[str, Any]:
-        return {"max_trials": 10}
 
     def options(self) -> dict[str, Any]:
         """The algorithm's own arguments, as JSON values."""
@@ -189,9 +187,7 @@ class Hyperband(RandomSearch):
     """
 
     _oracle: Any = oracles.HyperbandOracle
-
-    def _defaults(self) -> dict[str, Any]:
-        return {"max_epochs": 27, "factor": 3, "hyperband_iterations": 1}
+    _defaults: Mapping[str, int] = {"max_epochs": 27, "factor": 3, "hyperband_iterations": 1}
 
 
 _KINDS: dict[str, Any] = {
@@ -216,11 +212,7 @@ def from_folder(out: Path, data_dir: Path | None = None) -> Search:
     try:
         hyper = HyperModel.from_description(description, data_dir)
         goal = objectives.read(description["objective"])
-        kind, light, options = (
-            _KINDS[description["kind"]],
-            description[folder.LIGHT],
-            description["options"],
-        )
-        return kind(hyper, out=out, objective=goal, light=light, **options)
+        kind, light = _KINDS[description["kind"]], description[folder.LIGHT]
+        return kind(hyper, out=out, objective=goal, light=light, **description["options"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} must be what a sweep wrote about itself, but: {error!r}.") from error

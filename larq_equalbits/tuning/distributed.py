@@ -204,7 +204,6 @@ class LocalWorkers:
 
     def __enter__(self) -> "LocalWorkers":
         """Starts the processes."""
-        self._logs.mkdir(exist_ok=True)
         for name in self._shares:
             self._start(name)
         return self
@@ -230,6 +229,7 @@ class LocalWorkers:
         environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         environment.setdefault("GRPC_VERBOSITY", "ERROR")
         command = [sys.executable, "-m", "larq_equalbits.tuning.worker", os.fspath(self.folder.resolve())]
+        self._logs.mkdir(exist_ok=True)
         with (self._logs / f"{name}.log").open("wb") as log, self._shares[name].taken():
             self._processes[name] = subprocess.Popen(
                 [*command, *([self.data_dir] if self.data_dir else [])],

@@ -41,7 +41,7 @@ def claim(folder: Path, description: dict[str, Any], overwrite: bool) -> None:
             _check_same(folder, known, description)
     else:
         _files.check_new_folder(folder)
-    _write(folder, description)
+    _files.write_text(folder / _files.SWEEP, json.dumps(description, indent=2) + "\n")
 
 
 def _check_same(folder: Path, known: dict[str, Any], given: dict[str, Any]) -> None:
@@ -81,10 +81,6 @@ def read(folder: Path) -> dict[str, Any]:
     return known
 
 
-def _write(folder: Path, description: dict[str, Any]) -> None:
-    _files.write_text(folder / _files.SWEEP, json.dumps(description, indent=2) + "\n")
-
-
 def _adds(known: dict[str, Any], given: dict[str, Any]) -> bool:
     """Whether `given` differs from `known` only in more ratios and seeds of a grid, or in more trials or iterations."""
     if _compared(_without_extent(known), _without_extent(given)):
@@ -105,11 +101,7 @@ def _without_extent(description: dict[str, Any]) -> dict[str, Any]:
 
 
 def former_grid(folder: Path) -> tuple[list[float], list[int]]:
-    """The ratios and seeds of the grid in `folder`; none where there is no grid.
-
-    Raises:
-        InputError: its description is damaged.
-    """
+    """The ratios and seeds of the grid in `folder`; none where there is no grid, InputError as `read`."""
     if not (folder / _files.SWEEP).is_file():
         return [], []
     known = read(folder)

@@ -56,7 +56,7 @@ class Resilient(keras_tuner.Oracle):
         self._deaths: collections.Counter[str] = collections.Counter()
         self.serving = False
         self.failure: OSError | None = None
-        self.on_end: Callable[[Any], None] | None = None
+        self.on_end: Callable[[Any], None] = lambda trial: None
 
     def _write(self, path: str | Path, state: Any) -> None:
         try:
@@ -143,9 +143,7 @@ class Resilient(keras_tuner.Oracle):
     def _look_for_the_dead(self, now: float) -> None:
         for tuner_id in {*self.tuner_ids, *self.ongoing_trials}:
             if now - self._seen.get(tuner_id, now) > self.patience:
-                self.tuner_ids.discard(tuner_id)
-                if tuner_id in self.ongoing_trials:
-                    self._died(tuner_id)
+                self.bury(tuner_id)
 
     def _died(self, tuner_id: str, reason: str | None = None) -> None:
         trial = self.ongoing_trials.pop(tuner_id)
@@ -157,7 +155,7 @@ class Resilient(keras_tuner.Oracle):
             trial.message = reason or f"its worker died {_DEATHS} times"
             self.end_order.append(trial.trial_id)
             self._save_trial(trial)
-            self._tell(trial)
+            self.on_end(trial)
         self.save()
 
     @keras_tuner.synchronized
@@ -190,11 +188,7 @@ class Resilient(keras_tuner.Oracle):
             trial.message = str(_files.read_json(reason).get("reason"))
         super().end_trial(trial)
         self.save()
-        self._tell(known)
-
-    def _tell(self, trial: Any) -> None:
-        if self.on_end is not None:
-            self.on_end(trial)
+        self.on_end(known)
 
 
 class GridOracle(Resilient):

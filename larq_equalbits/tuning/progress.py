@@ -1,5 +1,6 @@
 """A line for each trial that ends, with the time that is left."""
 
+import math
 import statistics
 import sys
 from typing import Any
@@ -35,40 +36,27 @@ class Progress:
         self._seconds: list[float] = []
         if total is not None:
             there = f", {ended} of which are there already" if ended else ""
-            self._say(f"{total} trials{there}" + (f", {workers} at a time" if workers > 1 else ""))
-
-    def _of(self) -> str:
-        return "" if self.total is None else f" of {self.total}"
-
-    def _say(self, text: str) -> None:
-        print(visible(text), file=sys.stderr, flush=True)
+            _say(f"{total} trials{there}" + (f", {workers} at a time" if workers > 1 else ""))
 
     def ended_one(
         self, values: dict[str, Any], score: float | None, reason: str | None, seconds: float
     ) -> None:
-        """Says that a trial has ended.
-
-        Args:
-            values: its hyper-parameters.
-            score: its objective, or None.
-            reason: why it failed, or None.
-            seconds: how long it took; NaN where that is not known.
-        """
+        """Says that the trial of these hyper-parameters has ended: its score or why it failed, its seconds or NaN."""
         self.ended += 1
-        if seconds == seconds:
-            self._seconds.append(seconds)
         what = ", ".join(f"{key} {_short(value)}" for key, value in values.items() if "tuner/" not in key)
         result = f"failed: {reason}" if score is None else f"{self.objective} {score:.4f}"
-        line = f"trial {self.ended}{self._of()}: {what}: {result}"
-        if self._seconds and seconds == seconds:
+        line = f"trial {self.ended}{'' if self.total is None else f' of {self.total}'}: {what}: {result}"
+        if not math.isnan(seconds):
+            self._seconds.append(seconds)
             line += f", {duration(seconds)}"
-        self._say(line + self._left())
+        if self._seconds and self.total is not None and self.ended < self.total:
+            left = statistics.median(self._seconds) * (self.total - self.ended) / self.workers
+            line += f"; about {duration(left)} left"
+        _say(line)
 
-    def _left(self) -> str:
-        if self.total is None or not self._seconds or self.ended >= self.total:
-            return ""
-        left = statistics.median(self._seconds) * (self.total - self.ended) / self.workers
-        return f"; about {duration(left)} left"
+
+def _say(text: str) -> None:
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 def _short(value: Any) -> str:

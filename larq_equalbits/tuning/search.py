@@ -201,7 +201,11 @@ class Search(keras_tuner.Tuner):
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Trains the trial in its run folder; see `tuning.running.run`."""
         if self.role == "worker":
-            self._check_chief()
+            differences = folder.differences(self.out, self.description)
+            if differences:
+                raise running.OtherSettingsError(
+                    f"a worker must have the chief's settings: {'; '.join(differences)}."
+                )
         values = trial.hyperparameters.values
         former = values.get("tuner/trial_id")
         metrics = running.run(
@@ -216,13 +220,6 @@ class Search(keras_tuner.Tuner):
         )
         goal = self.oracle.objective
         return {**metrics, goal.name: goal.get_value(metrics)}
-
-    def _check_chief(self) -> None:
-        differences = folder.differences(self.out, self.description)
-        if differences:
-            raise running.OtherSettingsError(
-                f"a worker must have the chief's settings: {'; '.join(differences)}."
-            )
 
     def search(self, *, workers: int | str = 1, retry_failed: bool = False, verbose: int = 1) -> None:
         """Runs the trials that have not ended yet, and writes the tables, the plot and the best run.
@@ -295,24 +292,23 @@ class Search(keras_tuner.Tuner):
         (self.out / folder.STOP).unlink(missing_ok=True)
         if self.remaining_trials == 0 and not self.oracle._retry_queue:
             return
-        if self.role == "chief":
-            host, port = os.environ[distributed.ADDRESS], os.environ[distributed.PORT]
-            with distributed.served(self.oracle, f"{host}:{port}") as (_, done):
-                while not done():
-                    self._check_stop()
-                    time.sleep(0.1)
-        elif workers > 1:
-            data_dir, shares = self.hyper.data_dir, machine.machine().shares(workers)
-            with (
-                distributed.served(self.oracle, "127.0.0.1:0") as (free, done),
-                distributed.LocalWorkers(self.out, shares, free, data_dir) as local,
-            ):
-                while not done():
-                    self._check_stop()
-                    local.look_after(self.oracle)
-                    time.sleep(0.1)
-        else:
+        chief = self.role == "chief"
+        if not chief and workers < 2:
             super().search()
+            return
+        address = (
+            f"{os.environ[distributed.ADDRESS]}:{os.environ[distributed.PORT]}" if chief else "127.0.0.1:0"
+        )
+        # A chief's workers are started elsewhere.
+        shares = [] if chief else machine.machine().shares(workers)
+        with (
+            distributed.served(self.oracle, address) as (port, done),
+            distributed.LocalWorkers(self.out, shares, port, self.hyper.data_dir) as local,
+        ):
+            while not done():
+                self._check_stop()
+                local.look_after(self.oracle)
+                time.sleep(0.1)
 
     def _report(self, workers: int, verbose: int) -> Callable[[Any], None]:
         ended = len(self.oracle.end_order)

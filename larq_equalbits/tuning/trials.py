@@ -59,18 +59,11 @@ def load(folder: Path) -> list[Trial]:
         InputError: no trial has ended yet, or the file is damaged.
     """
     path = folder / JSON
-    content = _files.read_json(path)
+    content, there = _files.read_json(path), []
     try:
-        there = [
-            Trial(
-                **{
-                    **fields,
-                    "folder": folder / fields["folder"],
-                    "seconds": math.nan if fields["seconds"] is None else fields["seconds"],
-                }
-            )
-            for fields in content["trials"]
-        ]
+        for fields in content["trials"]:
+            seconds = math.nan if fields["seconds"] is None else fields["seconds"]
+            there.append(Trial(**{**fields, "folder": folder / fields["folder"], "seconds": seconds}))
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} must hold the trials of a sweep, but does not: {error!r}.") from error
     return [_checked(trial, path) for trial in there]
