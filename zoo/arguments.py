@@ -24,16 +24,10 @@ def is_clipped(quantizer: Any) -> bool:
 
 
 def check_arguments(input_shape: Any, num_classes: Any, width: Any, least: int) -> tuple[int, int, int]:
-    """The input shape as integers, once all arguments are found right.
-
-    Args:
-        input_shape: (height, width, channels) of an image.
-        num_classes: 2 or more.
-        width: factor of the number of filters, above 0.
-        least: the smallest height and width that the network can take, in pixels.
+    """The input shape as integers, once all arguments are found right; an image has `least` pixels or more each way.
 
     Raises:
-        InputError: for any of them that is not as said.
+        InputError: an argument that is not as `blocks` says.
     """
     sizes = tuple(input_shape) if isinstance(input_shape, Iterable) else ()
     if len(sizes) != 3 or not all(is_whole(size, 0) for size in sizes):

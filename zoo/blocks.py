@@ -67,11 +67,7 @@ Raises:
 
 
 def network(least: int) -> Callable[[Callable[[Any, Style], Any]], Builder]:
-    """Makes a builder of the function that turns an image and a `Style` into probabilities.
-
-    Args:
-        least: the smallest height and width in pixels that the network can take.
-    """
+    """Makes a builder of what turns an image, of `least` pixels or more each way, and a `Style` into probabilities."""
 
     def decorate(body: Callable[[Any, Style], Any]) -> Builder:
         def build(

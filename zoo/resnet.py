@@ -32,42 +32,35 @@ def _shortcut(x: Any, style: Style, filters: int, name: str, strides: int, plain
     return style.normalize(x, f"{name}_shortcut_norm")
 
 
-class _Blocks:
-    """Makes the blocks of a network; in some forms two of them share an activation."""
+def _pair(x: Any, style: Style, filters: int, names: tuple[str, str], strides: int, plain: bool) -> Any:
+    """Two blocks: convolution, normalization, addition and activation, in the order of the form.
 
-    def __init__(self, style: Style, plain: bool) -> None:
-        self.style = style
-        self.plain = plain
-        self.shared: Any = None
-
-    def add(self, x: Any, filters: int, name: str, *, strides: int, starts_pair: bool) -> Any:
-        """convolution, normalization, addition and activation, in the order of the form."""
-        style, activation = self.style, self.style.form.block_activation
-        shortcut = _shortcut(x, style, filters, name, strides, self.plain)
-        x = style.convolution(x, filters, 3, name, strides=strides)
-        if style.form.adds_first:
-            x = tf.keras.layers.Add(name=f"{name}_add")([style.normalize(x, f"{name}_norm"), shortcut])
-            return style.activate(x, activation, name)
-        if starts_pair:
-            self.shared = style.prelu(f"{name}_prelu")
-        x = style.normalize(self.shared(x), f"{name}_norm")
-        return tf.keras.layers.Add(name=f"{name}_add")([x, shortcut])
+    Where the activation comes before the normalization, the two share it; `strides` are those of the first.
+    """
+    shared = None if style.form.adds_first else style.prelu(f"{names[0]}_prelu")
+    for name, step in zip(names, (strides, 1), strict=True):
+        shortcut = _shortcut(x, style, filters, name, step, plain)
+        x = style.convolution(x, filters, 3, name, strides=step)
+        x = style.normalize(x if shared is None else shared(x), f"{name}_norm")
+        x = tf.keras.layers.Add(name=f"{name}_add")([x, shortcut])
+        if shared is None:
+            x = style.activate(x, style.form.block_activation, name)
+    return x
 
 
-def _resnet(x: Any, style: Style, blocks: tuple[int, ...], first: int, plain: bool = False) -> Any:
+def _resnet(x: Any, style: Style, pairs: tuple[int, ...], first: int, plain: bool = False) -> Any:
     stem = style.form.stem_activation
     if min(x.shape[1:3]) >= _LARGE:
         x = style.first(x, style.filters(first), 7, "stem", strides=2, activation=stem)
         x = tf.keras.layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
     else:
         x = style.first(x, style.filters(first), 3, "stem", activation=stem)
-    made = _Blocks(style, plain and style.form.plain_shortcuts)
-    for stage, count in enumerate(blocks, 1):
+    for stage, count in enumerate(pairs, 1):
         filters = style.filters(first * 2 ** (stage - 1))
-        for position in range(1, 2 * count + 1):
-            strides = 2 if stage > 1 and position == 1 else 1
-            name = f"conv{stage}_{position}"
-            x = made.add(x, filters, name, strides=strides, starts_pair=position % 2 == 1)
+        for pair in range(count):
+            names = (f"conv{stage}_{2 * pair + 1}", f"conv{stage}_{2 * pair + 2}")
+            strides = 2 if stage > 1 and pair == 0 else 1
+            x = _pair(x, style, filters, names, strides, plain and style.form.plain_shortcuts)
     x = tf.keras.layers.GlobalAveragePooling2D(name="mean")(x)
     return style.classify(style.normalize(x, "mean_norm") if style.form.normalizes_mean else x)
 

@@ -90,16 +90,10 @@ class Style:
         pool: str = "",
         activation: str = "",
     ) -> Any:
-        """convolution, normalization, activation, and a pooling where the form has it.
+        """convolution, normalization, activation, and a 2x2 pooling of the name `pool` where the form has it.
 
-        Args:
-            x: the activations.
-            filters: of the convolution.
-            size: of its window.
-            name: of the convolution; the other layers' names begin with it.
-            strides: of the convolution.
-            pool: name of a 2x2 pooling, if there is one.
-            activation: of binary networks; where activations are float, a ReLU.
+        The convolution is called `name`, with which the other layers' names begin. `activation` is that of binary
+        networks; where activations are float, it is a ReLU.
         """
         return self._finish(self.convolution(x, filters, size, name, strides=strides), name, pool, activation)
 
@@ -108,12 +102,10 @@ class Style:
     ) -> Any:
         """The unit that takes the image, whose convolution is float, or binary with float input."""
         if self.binarize_first_last:
-            kernel = self._kernel()
-            layer = larq.layers.QuantConv2D(
-                filters, size, strides=strides, padding="same", name=name, **kernel
-            )
-            return self._finish(layer(x), name, "", activation)
-        x = self.float_convolution(x, filters, size, name, strides=strides)
+            shape = {"strides": strides, "padding": "same", "name": name}
+            x = larq.layers.QuantConv2D(filters, size, **shape, **self._kernel())(x)
+        else:
+            x = self.float_convolution(x, filters, size, name, strides=strides)
         return self._finish(x, name, "", activation)
 
     def dense_unit(self, x: Any, units: int, name: str) -> Any:
