@@ -20,16 +20,7 @@ def seed_pair(*numbers: tf.Tensor | int) -> tf.Tensor:
 
 
 def crop_and_flip(images: tf.Tensor, seed: tf.Tensor, padding: int = 4, flip: bool = True) -> tf.Tensor:
-    """Pads with black, crops each image back to its size at a random place, and mirrors half of them.
-
-    Args:
-        images: shape (batch, height, width, channels), any type.
-        seed: two integers.
-        padding: pixels added on each side, at least 0.
-        flip: whether each image is mirrored left to right with probability 1/2.
-
-    Returns:
-        Images of the shape and type of `images`.
+    """Images (batch, height, width, channels) padded with black, cropped back at random places, half of them mirrored.
 
     Reference:
         Li et al., Equal Bits, and Lin et al., SiMaN, train on CIFAR so: crop 32 with padding 4, flip.
@@ -53,12 +44,7 @@ def crop_and_flip(images: tf.Tensor, seed: tf.Tensor, padding: int = 4, flip: bo
 def random_resized_crop(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """A random part of 8 to 100% of the area at aspect 3/4 to 4/3, mirrored half of the time.
 
-    Args:
-        image: shape (height, width, channels), uint8.
-        seed: two integers.
-
-    Returns:
-        float32 of shape (224, 224, channels), in the range of `image`.
+    Of uint8 (height, width, channels), as float32 (224, 224, channels) in the same range.
     """
     place, mirror = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
@@ -77,14 +63,7 @@ def random_resized_crop(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def central_crop(image: tf.Tensor) -> tf.Tensor:
-    """The centre 224x224 of the image after its shorter side was resized to 256.
-
-    Args:
-        image: shape (height, width, channels), uint8.
-
-    Returns:
-        float32 of shape (224, 224, channels), in the range of `image`.
-    """
+    """The centre 224x224 of the uint8 image after its shorter side was resized to 256, as float32 in the same range."""
     shape = tf.cast(tf.shape(image)[:2], tf.float32)
     size = tf.cast(tf.round(shape * (_RESIZE / tf.reduce_min(shape))), tf.int32)
     resized = tf.image.resize(image, size)
@@ -93,13 +72,7 @@ def central_crop(image: tf.Tensor) -> tf.Tensor:
 
 
 def normalize(images: tf.Tensor, mean: Sequence[float], std: Sequence[float]) -> tf.Tensor:
-    """``(images / 255 - mean) / std`` per channel, in float32.
-
-    Args:
-        images: values from 0 to 255, the channels last.
-        mean: of each channel, on the scale 0 to 1.
-        std: of each channel, on the scale 0 to 1.
-    """
+    """``(images / 255 - mean) / std`` per channel, the last axis, in float32; images are from 0 to 255."""
     scale = [1 / (255 * deviation) for deviation in std]
     shift = [-average / deviation for average, deviation in zip(mean, std, strict=True)]
     return tf.cast(images, tf.float32) * tf.constant(scale, tf.float32) + tf.constant(shift, tf.float32)

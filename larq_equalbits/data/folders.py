@@ -7,6 +7,7 @@ import unicodedata
 import warnings
 from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -221,19 +222,14 @@ def _images(files: list[Path], size: int, what: str) -> list[np.ndarray | None]:
     from rich.progress import track
 
     require("data", "PIL")
+    bar: dict[str, Any] = {
+        "console": Console(stderr=True),
+        "transient": True,
+        "disable": not sys.stderr.isatty(),
+    }
     with concurrent.futures.ThreadPoolExecutor() as pool:
         results = pool.map(lambda file: _image(file, size), files)
-        shown = sys.stderr.isatty()
-        return list(
-            track(
-                results,
-                escape(visible(what)),
-                len(files),
-                console=Console(stderr=True),
-                transient=True,
-                disable=not shown,
-            )
-        )
+        return list(track(results, escape(visible(what)), len(files), **bar))
 
 
 def _image(file: Path, size: int) -> np.ndarray | None:

@@ -67,19 +67,10 @@ def from_splits(
     train_images: int | None,
     padding: int = 4,
 ) -> Data:
-    """The data set made of `splits`.
+    """The data set made of `splits`, with the arguments of `data.load`.
 
-    Args:
-        name: of the data set.
-        splits: its images.
-        mean: of each channel.
-        std: of each channel.
-        batch_size: as for `data.load`, like all that follow.
-        seed: of the order and the augmentation.
-        augment: "none", "crop" or "crop_flip".
-        validation_fraction: ignored where `splits` has images for validation.
-        train_images: how many to train on.
-        padding: pixels by which "crop" and "crop_flip" shift an image at most.
+    "crop" and "crop_flip" shift an image by at most `padding` pixels; where `splits` has images for validation, none
+    are held out.
 
     Raises:
         InputError: fewer training images than a batch or than `train_images`.

@@ -164,8 +164,9 @@ def _streamed(
         images = read(split).map(
             lambda x, y: (augmentation.central_crop(decode(x)), tf.cast(y, tf.int32)), tf.data.AUTOTUNE
         )
-        batches = images.batch(batch_size)
-        normalized = batches.map(lambda x, y: (augmentation.normalize(x, spec.mean, spec.std), y))
+        normalized = images.batch(batch_size).map(
+            lambda x, y: (augmentation.normalize(x, spec.mean, spec.std), y)
+        )
         return with_options(normalized.prefetch(2))
 
     examples = read(f"train[:{count}]")
@@ -187,8 +188,7 @@ def _streamed(
 
         # A shuffle by a seed that is a tensor: block by block, because `Dataset.shuffle` takes numbers alone.
         blocks = examples.batch(min(_SHUFFLE_BUFFER, count)).enumerate().map(shuffled)
-        mixed = blocks.unbatch()
-        changed = mixed.enumerate().map(change, tf.data.AUTOTUNE)
+        changed = blocks.unbatch().enumerate().map(change, tf.data.AUTOTUNE)
         return changed.batch(batch_size, drop_remainder=True)
 
     return Data(

@@ -26,15 +26,8 @@ def load(
     """Opens the data set `name`, which begins with "tfds:".
 
     Images are scaled so that the shorter side has `image_size` pixels, and their centre is cut out. The test images
-    are those of the split "test", or else one in five of each class of "train". All are kept in memory.
-
-    Args:
-        name: of the data set.
-        data_dir: as for `data.load`.
-        download: as for `data.load`.
-        image_size: height and width; None for the images' own size where all have one, else 96.
-        augment: "none", "crop" or "crop_flip".
-        options: the others of `in_memory.from_splits`.
+    are those of the split "test", or else one in five of each class of "train". All are kept in memory. The arguments
+    are those of `data.load`.
 
     Raises:
         InputError: no such prepared data set, one of other things than images with one label each, or one without
