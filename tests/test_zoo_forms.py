@@ -125,6 +125,11 @@ def test_weights_start_as_in_the_papers_code(name, form, layer, expected):
     assert deviation(getattr(kernel, "latent_variable", kernel)) == pytest.approx(expected, rel=0.03)
 
 
+@pytest.mark.parametrize(("name", "is_zero"), [("vgg_small", True), ("resnet20", False)])
+def test_a_classifiers_bias_starts_as_in_simans_code(name, is_zero):
+    assert (deviation(built(name, "siman").get_layer("classifier").bias) == 0) == is_zero
+
+
 def test_an_initializer_of_ones_own_starts_every_kernel_differently():
     model = built("vgg_small", "siman", kernel_initializer="glorot_uniform")
     kernels = [model.get_layer(name).kernel.latent_variable for name in ("conv2_2", "conv3_1")]

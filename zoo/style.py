@@ -28,6 +28,7 @@ class Style:
         affine: whether normalizations learn a scale and an offset.
         standardizes: whether binary activations are standardized per sample before their sign.
         form: the order of layers.
+        classifier_bias: initializer of the classifier's bias; None: uniform within 1/sqrt(fan_in), as in PyTorch.
     """
 
     num_classes: int
@@ -41,6 +42,7 @@ class Style:
     affine: bool
     standardizes: bool
     form: Form
+    classifier_bias: Any = None
 
     def filters(self, count: int) -> int:
         """`count` filters times the width, at least one."""
@@ -173,12 +175,11 @@ class Style:
             # Sums of -1 and +1 are too large for a softmax to learn from.
             x = self.normalize(layer(self._standardize(x, "classifier")), "classifier_norm")
         else:
-            # PyTorch starts a bias so.
             limit = float(x.shape[-1]) ** -0.5
             x = tf.keras.layers.Dense(
                 self.num_classes,
                 kernel_initializer=tf.keras.initializers.get(self.classifier_initializer),
-                bias_initializer=tf.keras.initializers.RandomUniform(-limit, limit),
+                bias_initializer=self.classifier_bias or tf.keras.initializers.RandomUniform(-limit, limit),
                 kernel_regularizer=self.kernel_regularizer,
                 name="classifier",
             )(x)

@@ -26,7 +26,9 @@ def _initialized(style: Style) -> Style:
     if style.form.vgg_initializers is None:
         return style
     kernels, classifier = style.form.vgg_initializers
-    return dataclasses.replace(style, initializer=kernels, classifier_initializer=classifier)
+    return dataclasses.replace(
+        style, initializer=kernels, classifier_initializer=classifier, classifier_bias="zeros"
+    )
 
 
 @network(least=8)
