@@ -124,17 +124,36 @@ def ssh(tmp_path, request):
 
 
 @pytest.fixture(scope="session")
-def runtime_wheel(tmp_path_factory):
-    """The runtime's wheel for this machine, built as pip builds it."""
+def build_wheel(tmp_path_factory):
+    """Builds the runtime's wheel as pip does, with more options and variables where given; returns its path."""
+
+    def run(*options, **environment):
+        folder = tmp_path_factory.mktemp("wheel")
+        ignored = shutil.ignore_patterns("build", "dist", "*.so", "*.egg-info")
+        source = shutil.copytree(Path(__file__).parents[2] / "runtime", folder / "runtime", ignore=ignored)
+        build = [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            *options,
+        ]
+        build += ["--wheel-dir", folder, source]
+        subprocess.run(build, check=True, env={**os.environ, **environment})
+        return next(folder.glob("*.whl"))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def runtime_wheel(build_wheel):
+    """The runtime's wheel for this machine."""
     if not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("needs a compiler: apt-get install g++")
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "runtime"
-    ignored = shutil.ignore_patterns("build", "dist", "*.so", "*.egg-info")
-    shutil.copytree(Path(__file__).parents[2] / "runtime", source, ignore=ignored)
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*build, "--wheel-dir", folder, source], check=True)
-    return next(folder.glob("*.whl"))
+    return build_wheel()
 
 
 @pytest.hookimpl(tryfirst=True)

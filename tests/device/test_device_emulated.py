@@ -1,7 +1,6 @@
 """Our runtime on Debian with an emulated 64-bit ARM processor, which ssh reaches as it reaches a Raspberry Pi."""
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -28,14 +27,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 
 @pytest.fixture
-def wheel(tmp_path):
+def wheel(build_wheel):
     """The runtime's wheel for ARM, compiled by Debian's compiler."""
-    ignored = shutil.ignore_patterns("build", "dist", "*.so", "*.egg-info")
-    source = shutil.copytree(RUNTIME, tmp_path / "runtime", ignore=ignored)
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    build += ["--config-settings=--build-option=--plat-name=linux_aarch64", "--wheel-dir", str(tmp_path)]
-    subprocess.run([*build, str(source)], check=True, env={**os.environ, "CXX": "aarch64-linux-gnu-g++"})
-    return next(tmp_path.glob("*_aarch64.whl"))
+    platform = "--config-settings=--build-option=--plat-name=linux_aarch64"
+    return build_wheel(platform, CXX="aarch64-linux-gnu-g++")
 
 
 @pytest.fixture

@@ -33,7 +33,12 @@ def test_ssh_measures_compares_and_cleans_up(measured, converted, write_program,
     assert folders() == before
 
 
-def test_ssh_quotes_a_folder_with_everything_in_its_name(measured, converted, write_program, ssh, tmp_path):
+@pytest.mark.parametrize(
+    "ssh", ["ForceCommand sh -c 'echo Welcome; eval \"$SSH_ORIGINAL_COMMAND\"'"], indirect=True
+)
+def test_a_login_shell_that_talks_and_a_folder_with_everything_in_its_name_do_no_harm(
+    measured, converted, write_program, ssh, tmp_path
+):
     awkward = tmp_path / 'it\'s a "folder"; $(touch hacked) `id` : * -rf'
     awkward.mkdir()
     (awkward / "mine").write_text("stays")
@@ -42,15 +47,6 @@ def test_ssh_quotes_a_folder_with_everything_in_its_name(measured, converted, wr
     assert not result.failure and result.agreement("host").identical
     assert [path.name for path in awkward.iterdir()] == ["mine"]
     assert not list(tmp_path.rglob("hacked"))
-
-
-@pytest.mark.parametrize(
-    "ssh", ["ForceCommand sh -c 'echo Welcome; eval \"$SSH_ORIGINAL_COMMAND\"'"], indirect=True
-)
-def test_a_login_shell_that_talks_does_no_harm(measured, converted, write_program, ssh):
-    options = {"ssh_config": ssh[1], "program": write_program(), "profile": False}
-    (result,) = measured(converted[1], ssh[0], **options).results
-    assert not result.failure and result.agreement("host").identical
 
 
 def test_a_host_that_disappears_leaves_what_was_measured(measured, converted, write_program, ssh, tmp_path):

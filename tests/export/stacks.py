@@ -17,7 +17,7 @@ stack = functools.partial(small.stack, shape=(8, 8, 32))
 def quant(kind, *sizes, kernel_quantizer="bi_half", **options):
     """Larq's layer of the kind, by name or class: signs of its inputs, a binary kernel, no bias, or as options say."""
     separable = ("depthwise_quantizer", "pointwise_quantizer")
-    names = separable if kind == "SeparableConv2D" else ("kernel_quantizer",)
+    names = {"SeparableConv2D": separable, "DepthwiseConv2D": separable[:1]}.get(kind, ("kernel_quantizer",))
     chosen = {"input_quantizer": "ste_sign", "use_bias": False, **dict.fromkeys(names, kernel_quantizer)}
     layer = kind if isinstance(kind, type) else getattr(larq.layers, f"Quant{kind}")
     return layer(*sizes, **{**chosen, **options})
@@ -54,6 +54,16 @@ def network_on(*shape, dtype=None):
     return builder
 
 
+def beside(branches, shape=(8, 8, 32)):
+    """A network of one input with an output of each of the branches, which are functions of a tensor."""
+    return network_on(*shape)(lambda x: [branch(x) for branch in branches])()
+
+
+def ternary(kernel):
+    """A quantizer that has zeros."""
+    return tf.sign(tf.where(tf.abs(kernel) < 0.01, 0.0, kernel))
+
+
 def inputs_of(model, count=12):
     """Random inputs of the model's types and shapes, in the structure that it takes."""
     generator = np.random.default_rng(1)
@@ -65,6 +75,24 @@ def inputs_of(model, count=12):
         return generator.integers(0, 256 if spec.dtype == tf.uint8 else 9, shape).astype(spec.dtype.name)
 
     return tf.nest.map_structure(values, model.save_spec()[0][0])
+
+
+class WithAFunction(tf.keras.Model):
+    """Calls a layer or a model inside a function of its own, with a condition that TensorFlow traces."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    @tf.function
+    def traced(self, inputs):
+        outputs = self.inner(inputs)
+        if tf.reduce_max(outputs) > 1e9:
+            outputs = 2 * outputs
+        return outputs
+
+    def call(self, inputs):
+        return self.traced(inputs)
 
 
 def as_if_trained(model, negative=True):

@@ -7,7 +7,7 @@ import larq_compute_engine
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import convolution, network_on, quant, stack
+from stacks import convolution, network_on, quant, rows, stack
 from tensorflow.lite.python import schema_py_generated as schema
 
 from larq_equalbits import export, zoo
@@ -16,8 +16,17 @@ from larq_equalbits.export import interpreter, kernels, writing
 
 
 @pytest.fixture(scope="module")
-def tflite():
-    return export.convert(zoo.conv2(input_shape=(8, 8, 1), num_classes=10, width=0.5), verify_on=False).tflite
+def report():
+    return export.convert(zoo.conv2(input_shape=(8, 8, 1), num_classes=10, width=0.5), verify_on=False)
+
+
+@pytest.fixture(scope="module")
+def tflite(report):
+    return report.tflite
+
+
+def test_a_layer_is_found_where_the_converter_cuts_names(report):
+    assert list(rows(report)) == ["conv1_1", "conv1_2", "dense1", "dense2", "classifier"]
 
 
 def test_an_audit_tells_the_operators_and_why_a_layer_is_float(tflite, tmp_path):
@@ -48,6 +57,17 @@ def test_names_are_in_the_json_beside_the_file(tmp_path, tflite):
     # A model.json of another file names nothing.
     path.write_bytes(tflite)
     assert {row.name for row in export.audit(path).layers}.isdisjoint(row.name for row in report.layers)
+
+
+def test_names_that_are_none_beside_a_file_are_left_alone(tmp_path):
+    path = tmp_path / "model.tflite"
+    export.convert(stack(tf.keras.layers.Dense(8, name="named"), shape=(4,)), path)
+    beside = path.with_suffix(".json")
+    content = json.loads(beside.read_text())
+    for owners in (None, [1, 2, 3], "stem"):
+        content["report"]["owners"] = owners
+        beside.write_text(json.dumps(content))
+        assert all(row.name != "named" for row in export.audit(path).layers)
 
 
 def test_an_audit_lists_every_tensor(tflite):
@@ -83,9 +103,14 @@ def unfused(inputs):
     return quant("Dense", 4, input_quantizer=None)(tf.keras.layers.Flatten()(x))
 
 
+@functools.cache
+def converted(build):
+    return export.convert(build(), binary_weights="bits", verify_on=False)
+
+
 @pytest.mark.parametrize("build", [recurrent, without_weights, unfused])
 def test_every_byte_belongs_to_a_row_or_to_the_structure(build):
-    report = export.convert(build(), binary_weights="bits", verify_on=False)
+    report = converted(build)
     file = schema.ModelT.InitFromObj(schema.Model.GetRootAs(report.tflite, 0))
     read = {
         int(graph.tensors[index].buffer)
@@ -101,7 +126,7 @@ def test_every_byte_belongs_to_a_row_or_to_the_structure(build):
 
 
 def test_weights_inside_loops_and_tables_have_rows():
-    found = {row.name: row for row in export.convert(recurrent(), verify_on=False).layers}
+    found = {row.name: row for row in converted(recurrent).layers}
     assert found["table"].operator == "GATHER" and found["table"].bytes >= 4 * 50 * 16
     for cell, weights in {"long/lstm_cell": 48 * (16 + 12), "gated/gru_cell": 24 * (16 + 8)}.items():
         (row,) = [row for name, row in found.items() if name.startswith(cell)]
@@ -127,40 +152,34 @@ def _with_zeros(kernel):
     return _codes(kernel) * (np.abs(kernel) > 0.01)
 
 
-BINARY = {"input_quantizer": "ste_sign", "kernel_quantizer": AsItIs(), "use_bias": False}
+BINARY = {"kernel_quantizer": AsItIs()}
 PADDED = {**BINARY, "padding": "same"}
-FLOAT_INPUT = {"kernel_quantizer": "ste_sign"}
-layers = larq.layers
+LEVELS = "kernel not binary: a filter has weights of more than one magnitude"
 
 
 @pytest.mark.parametrize(
     ("kind", "options", "codes", "words"),
     [
-        (layers.QuantConv2D, FLOAT_INPUT, None, "no input quantizer"),
-        (
-            layers.QuantConv2D,
-            BINARY,
-            None,
-            "kernel not binary: a filter has weights of more than one magnitude",
-        ),
-        (layers.QuantConv2D, BINARY, _with_zeros, "zero in the kernel"),
-        (layers.QuantConv2D, {**PADDED, "pad_values": 1.0}, _with_zeros, "zero in the kernel"),
-        (layers.QuantConv2D, BINARY, lambda kernel: 1e-9 * _codes(kernel), "scale nearly zero"),
-        (layers.QuantConv2D, {**BINARY, "groups": 2}, _codes, "grouped"),
-        (layers.QuantConv2D, {**BINARY, "data_format": "channels_first"}, _codes, "channels_first"),
-        (layers.QuantConv2D, {**PADDED, "pad_values": -1.0}, _codes, "padded with another value"),
-        (layers.QuantDepthwiseConv2D, {"input_quantizer": "ste_sign"}, None, "depthwise"),
-        (layers.QuantConv2DTranspose, BINARY, _codes, "transposed"),
-        (layers.QuantConv1D, BINARY, _codes, "one-dimensional"),
-        (layers.QuantDense, BINARY, _codes, "dense: LCE has no binary dense operator"),
-        (layers.QuantDense, BINARY, None, "kernel not binary"),
+        ("Conv2D", {"input_quantizer": None}, None, "no input quantizer"),
+        ("Conv2D", BINARY, None, LEVELS),
+        ("Conv2D", BINARY, _with_zeros, "zero in the kernel"),
+        ("Conv2D", {**PADDED, "pad_values": 1.0}, _with_zeros, "zero in the kernel"),
+        ("Conv2D", BINARY, lambda kernel: 1e-9 * _codes(kernel), "scale nearly zero"),
+        ("Conv2D", {**BINARY, "groups": 2}, _codes, "grouped"),
+        ("Conv2D", {**BINARY, "data_format": "channels_first"}, _codes, "channels_first"),
+        ("Conv2D", {**PADDED, "pad_values": -1.0}, _codes, "padded with another value"),
+        ("Conv2DTranspose", BINARY, _codes, "transposed"),
+        ("Conv1D", BINARY, _codes, "one-dimensional"),
+        ("Dense", BINARY, _codes, "dense: LCE has no binary dense operator"),
+        ("Dense", BINARY, None, "kernel not binary"),
+        ("DepthwiseConv2D", {}, None, "depthwise"),
     ],
 )
 def test_why_a_layer_is_float_stands_in_the_file(kind, options, codes, words):
     """In what LCE's own converter makes of a plain Larq model."""
-    filters = () if kind is layers.QuantDepthwiseConv2D else (8,)
-    layer = kind(*filters, **({} if kind is layers.QuantDense else {"kernel_size": 3}), **options)
-    model = stack(layer, shape=(8, 32) if kind is layers.QuantConv1D else (8, 8, 32))
+    sizes = {"Dense": (8,), "DepthwiseConv2D": (3,)}.get(kind, (8, 3))
+    layer = quant(kind, *sizes, **options)
+    model = stack(layer, shape=(8, 32) if kind == "Conv1D" else (8, 8, 32))
     if codes is not None:
         layer.kernel.latent_variable.assign(codes(layer.kernel.latent_variable.numpy()))
     with export.freeze(model):
@@ -207,7 +226,7 @@ def _mutations(tflite, count):
 
 def _left_float(tflite):
     """A file whose only convolution is float and small, so its kernel's shape is hit often."""
-    layer = layers.QuantConv2D(1, 1, **BINARY)
+    layer = convolution(1, 1, **BINARY)
     return export.convert(stack(layer, shape=(2, 2, 2)), strict=False, verify_on=False).tflite
 
 

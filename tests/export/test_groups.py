@@ -1,9 +1,10 @@
 """A normalization after the convolutions of groups goes into each of them."""
 
+import functools
+
 import numpy as np
-import pytest
 import tensorflow as tf
-from stacks import convolution, network_on, without
+from stacks import beside, convolution, ternary, without
 
 from larq_equalbits import export
 
@@ -12,38 +13,32 @@ layers = tf.keras.layers
 SMALL = 5e-5
 
 
-def grouped(x, parts, name="norm"):
+def grouped(x, parts, name=None):
     halves = tf.split(x, len(parts), axis=-1)
     outputs = [part(half) for part, half in zip(parts, halves, strict=True)]
     return layers.BatchNormalization(name=name)(layers.Concatenate()(outputs))
 
 
-def ternary(kernel):
-    return tf.sign(tf.where(tf.abs(kernel) < 0.01, 0.0, kernel))
-
-
-@pytest.mark.parametrize(
-    ("options", "adds"),
-    [({}, 0), ({"use_bias": True, "bias_initializer": "ones"}, 0), ({"kernel_quantizer": ternary}, 2)],
-    ids=["plain", "bias", "zeros"],
-)
-def test_it_costs_no_operator(exact, images, options, adds):
-    inputs = tf.keras.Input((8, 8, 32))
-    # Of another number of filters each, so that a mistaken order of the factors shows.
-    parts = [convolution(filters, name=f"part{filters}", **options) for filters in (8, 24)]
-    model = tf.keras.Model(inputs, grouped(inputs, parts))
+def test_it_costs_no_operator(exact, images):
+    plain, biased, of_zeros = (
+        # Of another number of filters each, so that a mistaken order of the factors shows.
+        functools.partial(grouped, parts=[convolution(filters, **options) for filters in (8, 24)])
+        for options in ({}, {"use_bias": True, "bias_initializer": "ones"}, {"kernel_quantizer": ternary})
+    )
+    model = beside([plain, biased, of_zeros])
     report, operators = exact(model, images, atol=SMALL)
-    assert operators.get("ADD", 0) == adds and "MUL" not in operators
+    # The two halves of a kernel with zeros are added.
+    assert operators["ADD"] == 2 and "MUL" not in operators
     assert all("batch normalization folded" in row.rewrite for row in report.layers)
     _, former = exact(model, images, atol=SMALL, rewrites=without("grouped_batch_norm"))
-    assert former["MUL"] == 1 and former["ADD"] == adds + 1
+    assert former["MUL"] == 3 and former["ADD"] == 2 + 3
 
 
 def test_signs_after_it_are_those_of_keras():
     """Before a sign its answers of nearly 0 move by LCE's rounding, as those of one convolution do."""
     images = np.random.default_rng(5).normal(size=(4, 10, 8, 96)).astype("float32")
     inputs = tf.keras.Input(images.shape[1:])
-    x = grouped(inputs, [convolution(32, (7, 1), name=f"part{i}") for i in range(2)])
+    x = grouped(inputs, [convolution(32, (7, 1), name=f"part{i}") for i in range(2)], "norm")
     model = tf.keras.Model(inputs, convolution(8, name="second")(x))
     norm = model.get_layer("norm")
     norm.moving_variance.assign(tf.fill([64], 146.2))
@@ -64,20 +59,15 @@ def read_twice(x):
     return layers.Concatenate()([layers.BatchNormalization()(joined), joined])
 
 
-def shared(x):
-    return grouped(x, [convolution(8, name="part")] * 2)
-
-
-def with_options(**options):
-    return lambda x: grouped(x, [convolution(8, name=f"part{i}", **options) for i in range(2)])
-
-
-@pytest.mark.parametrize(
-    "build",
-    [read_twice, shared, with_options(input_quantizer=None), with_options(activation="relu")],
-    ids=["read twice", "shared", "float input", "activated"],
-)
-def test_elsewhere_it_stays(exact, images, build):
-    report, operators = exact(network_on(8, 8, 32)(build)(), images, atol=SMALL)
-    assert operators["CONCATENATION"] and operators["MUL"] == 1
+def test_elsewhere_it_stays(exact, images):
+    shared, of_floats, activated = (
+        functools.partial(grouped, parts=parts)
+        for parts in (
+            [convolution(8)] * 2,
+            [convolution(8, input_quantizer=None) for _ in range(2)],
+            [convolution(8, activation="relu") for _ in range(2)],
+        )
+    )
+    report, operators = exact(beside([read_twice, shared, of_floats, activated]), images, atol=SMALL)
+    assert operators["CONCATENATION"] and operators["MUL"] == 4
     assert not any("batch normalization folded" in row.rewrite for row in report.layers)

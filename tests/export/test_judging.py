@@ -28,20 +28,16 @@ def unverified(model):
     return export.convert(model, verify_on=False)
 
 
-def pooled(features):
-    return layers.GlobalAveragePooling2D()(features)
-
-
-def classes(features):
-    return layers.Dense(5, name="classes")(pooled(features))
+def classes(features, name="classes", units=5, activation=None):
+    return layers.Dense(units, activation, name=name)(layers.GlobalAveragePooling2D()(features))
 
 
 def yes(features):
-    return layers.Dense(1, activation="sigmoid", name="yes")(pooled(features))
+    return classes(features, "yes", 1, "sigmoid")
 
 
 def size(features):
-    return layers.Dense(1, name="size")(pooled(features))
+    return classes(features, "size", 1)
 
 
 def mask(features):
@@ -57,33 +53,34 @@ def images():
     return np.random.default_rng(0).normal(size=(40, 6, 6, 2)).astype("float32")
 
 
-@pytest.mark.parametrize(
-    ("head", "rule", "decisions"),
-    [
-        (classes, "argmax", 40),
-        (yes, 0.5, 40),
-        (size, "values", 40),
-        (mask, "argmax", 1440),
-        (spot, 0.5, 1440),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
-def test_the_file_of_another_network_does_not_pass(images, head, rule, decisions):
-    model, other = network(0, head), network(1, head)
+# Head: what decides, and how many decisions there are for the images.
+HEADS = {
+    classes: ("argmax", 40),
+    yes: (0.5, 40),
+    size: ("values", 40),
+    mask: ("argmax", 1440),
+    spot: (0.5, 1440),
+}
+
+
+def test_the_file_of_another_network_does_not_pass(images):
+    model, other = network(0, *HEADS), network(1, *HEADS)
     report = export.convert(model, verify_on=images)
-    (found,) = report.verification.outputs
-    assert (found.rule, found.decisions, found.differing) == (rule, decisions, 0)
-    assert found.distance < 1e-3
-    with pytest.raises(export.ConversionError, match=f"the output '{head.__name__}' of the file"):
+    outputs = report.verification.outputs
+    assert [(found.rule, found.decisions) for found in outputs] == list(HEADS.values())
+    assert all(found.differing == 0 and found.distance < 1e-3 for found in outputs)
+    with pytest.raises(export.ConversionError) as caught:
         gate.verified(other, report, images)
+    assert all(f"the output '{head.__name__}' of the file" in str(caught.value) for head in HEADS)
     # Decisions alone would pass where all are on one side.
-    with pytest.raises(export.ConversionError, match="deviations of Keras' values"):
+    with pytest.raises(export.ConversionError) as caught:
         gate.verified(other, report, images, tolerance=1)
+    assert str(caught.value).count("deviations of Keras' values") == len(HEADS)
     assert gate.verified(other, report, images, tolerance=1, bound=100)
 
 
 def test_a_second_head_that_is_negated_does_not_pass(images):
-    model = network(0, classes, lambda features: layers.Dense(4, name="second")(pooled(features)))
+    model = network(0, classes, lambda features: classes(features, "second", 4))
     report = export.convert(model, verify_on=images)
     second = model.get_layer("second")
     second.set_weights([-value for value in second.get_weights()])
@@ -92,38 +89,40 @@ def test_a_second_head_that_is_negated_does_not_pass(images):
     assert "'classes'" not in str(caught.value)
 
 
-@pytest.mark.parametrize("form", ["sparse", "column", "one-hot"])
-def test_a_mask_has_labels_for_each_pixel(images, form):
-    model = network(0, mask)
-    answers = model.predict(images, verbose=0).argmax(axis=-1)
+@pytest.mark.parametrize("head", [classes, mask])
+def test_labels_are_numbers_or_one_hot_for_each_decision(images, head):
+    model = network(0, head)
+    tflite = unverified(model).tflite
+    scores = model.predict(images, verbose=0)
+    answers, count = scores.argmax(axis=-1), scores.shape[-1]
     changed = np.random.default_rng(1).uniform(size=answers.shape) < 0.25
-    numbers = np.where(changed, (answers + 1) % 3, answers)
-    labels = {"sparse": numbers, "column": numbers[..., None], "one-hot": np.eye(3)[numbers]}[form]
-    found = export.verify(model, unverified(model).tflite, images, labels)
-    assert found.keras_accuracy == found.tflite_accuracy == np.mean(numbers == answers)
+    numbers = np.where(changed, (answers + 1) % count, answers)
+    for labels in (numbers, numbers[..., None], np.eye(count)[numbers]):
+        batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(16)
+        for found in (export.verify(model, tflite, images, labels), export.verify(model, tflite, batches)):
+            assert found.keras_accuracy == found.tflite_accuracy == np.mean(numbers == answers)
 
 
-@pytest.mark.parametrize("form", ["mapping", "list", "one alone"])
-def test_each_output_has_labels_of_its_own(images, form):
+def test_each_output_has_labels_of_its_own(images):
     model = network(0, classes, yes)
+    tflite = unverified(model).tflite
     scores, chances = model.predict(images, verbose=0)
     numbers = scores.argmax(axis=-1)
     sides = (chances > 0.5).astype(int)
     sides[:10] = 1 - sides[:10]
-    labels = {
-        "mapping": {"yes": sides, "classes": numbers},
-        "list": [numbers, sides],
-        "one alone": {"yes": sides[:, 0]},
-    }[form]
-    found = export.verify(model, unverified(model).tflite, images, labels)
-    expected = [None if form == "one alone" else 1.0, 0.75]
-    assert [output.keras_accuracy for output in found.outputs] == expected
-    assert [output.tflite_accuracy for output in found.outputs] == expected
-    assert "yes 100.00%, accuracy 0.7500 and 0.7500" in describe(found)
+    for labels, of_classes in (
+        ({"yes": sides, "classes": numbers}, 1.0),
+        ([numbers, sides], 1.0),
+        ({"yes": sides[:, 0]}, None),
+    ):
+        found = export.verify(model, tflite, images, labels)
+        assert [output.keras_accuracy for output in found.outputs] == [of_classes, 0.75]
+        assert [output.tflite_accuracy for output in found.outputs] == [of_classes, 0.75]
+        assert "yes 100.00%, accuracy 0.7500 and 0.7500" in describe(found)
     with pytest.raises(InputError, match=r"labels for \['no'\]"):
-        export.verify(model, unverified(model).tflite, images, {"no": sides})
+        export.verify(model, tflite, images, {"no": sides})
     with pytest.raises(InputError, match="labels of yes must be 0 and 1 of shape"):
-        export.verify(model, unverified(model).tflite, images, {"yes": sides[:, :0]})
+        export.verify(model, tflite, images, {"yes": sides[:, :0]})
 
 
 def test_what_an_output_decides_can_be_said(images):
@@ -138,19 +137,18 @@ def test_what_an_output_decides_can_be_said(images):
             export.verify(model, tflite, images, decisions=wrong)
 
 
-@pytest.mark.parametrize("loss", ["BinaryCrossentropy", "BinaryFocalCrossentropy"])
-def test_what_is_compiled_with_logits_of_yes_and_no_is_held_against_0(images, loss):
-    model = network(0, size, yes, classes)
-    tflite = unverified(model).tflite
-    loss = getattr(tf.keras.losses, loss)(from_logits=True)
-    for losses in ({"size": loss, "yes": "mse", "classes": loss}, [loss, "mse", loss]):
-        model.compile("adam", losses)
-        found = export.verify(model, tflite, images).outputs
-        assert [output.rule for output in found] == [0.0, 0.5, 0.0]
-    with pytest.raises(export.ConversionError, match=r"the other side of 0\.0 than Keras on"):
-        other = network(1, size, yes, classes)
+def test_what_is_compiled_with_logits_of_yes_and_no_is_held_against_0(images):
+    model, other = (network(seed, size, yes, classes) for seed in range(2))
+    report = unverified(model)
+    for kind in (tf.keras.losses.BinaryCrossentropy, tf.keras.losses.BinaryFocalCrossentropy):
+        loss = kind(from_logits=True)
+        for losses in ({"size": loss, "yes": "mse", "classes": loss}, [loss, "mse", loss]):
+            model.compile("adam", losses)
+            found = export.verify(model, report.tflite, images).outputs
+            assert [output.rule for output in found] == [0.0, 0.5, 0.0]
         other.compile("adam", losses)
-        gate.verified(other, unverified(model), images)
+        with pytest.raises(export.ConversionError, match=r"the other side of 0\.0 than Keras on"):
+            gate.verified(other, report, images)
 
 
 def test_logits_of_classes_are_classes(images):

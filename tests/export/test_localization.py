@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import convolution
+from stacks import WithAFunction, convolution
 
 from larq_equalbits import export
 from larq_equalbits.export import gate, layer_outputs
@@ -12,34 +12,11 @@ from larq_equalbits.export.interpreter import load
 layers = tf.keras.layers
 
 
-class Traced(tf.keras.Model):
-    """A model that calls its layers in a function of its own, with a condition that TensorFlow traces."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = convolution(name="first")
-
-    @tf.function
-    def features(self, inputs):
-        outputs = self.first(inputs)
-        if tf.reduce_max(outputs) > 1e9:
-            outputs = 2 * outputs
-        return outputs
-
-    def call(self, inputs):
-        return self.features(inputs)
-
-
-def converted(model, images):
-    export.convert(model, verify_on=images)
-
-
-def compared(model, images):
-    export.compare_layers(model, {"input_1": images})
-
-
-def calibrated(model, images):
-    export.convert(model, float_layers="int8", calibrate_on=images[:4])
+USES = {
+    "converted": lambda model, images: export.convert(model, verify_on=images),
+    "compared": lambda model, images: export.compare_layers(model, {"input_1": images}),
+    "calibrated": lambda model, images: export.convert(model, float_layers="int8", calibrate_on=images[:4]),
+}
 
 
 def network():
@@ -64,20 +41,20 @@ def test_every_layer_is_compared_but_those_whose_work_was_moved(images):
     assert [row.name for row in rows] == ["first", "pool", "norm", "second", "mean", "last"]
 
 
-@pytest.mark.parametrize("use", [converted, compared, calibrated], ids=lambda use: use.__name__)
+@pytest.mark.parametrize("use", USES)
 def test_a_function_of_the_models_own_keeps_no_constants(images, use):
-    model = Traced()
+    model = WithAFunction(convolution(name="first"))
     model(images[:2])
-    use(model, images)
+    USES[use](model, images)
     # Of every size that was traced meanwhile.
     for count in (1, 4, 6):
         before = model(images[:count]).numpy()
-        model.first.kernel.latent_variable.assign(-model.first.kernel.latent_variable)
+        model.inner.kernel.latent_variable.assign(-model.inner.kernel.latent_variable)
         np.testing.assert_array_equal(model(images[:count]), -before)
 
 
 def test_layers_inside_a_function_of_the_models_own_are_compared(images):
-    model = Traced()
+    model = WithAFunction(convolution(name="first"))
     model(images[:2])
     assert [row.name for row in export.compare_layers(model, {"input_1": images})] == ["first"]
 

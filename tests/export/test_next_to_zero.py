@@ -4,17 +4,13 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import convolution, stack, without
+from stacks import beside, convolution, quant, stack, ternary, without
 
 from larq_equalbits import export
 from larq_equalbits.quantizers import BiHalf
 
 layers = tf.keras.layers
 CHANNELS = 64
-
-
-def ternary(kernel):
-    return tf.sign(tf.where(tf.abs(kernel) < 0.01, 0.0, kernel))
 
 
 def first(size=(7, 1), **options):
@@ -30,15 +26,15 @@ def activated(norm):
     return [first(), norm, layers.PReLU(tf.keras.initializers.Constant(0.25), shared_axes=[1, 2])]
 
 
-FRONTS = {
-    "direct": direct,
-    "pooled": lambda norm: [first(), layers.MaxPooling2D((1, 2)), norm],
-    "activated": activated,
-    "padded": lambda norm: [first(padding="same"), norm],
-    "scaled": lambda norm: [first(kernel_quantizer=BiHalf(scale=0.25)), norm],
-    "biased": lambda norm: [first(use_bias=True, bias_initializer="ones"), norm],
-    "of zeros": lambda norm: [first(kernel_quantizer=ternary), norm],
-}
+FRONTS = [
+    direct,
+    activated,
+    lambda norm: [first(), layers.MaxPooling2D((1, 2)), norm],
+    lambda norm: [first(padding="same"), norm],
+    lambda norm: [first(kernel_quantizer=BiHalf(scale=0.25)), norm],
+    lambda norm: [first(use_bias=True, bias_initializer="ones"), norm],
+    lambda norm: [first(kernel_quantizer=ternary), norm],
+]
 
 
 def network(front, *, center=True):
@@ -67,16 +63,16 @@ def difference_without_the_rewrite(model, inputs):
 
 
 @pytest.mark.parametrize("center", [True, False])
-@pytest.mark.parametrize("front", FRONTS)
-def test_signs_are_those_of_keras(inputs, front, center):
-    model, norm = network(FRONTS[front], center=center)
-    before = [value.copy() for value in norm.get_weights()]
-    report = export.convert(model, verify_on=inputs)
-    # The last layer adds up signs: one that differs changes a sum by two.
+def test_signs_are_those_of_keras(inputs, center):
+    networks = [network(front, center=center) for front in FRONTS]
+    before = [[value.copy() for value in norm.get_weights()] for _, norm in networks]
+    report = export.convert(beside([model for model, _ in networks], inputs.shape[1:]), verify_on=inputs)
+    # The last layers add up signs: one that differs changes a sum by two.
     assert report.verification.max_abs_diff == 0
-    (row,) = (row for row in report.layers if row.name == "first")
-    assert "offsets of norm moved by a rounding" in row.rewrite
-    np.testing.assert_equal(norm.get_weights(), before)
+    moved = [row.rewrite for row in report.layers if row.name.endswith("/first")]
+    assert len(moved) == len(FRONTS)
+    assert all("norm moved by a rounding" in rewrite for rewrite in moved)
+    np.testing.assert_equal([norm.get_weights() for _, norm in networks], before)
 
 
 @pytest.mark.parametrize("front", [direct, activated])
@@ -110,20 +106,12 @@ def test_what_no_sign_reads_stays_as_it_is(inputs):
     assert {row.rewrite for row in report.layers} == {""}
 
 
-@pytest.mark.parametrize(
-    ("kind", "arguments", "kernel"),
-    [
-        (larq.layers.QuantConv2DTranspose, (32, 3), "kernel"),
-        (larq.layers.QuantDepthwiseConv2D, (4,), "depthwise"),
-    ],
-)
-def test_signs_after_a_float_operator_on_binary_kernels(inputs, kind, arguments, kernel):
-    options = {"padding": "same", "use_bias": False, "input_quantizer": "ste_sign"}
-    image = tf.keras.Input((10, 8, 48))
-    layer = kind(*arguments, **options, **{f"{kernel}_quantizer": "ste_sign"})
+@pytest.mark.parametrize(("kind", "sizes"), [("Conv2DTranspose", (32, 3)), ("DepthwiseConv2D", (4,))])
+def test_signs_after_a_float_operator_on_binary_kernels(inputs, kind, sizes):
+    layer = quant(kind, *sizes, kernel_quantizer="ste_sign", padding="same")
     # The factor 0.999995 is folded into the kernel, and no sum of multiples of it is exact.
-    x = layers.BatchNormalization(epsilon=1e-5)(layer(image))
-    model = tf.keras.Model(image, convolution(8, name="second")(x))
+    norm = layers.BatchNormalization(epsilon=1e-5)
+    model = stack(layer, norm, convolution(8, name="second"), shape=(10, 8, 48))
     report = export.convert(model, verify_on=inputs)
     assert report.verification.max_abs_diff == 0
     assert difference_without_the_rewrite(model, inputs) > 0

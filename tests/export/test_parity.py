@@ -1,10 +1,12 @@
 """Every network of the zoo, trained for a few steps, gives 256 real images the class that Keras gives them."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from small import slow_but
 
 from larq_equalbits import data, export, zoo
 
@@ -12,20 +14,8 @@ KERNELS = (tf.keras.layers.Conv2D, tf.keras.layers.DepthwiseConv2D, tf.keras.lay
 QUANTIZERS = ("bi_half", "siman", "ir_net", "rbnn", "ste_sign")
 # Keras compiled by XLA gives as many images another class than Keras: see scripts/benchmarks/parity.py.
 ROUNDED = 2
-FAST = {("conv2", "bi_half", True), ("vgg_small", "ste_sign", False)}
-CASES = [
-    pytest.param(
-        *case,
-        marks=() if case in FAST else pytest.mark.slow,
-        id=f"{case[0]}-{case[1]}-{'1_1' if case[2] else '1_32'}",
-    )
-    for case in (
-        (name, quantizer, binary)
-        for name in zoo.list_models()
-        for quantizer in QUANTIZERS
-        for binary in (True, False)
-    )
-]
+FAST = [("conv2", "bi_half", True), ("vgg_small", "ste_sign", False)]
+CASES = list(itertools.product(zoo.list_models(), QUANTIZERS, (True, False)))
 
 
 @functools.cache
@@ -40,8 +30,9 @@ def photographs():
     return images, labels.numpy()[:192], tests
 
 
-@pytest.mark.parametrize(("name", "quantizer", "binary"), CASES)
-def test_the_file_answers_as_keras_does(name, quantizer, binary):
+@pytest.mark.parametrize("case", slow_but(FAST, CASES), ids=lambda case: "-".join(map(str, case)))
+def test_the_file_answers_as_keras_does(case):
+    name, quantizer, binary = case
     images, labels, tests = photographs()
     tf.keras.utils.set_random_seed(0)
     options = {"quantizer": quantizer, "binarize_activations": binary, "width": 0.25}

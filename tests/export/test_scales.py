@@ -4,7 +4,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import convolution, quant, rows, stack
+from stacks import WithAFunction, convolution, quant, rows, stack
 
 from larq_equalbits import export, pruning
 from larq_equalbits.export.interpreter import load
@@ -41,21 +41,6 @@ def pruned(quantizer):
     return pruning.prune(straight(quantizer), 0.5)
 
 
-class WithAFunction(tf.keras.Model):
-    """A model around another that it calls inside a function of its own."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    @tf.function
-    def compiled(self, x):
-        return self.inner(x)
-
-    def call(self, x):
-        return self.compiled(x)
-
-
 @pytest.mark.parametrize(
     ("build", "quantizer"),
     [
@@ -89,90 +74,63 @@ def test_a_function_of_the_models_own_keeps_nothing_of_the_comparison():
     np.testing.assert_array_equal(model(images), model.inner(images))
 
 
-@pytest.mark.parametrize("use", ["a value", "an output", "a shift", "no scale"])
-def test_a_scale_that_is_read_stays(use):
+def scaled(x, filters=32, scale="mean_abs", **options):
+    return convolution(filters, kernel_quantizer=BiHalf(scale=scale), **options)(x)
+
+
+def test_a_scale_that_is_read_stays():
     image = tf.keras.Input((6, 6, 32))
-    quantizer = "bi_half" if use == "no scale" else BiHalf(scale="mean_abs")
-    x = convolution(32, kernel_quantizer=quantizer, name="first")(image)
-    y = layers.BatchNormalization(beta_initializer="ones")(x) if use == "a shift" else x
-    outputs = [convolution(name="second")(y)]
-    if use == "a value":
-        outputs.append(layers.Dense(2)(x))
-    elif use == "an output":
-        outputs.append(x)
-    report = export.convert(tf.keras.Model(image, outputs))
+    value, output, unscaled = scaled(image), scaled(image), scaled(image, scale=None)
+    shifted = layers.BatchNormalization(beta_initializer="ones")(scaled(image))
+    signs = [convolution()(each) for each in (value, output, shifted, unscaled)]
+    report = export.convert(tf.keras.Model(image, [*signs, layers.Dense(2)(value), output]))
     assert report.verification.max_abs_diff <= 1e-4
     assert all(TAKEN not in row.rewrite for row in report.layers)
 
 
-def permuted(x):
-    return layers.GlobalAveragePooling2D()(layers.Permute((3, 1, 2))(x))
+def mean(x):
+    return layers.GlobalAveragePooling2D()(x)
 
 
-def reshaped(x):
-    x = layers.Reshape((5 * 5 * 7, 1))(x)
-    return layers.Flatten()(layers.AveragePooling1D(7)(x))
+# Of an image of 5x5 pixels with 7 channels.
+AVERAGES = {
+    "permuted": lambda x: mean(layers.Permute((3, 1, 2))(x)),
+    "reshaped": lambda x: layers.AveragePooling1D(7)(layers.Reshape((5 * 5 * 7, 1))(x)),
+    "of_rows_for_channels": layers.AveragePooling2D((5, 1), data_format="channels_first"),
+    "beside_each_other": lambda x: mean(layers.Concatenate(axis=1)([x, x])),
+    "after_a_hard_tanh": lambda x: mean(layers.Activation(larq.activations.hard_tanh)(x)),
+    "after_a_maximum_of_filters": lambda x: layers.GlobalAveragePooling1D()(
+        layers.MaxPooling1D(7)(layers.Reshape((5 * 5 * 7, 1))(x))
+    ),
+    "channels_last": lambda x: mean(layers.Reshape((25, 1, 7))(x)),
+}
 
 
-def of_rows_for_channels(x):
-    x = layers.AveragePooling2D((5, 1), data_format="channels_first")(x)
-    return layers.Flatten()(x)
-
-
-def beside_each_other(x):
-    return layers.GlobalAveragePooling2D()(layers.Concatenate(axis=1)([x, x]))
-
-
-def after_a_hard_tanh(x):
-    return layers.GlobalAveragePooling2D()(layers.Activation(larq.activations.hard_tanh)(x))
-
-
-def after_a_maximum_of_filters(x):
-    x = layers.MaxPooling1D(7)(layers.Reshape((5 * 5 * 7, 1))(x))
-    return layers.GlobalAveragePooling1D()(x)
-
-
-def channels_last(x):
-    return layers.GlobalAveragePooling2D()(layers.Reshape((25, 1, 7))(x))
-
-
-@pytest.mark.parametrize(
-    ("average", "taken"),
-    [
-        (permuted, False),
-        (reshaped, False),
-        (of_rows_for_channels, False),
-        (beside_each_other, False),
-        (after_a_hard_tanh, False),
-        (after_a_maximum_of_filters, False),
-        (channels_last, True),
-    ],
-)
-def test_an_average_over_filters_of_different_scales_keeps_them(average, taken):
-    # All sums have odd numbers of terms, so none is 0, and Keras itself is what the file is compared with.
-    image = tf.keras.Input((7, 7, 33))
-    x = convolution(7, kernel_quantizer=BiHalf(scale="mean_abs"), name="first", padding="valid")(image)
-    signs = larq.quantizers.SteSign()(layers.Reshape((-1,))(average(x)))
-    model = tf.keras.Model(image, signs)
-    kernel = model.get_layer("first").kernel.latent_variable
-    kernel.assign(kernel * np.geomspace(0.1, 10, 7).astype("float32"))
+def converted(model):
+    """The report; what the file answers and Keras itself, without a reference in exact arithmetic."""
     images = np.random.default_rng(0).normal(size=(40, 7, 7, 33)).astype("float32")
     report = export.convert(model)
-    assert (TAKEN in rows(report)["first"].rewrite) == taken
     (found,) = load(report.tflite).predict({model.input_names[0]: images}).values()
-    np.testing.assert_array_equal(found, model.predict(images, verbose=0))
+    return report, found, model.predict(images, verbose=0)
+
+
+def test_an_average_over_filters_of_different_scales_keeps_them():
+    # All sums have odd numbers of terms, so none is 0.
+    image = tf.keras.Input((7, 7, 33))
+    averages = [average(scaled(image, 7, name=name)) for name, average in AVERAGES.items()]
+    signs = [larq.quantizers.SteSign()(layers.Reshape((-1,))(average)) for average in averages]
+    model = tf.keras.Model(image, layers.Concatenate()(signs))
+    for name in AVERAGES:
+        kernel = model.get_layer(name).kernel.latent_variable
+        kernel.assign(kernel * np.geomspace(0.1, 10, 7).astype("float32"))
+    report, found, expected = converted(model)
+    assert [row.name for row in report.layers if TAKEN in row.rewrite] == ["channels_last"]
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_an_average_over_branches_of_different_scales_keeps_them():
     image = tf.keras.Input((7, 7, 33))
-    branches = [
-        convolution(7, kernel_quantizer=BiHalf(scale=scale), name=name, padding="valid")(image)
-        for name, scale in (("small", 0.1), ("large", 10.0))
-    ]
-    joined = layers.Concatenate(axis=1)(branches)
-    model = tf.keras.Model(image, larq.quantizers.SteSign()(layers.GlobalAveragePooling2D()(joined)))
-    images = np.random.default_rng(0).normal(size=(40, 7, 7, 33)).astype("float32")
-    report = export.convert(model)
-    (found,) = load(report.tflite).predict({model.input_names[0]: images}).values()
-    same = found == model.predict(images, verbose=0)
-    assert same.mean() > 0.99
+    joined = layers.Concatenate(axis=1)([scaled(image, 7, scale) for scale in (0.1, 10.0)])
+    model = tf.keras.Model(image, larq.quantizers.SteSign()(mean(joined)))
+    _, found, expected = converted(model)
+    assert np.mean(found == expected) > 0.99

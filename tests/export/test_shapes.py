@@ -4,7 +4,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import as_if_trained, convolution, network_on, normalized, quant, rows, stack
+from stacks import as_if_trained, beside, convolution, network_on, normalized, quant, rows, stack
 
 from larq_equalbits import export, pruning
 from larq_equalbits._errors import ConversionError, InputError
@@ -140,30 +140,29 @@ def test_what_the_converter_merged_is_counted_once(tmp_path):
     assert operators["LceBconv2d"] == 1
 
 
-def reading(quantizer, *before):
-    return stack(*before, convolution(input_quantizer=quantizer, name="only"))
+def reading(quantizer, name="only"):
+    return convolution(input_quantizer=quantizer, name=name)
 
 
-@pytest.mark.parametrize(
-    ("model", "reason"),
-    [
-        (lambda: reading("ste_tern"), "input not binary: ste_tern gives 2 bits"),
-        (lambda: reading("dorefa_quantizer"), "input not binary: do_re_fa gives 2 bits"),
-        (
-            lambda: reading(None, larq.quantizers.SteTern(0.5)),
-            "no input quantizer: its input is float (1/32)",
-        ),
-    ],
-)
-def test_an_input_of_other_values_than_a_sign_keeps_them(model, reason):
+def test_an_input_of_other_values_than_a_sign_keeps_them():
     inputs = np.random.default_rng(1).normal(size=(8, 8, 8, 32)).astype("float32")
     inputs[0, 0, 0, :3] = [0.05, -0.05, 0.0]
-    built = model()
-    report = export.convert(built)
+    after = reading(None, "after")
+    branches = [
+        reading("ste_tern", "ternary"),
+        reading("dorefa_quantizer", "bits"),
+        lambda x: after(larq.quantizers.SteTern(0.5)(x)),
+    ]
+    model = beside(branches)
+    report = export.convert(model)
     # Not the largest output of a whole image: rounding decides between equal ones.
-    assert export.verify(built, report.tflite, inputs).max_abs_diff <= 1e-4
-    (only,) = report.layers
-    assert (only.binary, only.expected, only.reason.partition(";")[0]) == (False, False, reason)
+    assert export.verify(model, report.tflite, inputs).max_abs_diff <= 1e-4
+    assert not any(row.binary or row.expected for row in report.layers)
+    assert {name: row.reason.partition(";")[0] for name, row in rows(report).items()} == {
+        "ternary": "input not binary: ste_tern gives 2 bits",
+        "bits": "input not binary: do_re_fa gives 2 bits",
+        "after": "no input quantizer: its input is float (1/32)",
+    }
 
 
 @pytest.mark.parametrize("binary", [True, False])
@@ -174,11 +173,11 @@ def test_whether_an_input_is_binary_is_a_matter_of_what_arrives(binary):
     assert (row.reason == "no input quantizer: its input is float (1/32)") is not binary
 
 
-@pytest.mark.parametrize("implementation", [1, 2])
-def test_a_locally_connected_layer_is_called_that(implementation):
-    layer = quant("LocallyConnected2D", 4, 3, use_bias=True, implementation=implementation)
-    (row,) = export.convert(stack(layer, shape=(4, 4, 8))).layers
-    assert row.reason.startswith("locally connected: LCE has no binary operator")
+def test_a_locally_connected_layer_is_called_that():
+    made = [quant("LocallyConnected2D", 4, 3, use_bias=True, implementation=each) for each in (1, 2)]
+    reasons = [row.reason for row in export.convert(beside(made, (4, 4, 8))).layers]
+    assert len(reasons) == 2
+    assert all(each.startswith("locally connected: LCE has no binary operator") for each in reasons)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +266,7 @@ def test_a_sign_as_a_layer_costs_nothing():
 def test_a_binary_operator_on_an_input_of_three_values_is_refused(strict):
     for quantizer in ("ste_tern", larq.quantizers.SteTern(ternary_weight_networks=True)):
         with pytest.raises(ConversionError, match=r"only .* gives 2 bits"):
-            export.convert(reading(quantizer), strict=strict, rewrites=[])
+            export.convert(stack(reading(quantizer)), strict=strict, rewrites=[])
 
 
 def test_groups_after_a_sign_that_is_a_layer_are_refused():

@@ -1,16 +1,10 @@
-"""Networks of the forms that others build: made binary, trained with a BitLogger, converted, verified and read back."""
-
-import json
+"""Networks of the forms that people build with Keras and Larq, and which of their layers become binary."""
 
 import larq
 import numpy as np
-import pytest
 import tensorflow as tf
-from small import precision, slow_but
-from stacks import IMAGE, as_if_trained, conv, head, inputs_of, network_on, normalized, quant, rows, stack
-
-import larq_equalbits as lqe
-from larq_equalbits import callbacks, export
+from small import precision
+from stacks import IMAGE, conv, head, network_on, normalized, quant, stack
 
 layers = tf.keras.layers
 on_image = network_on(*IMAGE)
@@ -24,6 +18,133 @@ def binary(**options):
 
 def stem(image):
     return normalized(conv(name="stem"), image)
+
+
+def trunk(image):
+    return normalized(conv(name="body"), stem(image))
+
+
+@on_image
+def u_net(image):
+    upper = layers.ReLU()(stem(image))
+    x = normalized(conv(name="down"), layers.MaxPooling2D()(upper))
+    x = normalized(conv(name="up"), layers.Concatenate()([layers.UpSampling2D()(x), upper]))
+    return layers.Conv2D(1, 1, activation="sigmoid", name="pixels")(x)
+
+
+@network_on(3, *IMAGE)
+def frames(x):
+    for name in ("stem", "body"):
+        inner = network_on(*x.shape[2:])(lambda frame, name=name: normalized(conv(4, name=name), frame))()
+        x = layers.TimeDistributed(inner, name=f"each_{name}")(x)
+    x = layers.TimeDistributed(layers.GlobalAveragePooling2D())(x)
+    return layers.Dense(2, name="head")(layers.Bidirectional(layers.GRU(4))(x))
+
+
+def siamese():
+    image = tf.keras.Input(IMAGE)
+    twin = tf.keras.Model(image, layers.GlobalAveragePooling2D()(trunk(image)), name="twin")
+    pair = [tf.keras.Input(IMAGE, name=name) for name in ("left", "right")]
+    difference = layers.Subtract()([twin(one) for one in pair])
+    return tf.keras.Model(pair, layers.Dense(1, "sigmoid", name="same")(difference))
+
+
+@on_image
+def frozen_base(image):
+    base = tf.keras.Model(image, trunk(image), name="base")
+    base.trainable = False
+    return head(normalized(conv(name="added"), base(image)))
+
+
+@on_image
+def shared_layers(image):
+    x, shared = layers.ReLU()(stem(image)), conv(name="shared")
+    for _ in range(3):
+        x = normalized(shared, x)
+    return head(x)
+
+
+class Subclassed(tf.keras.Model):
+    """With a head for training alone, and a loop in its code."""
+
+    def __init__(self):
+        super().__init__(name="subclassed")
+        self.auxiliary = layers.Dense(3, name="auxiliary")
+        self.head = layers.Dense(2, name="head")
+        self.blocks = [conv(name=f"block{index}") for index in range(2)]
+        self.norms = [layers.BatchNormalization(name=f"norm{index}") for index in range(2)]
+        self.stem = conv(name="stem")
+
+    def get_config(self):
+        return {}
+
+    def call(self, x, training=False):
+        x = self.stem(x)
+        for each, norm in zip(self.blocks, self.norms, strict=True):
+            x = x + norm(each(x), training=training)
+        x = tf.reduce_mean(x, [1, 2])
+        return (self.head(x), self.auxiliary(x)) if training else self.head(x)
+
+
+class Compiled(Subclassed):
+    """Calls its layers inside a function of its own."""
+
+    @tf.function
+    def features(self, x):
+        return self.norms[0](self.blocks[0](self.stem(x)))
+
+    def call(self, x, training=False):
+        return self.head(tf.reduce_mean(self.features(x), [1, 2]))
+
+
+def subclassed_with_an_auxiliary_head(kind=Subclassed):
+    model = kind()
+    for training in (True, False):
+        model(np.zeros((1, *IMAGE), "float32"), training=training)
+    return model
+
+
+def subclassed_with_a_function_of_its_own():
+    return subclassed_with_an_auxiliary_head(Compiled)
+
+
+@on_image
+def residual_without_a_head(x):
+    for index in range(4):
+        x = layers.Add()([x, normalized(conv(3, name=f"conv{index}"), x)])
+    return x
+
+
+@on_image
+def dense_connections(image):
+    x = layers.ReLU()(stem(image))
+    for index in range(2):
+        x = layers.Concatenate()([x, conv(4, name=f"grow{index}")(layers.BatchNormalization()(x))])
+    return head(x)
+
+
+@on_image
+def separable(image):
+    body = layers.SeparableConv2D(8, 3, padding="same", use_bias=False, name="body")
+    return head(normalized(body, layers.ReLU()(stem(image))))
+
+
+@on_image
+def separable_after_a_sign(image):
+    options = {"kernel_quantizer": "ste_sign", "input_quantizer": None, "padding": "same"}
+    return head(normalized(quant("SeparableConv2D", 8, 3, name="body", **options), SIGN()(stem(image))))
+
+
+@on_image
+def input_passed_on(image):
+    return [head(trunk(image)), layers.Rescaling(2.0, name="doubled")(image)]
+
+
+@network_on(16)
+def autoencoder(given):
+    x = normalized(layers.Dense(12, name="encode"), given)
+    code = layers.BatchNormalization(name="code")(layers.Dense(8, name="bottleneck")(x))
+    return [layers.Dense(16, name="restored")(normalized(layers.Dense(12, name="decode"), code)), code]
 
 
 @on_image
@@ -50,12 +171,6 @@ def mappings():
     x = normalized(layers.Dense(16, name="joined"), layers.Concatenate()([x, y]))
     outputs = {"z": layers.Dense(3, name="z")(x), "a": layers.Dense(1, "sigmoid", name="a")(x)}
     return tf.keras.Model(given, outputs)
-
-
-@on_image
-def separable_after_a_sign(image):
-    options = {"kernel_quantizer": "ste_sign", "input_quantizer": None, "padding": "same"}
-    return head(normalized(quant("SeparableConv2D", 8, 3, name="body", **options), SIGN()(stem(image))))
 
 
 @on_image
@@ -105,12 +220,6 @@ def masked_words(words):
     return layers.Dense(3, name="head")(normalized(layers.Dense(8, name="body"), x))
 
 
-@network_on(*IMAGE, dtype="uint8")
-def bytes_of_pixels(image):
-    x = layers.Rescaling(1 / 127.5, -1)(tf.cast(image, "float32"))
-    return head(normalized(conv(name="body"), stem(x)))
-
-
 def sequentials_inside():
     def part(*inside):
         return tf.keras.Sequential(list(inside))
@@ -153,16 +262,15 @@ def efficient(image):
     y = layers.Activation("swish")(normalized(conv(32, 1, name="expand"), x))
     y = normalized(layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="depthwise"), y)
     y = layers.Activation("swish")(y)
-    gate = layers.Reshape((1, 1, 32))(layers.GlobalAveragePooling2D()(y))
-    gate = conv(8, 1, activation="swish", name="squeeze")(gate)
-    gate = conv(32, 1, activation="sigmoid", name="excite")(gate)
+    gate = layers.Dense(8, "swish", name="squeeze")(layers.GlobalAveragePooling2D(keepdims=True)(y))
+    gate = layers.Dense(32, "sigmoid", name="excite")(gate)
     y = normalized(conv(8, 1, name="project"), layers.Multiply()([y, gate]))
     return head(layers.Add()([x, layers.Dropout(0.2, noise_shape=(None, 1, 1, 1))(y)]))
 
 
 @on_image
 def plain(image):
-    return head(normalized(conv(name="body"), stem(image)))
+    return head(trunk(image))
 
 
 def mixed_precision():
@@ -188,15 +296,17 @@ def own_step():
 
 @on_image
 def recurrent_head(image):
-    x = layers.TimeDistributed(layers.Flatten())(normalized(conv(name="body"), stem(image)))
+    x = layers.TimeDistributed(layers.Flatten())(trunk(image))
     return head(layers.Reshape((1, 1, 4))(layers.LSTM(4)(x)))
 
 
-@network_on(12, 12, 3)
-def preprocessing(image):
-    normalization = layers.Normalization(mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0])
-    x = layers.CenterCrop(8, 8)(layers.Resizing(10, 10)(normalization(image)))
-    return head(normalized(conv(name="body"), stem(x)))
+@network_on(12, 12, 3, dtype="uint8")
+def prepared_images(image):
+    x = layers.Rescaling(1 / 127.5, -1)(tf.cast(image, "float32"))
+    x = layers.RandomRotation(0.1)(layers.RandomFlip("horizontal")(x))
+    x = layers.Normalization(mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0])(x)
+    x = layers.Dropout(0.3)(trunk(layers.CenterCrop(8, 8)(layers.Resizing(10, 10)(x))))
+    return layers.Dense(3, "softmax", name="head")(layers.GlobalMaxPooling2D()(x))
 
 
 @on_image
@@ -216,17 +326,28 @@ def volumes(x):
 
 # Network: what becomes binary.
 FORMS = {
+    u_net: {"down", "up"},
+    frames: {"body"},
+    siamese: {"body"},
+    frozen_base: {"added"},
+    shared_layers: {"shared"},
+    subclassed_with_an_auxiliary_head: {"block0", "block1"},
+    subclassed_with_a_function_of_its_own: {"block0"},
+    residual_without_a_head: {"conv1", "conv2"},
+    dense_connections: {"grow0", "grow1"},
+    separable: {"body"},
+    separable_after_a_sign: {"body"},
+    input_passed_on: {"body"},
+    autoencoder: {"decode"},
     prelu_before_signs: {"body0", "body1"},
     shared_normalization: {"body0", "body1", "body2"},
     mappings: {"body", "joined"},
-    separable_after_a_sign: {"body"},
     sums_and_rows_of_signs: {"body", "of_sums", "of_rows"},
     dilated_on_small_images: {"dilated2", "dilated3"},
     one_dimension: {"conv1", "conv2"},
     transformer: {"expand", "contract"},
     masked_steps: {"body"},
     masked_words: {"body"},
-    bytes_of_pixels: {"body"},
     sequentials_inside: {"inner", "outer"},
     channels_first: {"body"},
     weight_normalization: {"body"},
@@ -234,50 +355,12 @@ FORMS = {
     mixed_precision: {"body"},
     own_step: {"body"},
     recurrent_head: {"body"},
-    preprocessing: {"body"},
+    prepared_images: {"body"},
     hourglass: {"down", "up", "joined"},
     volumes: {"conv1"},
 }
 # What of it LCE has no binary operator for.
 FLOAT = {sums_and_rows_of_signs: {"of_sums"}, channels_first: {"body"}, hourglass: {"up"}, volumes: {"conv1"}}
-
-
-@pytest.mark.parametrize("build", slow_but({shared_normalization}, FORMS), ids=lambda build: build.__name__)
-def test_a_network_of_another_form_is_binary_from_training_to_file(build, tmp_path):
-    changed = FORMS[build]
-    operators = changed - FLOAT.get(build, set())
-    twin = lqe.binarize(build())
-    changes = rows(twin.binarization)
-    assert {layer for layer, row in changes.items() if row.binary} == changed
-    assert all(row.reason for row in changes.values() if row.weights and not row.binary)
-    inputs = inputs_of(twin)
-    labels = tf.nest.map_structure(np.zeros_like, twin.predict(inputs, verbose=0))
-    twin.compile("adam", "mse")
-    history = twin.fit(inputs, labels, epochs=2, verbose=0, callbacks=[callbacks.BitLogger()]).history
-    assert history["bit_entropy"][-1] == pytest.approx(1, abs=1e-3)
-    logged = {part for key in history if key.endswith("/bit_flips") for part in key.split("/")[:-1]}
-    assert changed <= logged
-    as_if_trained(twin)
-    path = tmp_path / "model.tflite"
-    report = export.convert(twin, path, strict=bool(operators))
-    assert {layer for layer, row in rows(report).items() if row.binary} == operators
-    assert all(row.reason for row in report.layers if not row.binary)
-    found = export.verify(twin, path, inputs)
-    assert found.within(0.0) and found.max_abs_diff <= 1e-3
-    audit = export.audit(path)
-    # A row for each operator there, and for each layer here.
-    for row in report.layers:
-        shown = [one for one in audit.layers if one.name == row.name]
-        assert sum(one.bytes for one in shown) == row.bytes and shown[0].reason == row.reason
-    assert sum(row.bytes for row in report.layers) + audit.structure == path.stat().st_size
-
-
-@pytest.mark.parametrize("owners", [None, [1, 2, 3], "stem"])
-def test_names_that_are_none_beside_a_file_are_left_alone(owners, tmp_path):
-    path = tmp_path / "model.tflite"
-    export.convert(stack(layers.Dense(8, name="named"), shape=(4,)), path)
-    beside = path.with_suffix(".json")
-    content = json.loads(beside.read_text())
-    content["report"]["owners"] = owners
-    beside.write_text(json.dumps(content))
-    assert all(row.name != "named" for row in export.audit(path).layers)
+# The rest takes longer together than a default run should.
+QUICK = {u_net, siamese, frozen_base, prepared_images, input_passed_on, shared_normalization, mappings}
+QUICK |= {one_dimension, subclassed_with_an_auxiliary_head}
