@@ -13,18 +13,17 @@ def entropy(codes):
     return -sum(share * math.log2(share) for share in shares)
 
 
-@pytest.fixture
-def kernels(rng_seed=3):
-    rng = np.random.default_rng(rng_seed)
-    return [rng.normal(0.1, 1, (3, 3, 4, 8)).astype("float32") for _ in range(4)]
-
-
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
-def test_entropy_streams_over_updates_and_ignores_scale(kernels, scale):
-    metric = BitEntropy()
+def test_both_stream_over_updates_and_ignore_the_scale(scale):
+    rng = np.random.default_rng(3)
+    kernels = [rng.normal(0.1, 1, (3, 3, 4, 8)).astype("float32") for _ in range(4)]
+    bits, flips = BitEntropy(), BitFlips()
     for kernel in kernels:
-        metric.update_state(scale * kernel)
-    assert metric.result().numpy() == pytest.approx(entropy(np.sign(np.stack(kernels))), abs=1e-6)
+        bits.update_state(scale * kernel)
+        flips.update_state(scale * kernel)
+    codes = np.sign(np.stack(kernels))
+    assert bits.result().numpy() == pytest.approx(entropy(codes), abs=1e-6)
+    assert flips.result().numpy() == pytest.approx(np.mean(codes[1:] != codes[:-1]), abs=1e-6)
 
 
 def test_entropy_of_equal_counts_is_exactly_one():
@@ -47,45 +46,14 @@ def test_nothing_seen_gives_zero(metric):
     assert metric.result().numpy() == 0.0
 
 
-@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
-def test_flips_are_the_mean_over_updates(kernels, scale):
-    metric = BitFlips()
-    for kernel in kernels:
-        metric.update_state(scale * kernel)
-    pairs = zip(kernels[1:], kernels, strict=False)
-    expected = np.mean([np.mean(np.sign(new) != np.sign(old)) for new, old in pairs])
-    assert metric.result().numpy() == pytest.approx(expected, abs=1e-6)
-
-
-def test_a_reset_empties_the_mean_and_keeps_the_codes():
-    metric = BitFlips()
+@pytest.mark.parametrize("metric", [BitEntropy(), BitFlips()])
+def test_a_reset_empties_both_and_flips_keep_the_codes(metric):
     metric.update_state([1.0, 1.0])
     metric.update_state([-1.0, 1.0])
     metric.reset_state()
     assert metric.result() == 0.0
     metric.update_state([1.0, -1.0])
     assert metric.result() == 1.0
-
-
-def test_entropy_resets_as_every_metric():
-    metric = BitEntropy()
-    metric.update_state([1.0, -1.0])
-    metric.reset_state()
-    metric.update_state([1.0, 1.0])
-    assert metric.result() == 0.0
-
-
-def test_in_a_graph(kernels):
-    metric = BitFlips(shape=kernels[0].shape)
-
-    @tf.function
-    def update(values):
-        metric.update_state(values)
-
-    for kernel in kernels[:2]:
-        update(kernel)
-    expected = np.mean(np.sign(kernels[0]) != np.sign(kernels[1]))
-    assert metric.result().numpy() == pytest.approx(expected, abs=1e-6)
 
 
 TWO_REPLICAS = """
@@ -120,16 +88,15 @@ def test_counts_of_replicas_add_up(run_script):
     assert values == pytest.approx([entropy(np.array([1] * 6 + [-1] * 2)), 0, 1, 1, 0], abs=1e-6)
 
 
-@pytest.mark.parametrize("metric", [BitEntropy(zeros=True, name="e"), BitFlips(shape=(2, 3), name="f")])
-def test_config_round_trip(metric):
+@pytest.mark.parametrize(
+    ("alias", "metric"),
+    [("bit_entropy", BitEntropy(zeros=True, name="e")), ("bit_flips", BitFlips(shape=(2, 3), name="f"))],
+)
+def test_alias_and_configuration_give_the_same_kind(alias, metric):
+    assert isinstance(tf.keras.metrics.deserialize({"class_name": alias, "config": {}}), type(metric))
     copy = tf.keras.metrics.deserialize(tf.keras.metrics.serialize(metric))
     assert type(copy) is type(metric)
     assert copy.get_config() == metric.get_config()
-
-
-@pytest.mark.parametrize(("alias", "kind"), [("bit_entropy", BitEntropy), ("bit_flips", BitFlips)])
-def test_found_by_alias(alias, kind):
-    assert isinstance(tf.keras.metrics.deserialize({"class_name": alias, "config": {}}), kind)
 
 
 def test_errors():

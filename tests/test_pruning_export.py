@@ -25,9 +25,9 @@ def model_of(*stack, shape=(6, 6, CHANNELS)):
     return tf.keras.Sequential([tf.keras.Input(shape), *stack])
 
 
-def exported(model, shape=(6, 6, CHANNELS)):
+def exported(model):
     """The report; asserts that the file computes what Keras does, and by binary convolutions alone."""
-    inputs = np.random.default_rng(1).normal(size=(3, *shape)).astype("float32")
+    inputs = np.random.default_rng(1).normal(size=(3, *model.input_shape[1:])).astype("float32")
     report = export.convert(model, verify_on=inputs)
     assert report.layers and all(row.binary for row in report.layers)
     for row in report.layers:
@@ -35,7 +35,7 @@ def exported(model, shape=(6, 6, CHANNELS)):
     return report
 
 
-@pytest.mark.parametrize("sparsity", [0, 0.1, 0.5, 0.9, 1 - 1 / WEIGHTS])
+@pytest.mark.parametrize("sparsity", [0, 0.5, 1 - 1 / WEIGHTS])
 @pytest.mark.parametrize("pad_values", [0, 1])
 def test_one_convolution_is_exact(sparsity, pad_values):
     model = pruning.prune(model_of(convolution(pad_values=pad_values)), sparsity, "magnitude")
@@ -44,17 +44,13 @@ def test_one_convolution_is_exact(sparsity, pad_values):
     assert report.layers[0].operator == ("LceBconv2d + LceBconv2d" if sparsity else "LceBconv2d")
 
 
-SPARSITIES = slow_but({0.5}, (0.5, 0, 0.1, 0.9, 1 - 1 / WEIGHTS))
-
-
-@pytest.mark.parametrize("sparsity", SPARSITIES)
 @pytest.mark.parametrize(
     "arguments",
     [{"padding": "valid"}, {"strides": 2}, {"dilation_rate": 2}, {"strides": 2, "pad_values": 0}],
     ids=str,
 )
-def test_geometry_is_kept(arguments, sparsity):
-    report = exported(pruning.prune(model_of(convolution(**arguments)), sparsity))
+def test_geometry_is_kept(arguments):
+    report = exported(pruning.prune(model_of(convolution(**arguments)), 0.5))
     assert report.verification.max_abs_diff == 0
 
 
@@ -73,13 +69,6 @@ def test_every_criterion_wrapped_and_stripped(criterion, strip):
     assert report.layers[0].operator == "LceBconv2d + LceBconv2d"
 
 
-@pytest.mark.parametrize("criterion", ["rank", "magnitude"])
-def test_whole_filters_stay_one_convolution(criterion):
-    report = exported(pruning.prune(model_of(convolution()), 0.5, criterion, "filter"))
-    assert report.verification.max_abs_diff == 0
-    assert report.layers[0].operator == "LceBconv2d"
-
-
 SEPARABLE = {"depthwise_quantizer": "bi_half", "pointwise_quantizer": "bi_half"}
 
 
@@ -96,7 +85,7 @@ SEPARABLE = {"depthwise_quantizer": "bi_half", "pointwise_quantizer": "bi_half"}
     ids=["dense", "conv1d", "separable"],
 )
 def test_other_layers_are_exact(layer, shape):
-    report = exported(pruning.prune(model_of(layer, shape=shape), 0.5), shape)
+    report = exported(pruning.prune(model_of(layer, shape=shape), 0.5))
     assert report.verification.max_abs_diff == 0
     assert report.layers[0].operator == "LceBconv2d + LceBconv2d"
 
@@ -106,9 +95,8 @@ def test_batch_norm_leaves_one_add(strip):
     norm = tf.keras.layers.BatchNormalization
     model = model_of(convolution(), norm())
     random = np.random.default_rng(0)
-    model.layers[1].set_weights(
-        [random.uniform(0.5, 2, FILTERS), *random.normal(size=(2, FILTERS)), random.uniform(0.5, 2, FILTERS)]
-    )
+    gamma, variance = random.uniform(0.5, 2, (2, FILTERS))
+    model.layers[1].set_weights([gamma, *random.normal(size=(2, FILTERS)), variance])
     model = pruning.prune(model, 0.5)
     report = exported(pruning.strip(model) if strip else model)
     assert report.verification.max_abs_diff < 1e-4
@@ -119,7 +107,7 @@ def test_batch_norm_leaves_one_add(strip):
 @pytest.mark.slow
 def test_size_is_at_most_twice_one_convolution():
     model = model_of(layers.QuantConv2D(256, 3, **BINARY), shape=(8, 8, 256))
-    one, two = (len(exported(each, (8, 8, 256)).tflite) for each in (model, pruning.prune(model, 0.5)))
+    one, two = (len(exported(each).tflite) for each in (model, pruning.prune(model, 0.5)))
     assert two <= 2.05 * one
 
 
@@ -151,9 +139,8 @@ def test_a_trained_network_keeps_its_classes(trained, criterion, sparsity):
 
 
 @pytest.mark.parametrize("criterion", EVERY)
-def test_the_logger_shows_that_the_balance_is_kept(criterion):
-    digits = data.load("digits")
-    network = zoo.conv2(input_shape=digits.input_shape, num_classes=digits.num_classes, width=0.25)
+def test_the_logger_shows_that_the_balance_is_kept(trained, criterion):
+    network, digits = trained
     pruned = pruning.prune(network, 0.5, criterion)
     pruned.compile("adam", "sparse_categorical_crossentropy")
     history = pruned.fit(digits.train, epochs=1, verbose=0, callbacks=[callbacks.BitLogger()]).history

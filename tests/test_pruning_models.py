@@ -265,6 +265,34 @@ def test_network_scope_takes_one_threshold_after_every_update(criterion):
         fit(clone)
 
 
+def share_of_zeros(model):
+    return float(np.mean(np.concatenate([code.ravel() == 0 for code in codes(model).values()])))
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "score"])
+@pytest.mark.parametrize("frozen", ["a", "c"])
+def test_the_choice_in_a_network_goes_on_where_a_layer_is_frozen(frozen, criterion):
+    model = pruning.prune(small(), 0.5, criterion, scope="network", schedule=pruning.CubicRamp(0, 4))
+    model.get_layer(frozen).trainable = False
+    fit(model, 5)
+    assert int(model.get_layer(frozen).step) == 0
+    assert share_of_zeros(model) == 0.5
+
+
+def test_another_layer_may_be_frozen_later():
+    model = pruning.prune(small(), 0.5, "magnitude", scope="network", schedule=pruning.Polynomial(0, 4))
+    model.get_layer("c").trainable = False
+    fit(model, 2)
+    assert share_of_zeros(model) == 0.25
+    model.get_layer("c").trainable, model.get_layer("a").trainable = True, False
+    # Which weights are trained is settled when a model is compiled.
+    model.compile("sgd", model.loss)
+    fit(model, 2)
+    # The largest count of updates is b's.
+    assert [int(model.get_layer(name).step) for name in "abc"] == [2, 4, 2]
+    assert share_of_zeros(model) == 0.5
+
+
 @pytest.mark.parametrize("variant", ["rank", "cubic", "score", "mask"])
 def test_summary_counts_two_bits_and_nothing_else(variant):
     model, pruned = small(), pruning.prune(small(), **VARIANTS[variant])

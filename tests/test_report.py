@@ -93,13 +93,6 @@ def test_what_the_last_epoch_did_not_measure_is_of_the_epoch_that_did(run):
     assert "<dd>0.7500 (epoch 2)</dd>" in page and ">nan<" not in page
 
 
-def test_figures_of_another_file_are_marked(run):
-    times = device.Latency(9.0, 9.0, 0.1, 9.0, 9.5, 10)
-    device.Report([device.Result("conv", "local", 1, 99, times)]).save(run / "device")
-    page = run_page.render(run)
-    assert "another size" in page and "9.000 (local" not in page
-
-
 def result(model, name="local", threads=1, ms=9.0, size=123456):
     latency = None if ms is None else device.Latency(ms, ms, 0.1, ms, ms, 10)
     return device.Result(model, name, threads, size, latency, failure="" if ms else "no answer")
@@ -111,6 +104,12 @@ def test_what_was_measured_of_another_run_is_not_of_this_one(run, other):
     content = read(run, False)
     assert content.times == {} and "device_ms" not in content.facts
     assert cells(run_page.render(run), "local")[0] == "a"
+
+
+def test_figures_of_another_file_are_marked(run):
+    device.Report([result("conv", size=99)]).save(run / "device")
+    page = run_page.render(run)
+    assert "another size" in page and "9.000 (local" not in page
 
 
 def test_times_are_compared_on_the_same_device_and_threads(run, trained, tmp_path, monkeypatch):
@@ -232,9 +231,7 @@ def test_every_text_of_a_file_is_shown_and_not_obeyed(run, tmp_path):
     layer = {"operator": EVIL, "bytes": EVIL, "reason": EVIL}
     layers = [{"name": f"{EVIL}{place}", **layer} for place in range(2)]
     (folder / "model.json").write_text(json.dumps({"report": {**REPORT, "layers": layers}}))
-    latency = device.Latency(1.25, 1.3, 0.1, 1.2, 1.5, 10)
-    measured = device.Result(EVIL, EVIL, 1, REPORT["tflite_bytes"], latency)
-    report = device.Report([measured, device.Result(EVIL, "b", 1, 9, failure=EVIL)])
+    report = device.Report([result(EVIL, EVIL), device.Result(EVIL, "b", 1, 9, failure=EVIL)])
     report.save(folder / "device")
     report.plot(tmp_path / "chart.png")
     check_harmless(run_page.render(folder), 19)
@@ -271,17 +268,15 @@ def test_nothing_to_report(tmp_path):
         run_page.render(tmp_path / "absent")
 
 
-def test_a_damaged_file(run):
-    (run / "settings.json").write_text("{")
-    with pytest.raises(InputError, match=r"settings\.json must be JSON"):
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [("settings.json", "{", "must be JSON"), ("model.json", "{}", "must be what `convert` wrote")],
+)
+def test_a_file_that_is_damaged_or_of_another_kind_is_named(run, name, text, words):
+    (run / name).write_text(text)
+    with pytest.raises(InputError, match=f"{name} {words}"):
         run_page.write(run)
     assert not (run / "report.html").exists()
-
-
-def test_a_json_file_of_another_kind(run):
-    (run / "model.json").write_text("{}")
-    with pytest.raises(InputError, match=r"model\.json must be what `convert` wrote"):
-        run_page.render(run)
 
 
 def test_command(command, run):
@@ -289,7 +284,7 @@ def test_command(command, run):
     assert (run / "report.html").exists()
 
 
-def test_reports_show_themselves_in_a_notebook(tmp_path):
+def test_reports_show_themselves_in_a_notebook():
     layer = LayerChange("<b>", "Dense", "QuantDense", 64, True, True)
     measured = device.Report([device.Result("<i>", "local", 1, 2048)])
     for report, text in ((BinarizationReport([layer]), "&lt;b&gt;"), (measured, "&lt;i&gt;")):

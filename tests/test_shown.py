@@ -1,18 +1,25 @@
-"""What a stranger's file, folder or command line says is shown, and no terminal, table or program obeys it."""
+"""What a stranger's file, folder or command line says is shown, and no terminal, table or program obeys it.
 
+Tables fit a terminal of 80 columns.
+"""
+
+import io
 import os
-import subprocess
 import sys
 import warnings
 
+import forking
 import pytest
 from PIL import Image
+from rich.console import Console
 from small import small
 
 from larq_equalbits import data, device, export
 from larq_equalbits._errors import InputError
 from larq_equalbits._text import csv_cell, render, visible
 from larq_equalbits.cli import doctor, main
+from larq_equalbits.device import Agreement, Latency, Result, table
+from larq_equalbits.export import LayerReport, results
 from larq_equalbits.tuning import presentation, progress, trials
 
 
@@ -36,15 +43,16 @@ def test_a_metric_of_a_sweep_is_shown_and_not_obeyed(tmp_path, capsys):
 
 def test_what_is_waited_for_is_shown_and_not_obeyed(tmp_path):
     ours, theirs = os.openpty()
-    code = (
+    script = tmp_path / "script.py"
+    script.write_text(
         "import sys, time; from pathlib import Path; from larq_equalbits._quiet import waiting\n"
         "from larq_equalbits.data.folders import _images\n"
         "with waiting(sys.argv[1]): time.sleep(0.5)\n"
         "_images([Path(sys.argv[0])] * 9, 8, sys.argv[1])"
     )
-    command = [sys.executable, "-c", code, "[/x]\x1b[44m"]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    subprocess.run(command, stderr=theirs, check=True, env=environment, timeout=60)
+    outputs = tmp_path / "output", os.ttyname(theirs)
+    process = forking.start(script, "[/x]\x1b[44m", outputs=outputs, TERM="xterm", COLUMNS="80")
+    assert forking.ended(process) == 0
     said = os.read(ours, 10**6)
     os.close(ours)
     os.close(theirs)
@@ -87,3 +95,34 @@ def test_csv_cells_are_no_formulas():
     assert [csv_cell(value) for value in ("loss", 0.5)] == ["loss", 0.5]
     measured = device.Report([device.Result("=1+1", "local", 1, 10, failure="@x")])
     assert "local,'=1+1,1" in measured.to_csv() and measured.to_csv().endswith(",'@x\n")
+
+
+def layer_table():
+    reason = "its input is not binary: no quantizer gives it two values"
+    rows = [
+        LayerReport("conv2_1/shortcut", "LceBconv2d", True, 1_232_896, "1 bit", "", "normalization folded"),
+        LayerReport("normalization12", "DEPTHWISE_CONV_2D", False, 131_072, "float32", reason=reason),
+        LayerReport("classifier", "FULLY_CONNECTED", False, 40_960, "2 bits", reason, "unfused", True),
+    ]
+    return results.table(rows)
+
+
+def device_table():
+    agreements = [Agreement("keras", 10_000, 0.9987, 1.3e-05, False), Agreement("host", 8, 1.0, 0.0, True)]
+    latency = Latency(113.318, 113.4, 0.277, 112.9, 119.2, 20)
+    given = {"latency": latency, "memory_kib": 12_345, "agreements": agreements, "accuracy": 0.8123}
+    given |= {"accuracy_images": 10_000}
+    devices = ("local", "ssh:pi@raspberrypi.local")
+    return table.results([Result("resnet18.tflite", each, 4, 1_345_678, **given) for each in devices])
+
+
+@pytest.mark.parametrize("make", [layer_table, device_table])
+def test_no_word_is_cut_in_80_columns(make):
+    def words(width):
+        console = Console(file=io.StringIO(), width=width, color_system=None)
+        console.print(make())
+        text = console.file.getvalue()
+        assert "…" not in text and max(map(len, text.splitlines())) <= width
+        return sorted(word for word in text.split() if "─" not in word)
+
+    assert words(80) == words(300)

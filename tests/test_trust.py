@@ -1,5 +1,6 @@
 """A stranger's file runs no code, reads no other file and writes none, unless the user trusts it."""
 
+import contextlib
 import json
 import zipfile
 
@@ -12,6 +13,7 @@ from flatbuffers import flexbuffers
 from small import SETTINGS, change_state, small
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.lite.python.schema_py_generated import BuiltinOperator
 from tf_keras.protobuf import saved_metadata_pb2
 
 from larq_equalbits import export, training
@@ -81,12 +83,10 @@ def named(module, kind, config, **more):
         # Names that are registered, lent to a module that Keras would import.
         named("antigravity", "function", "f", registered_name="bi_half"),
         named("antigravity", "bi_half", {}, registered_name=None),
-        named(
-            "tf_keras.src.layers.rnn.cell_wrappers",
-            "ResidualWrapper",
-            {"residual_fn": ["eA==", None, None], "residual_fn_type": "lambda"},
-            registered_name=None,
-        ),
+        # Functions of Keras' and ours that are none of tensors.
+        named("keras.utils", "function", "get_file", registered_name="get_file"),
+        named("tf_keras.src.utils.data_utils", "function", "get_file", registered_name="get_file"),
+        named("larq_equalbits._files", "function", "shutil", registered_name="shutil"),
     ],
 )
 def test_a_configuration_that_names_what_is_not_keras_needs_trust(tmp_path, danger):
@@ -95,21 +95,14 @@ def test_a_configuration_that_names_what_is_not_keras_needs_trust(tmp_path, dang
         config["config"]["layers"][1]["config"]["activation"] = danger
         members["config.json"] = json.dumps(config)
 
+    def replace(members):
+        members["config.json"] = json.dumps(danger)
+
     tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(2)]).save(tmp_path / "net.keras")
     load_model(tmp_path / "net.keras")
-    with pytest.raises(InputError, match="trust=True"):
-        load_model(rewritten(tmp_path / "net.keras", lend))
-
-
-@pytest.mark.parametrize("module", ["keras.utils", "larq_equalbits._files", "tf_keras.src.utils.data_utils"])
-def test_a_function_of_keras_or_ours_that_is_none_of_tensors_needs_trust(tmp_path, module):
-    name = "shutil" if module.startswith("larq") else "get_file"
-    config = {"module": module, "class_name": "function", "config": name, "registered_name": name}
-    with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
-        archive.writestr("config.json", json.dumps(config))
-        archive.writestr("metadata.json", "{}")
-    with pytest.raises(InputError, match="trust"):
-        load_model(tmp_path / "net.keras")
+    for change in (lend, replace):
+        with pytest.raises(InputError, match="trust=True"):
+            load_model(rewritten(tmp_path / "net.keras", change))
 
 
 def steal(path, mine):
@@ -237,9 +230,8 @@ def test_models_of_layers_that_the_user_registered_load(tmp_path, suffix):
     model = tf.keras.Model(inputs, outputs)
     model.save(tmp_path / f"net{suffix}")
     x = np.ones((2, 4), "float32")
-    np.testing.assert_allclose(
-        load_model(tmp_path / f"net{suffix}").predict(x, verbose=0), model.predict(x, verbose=0)
-    )
+    loaded = load_model(tmp_path / f"net{suffix}")
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
 class OwnRegularizer(tf.keras.regularizers.Regularizer):
@@ -263,10 +255,8 @@ def test_whatever_only_computes_needs_no_trust(tmp_path, suffix):
     x = tf.reshape(tf.quantization.fake_quant_with_min_max_args(x), (tf.shape(x)[0], 4))
     x = tf.debugging.check_numerics(tf.dtypes.saturate_cast(tf.linalg.norm(x, axis=1), "float32"), "x")
     initializer = tf.random_normal_initializer(seed=1)
-    dense = tf.keras.layers.Dense(
-        2, "relu", kernel_initializer=initializer, kernel_regularizer=OwnRegularizer()
-    )
-    x = dense(tf.expand_dims(x, 1))
+    own_kernel = {"kernel_initializer": initializer, "kernel_regularizer": OwnRegularizer()}
+    x = tf.keras.layers.Dense(2, "relu", **own_kernel)(tf.expand_dims(x, 1))
     model = tf.keras.Model(inputs, tf.keras.layers.Activation(own)(x))
     model.save(tmp_path / f"net{suffix}")
     images = np.ones((2, 4, 4, 2), "float32")
@@ -278,28 +268,16 @@ def test_whatever_only_computes_needs_no_trust(tmp_path, suffix):
 def test_a_float_convolution_under_lces_name_is_neither_believed_nor_run():
     inputs = tf.keras.Input((6, 6, 4))
     model = tf.keras.Model(inputs, tf.keras.layers.Conv2D(4, 3)(inputs))
-    binary = export.convert(small(), verify_on=False)
-    forged = _renamed(export.convert(model, verify_on=False).tflite, "LceBconv2d")
+    file = writing.opened(export.convert(model, verify_on=False).tflite)
+    code = file.operatorCodes[file.subgraphs[0].operators[0].opcodeIndex]
+    code.builtinCode = code.deprecatedBuiltinCode = BuiltinOperator.CUSTOM
+    code.customCode = b"LceBconv2d"
+    forged = writing.to_bytes(file)
     (layer,) = export.audit(forged).layers
     assert not layer.binary and "LceBconv2d has" in layer.reason
     for runtime in ("lce", "litert"):
         with pytest.raises(InputError, match="is not run"):
             export.verify(model, forged, np.zeros((2, 6, 6, 4), "float32"), runtime=runtime)
-    assert export.audit(binary.tflite).layers[0].binary
-
-
-def _renamed(tflite, name):
-    """The file with its first operator's kind changed to the custom operator `name`."""
-    import flatbuffers
-    from tensorflow.lite.python import schema_py_generated as schema
-
-    tree = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite, 0))
-    code = tree.operatorCodes[tree.subgraphs[0].operators[0].opcodeIndex]
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
-    code.customCode = name.encode()
-    builder = flatbuffers.Builder()
-    builder.Finish(tree.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
 
 
 ODD_ATTRIBUTES = [
@@ -312,35 +290,30 @@ ODD_ATTRIBUTES = [
 ]
 
 
+@contextlib.contextmanager
+def refused_with_changes(content):
+    """Gives the binary operator of a file and its tensors to be changed; the file with the changes is not run."""
+    file = writing.opened(content)
+    graph = file.subgraphs[0]
+    (operator,) = (one for one in graph.operators if len(one.inputs) == 5)
+    yield operator, [graph.tensors[index] for index in operator.inputs]
+    changed = writing.to_bytes(file)
+    with pytest.raises(InputError, match="is not run: LceBconv2d"):
+        interpreter.load(changed)
+    assert not export.audit(changed).layers[0].binary
+
+
 # LCE's interpreter ends the process with a signal, or computes nonsense, on these.
 def test_no_binary_operator_with_odd_attributes_or_without_its_values_is_run():
     content = export.convert(small(), verify_on=False).tflite
-
-    def refused(change):
-        file = writing.opened(content)
-        graph = file.subgraphs[0]
-        (operator,) = (one for one in graph.operators if len(one.inputs) == 5)
-        change(operator, [graph.tensors[index] for index in operator.inputs])
-        changed = writing.to_bytes(file)
-        with pytest.raises(InputError, match="is not run: LceBconv2d"):
-            interpreter.load(changed)
-        assert not export.audit(changed).layers[0].binary
-
+    assert export.audit(content).layers[0].binary
     for odd in ODD_ATTRIBUTES:
-
-        def attributes(operator, _, odd=odd):
+        with refused_with_changes(content) as (operator, _):
             known = flexbuffers.Loads(bytes(operator.customOptions))
             octets = b"" if odd is None else bytes(flexbuffers.Dumps(known | odd))
             operator.customOptions = np.frombuffer(octets, np.uint8)
-
-        refused(attributes)
     for place in (2, 3):
-
-        def absent(operator, _, place=place):
+        with refused_with_changes(content) as (operator, _):
             operator.inputs = np.where(np.arange(5) == place, -1, operator.inputs)
-
-        def short(_, tensors, place=place):
+        with refused_with_changes(content) as (_, tensors):
             tensors[place].shape = [1]
-
-        refused(absent)
-        refused(short)

@@ -3,6 +3,8 @@ import inspect
 import numpy as np
 import pytest
 import tensorflow as tf
+import zoo_table as program
+from click.testing import CliRunner
 from larq_equalbits.zoo.blocks import Builder
 from small import slow_but
 
@@ -11,9 +13,10 @@ from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import InputError
 from larq_equalbits.quantizers import BiHalf
 
-# Kernel weights without those of normalizations, by the papers' code; the small networks in full.
+# Kernel weights without those of normalizations: by the papers' code, and as the papers round them.
 WEIGHTS = {"conv2": 4_300_992, "conv4": 2_425_024, "conv6": 2_261_184, "conv8": 5_275_840}
-PARAMETERS = {"vgg_small": 4.66e6, "resnet18": 11.2e6, "resnet20": 0.27e6, "resnet34": 21.3e6}
+ROUNDED = {"vgg_small": 4.66e6, "resnet18": 11.2e6, "resnet20": 0.27e6, "resnet34": 21.3e6}
+WEIGHTS |= {name: pytest.approx(weights, rel=0.02) for name, weights in ROUNDED.items()}
 FAST = ("conv2", "vgg_small", "resnet20")
 EVERY = slow_but(FAST, zoo.list_models())
 
@@ -50,21 +53,15 @@ def test_every_builder_takes_the_same_keyword_arguments():
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_the_conv_networks_have_the_papers_weights(name):
+def test_the_networks_have_the_papers_weights(name):
     model = zoo.get(name)(input_shape=(32, 32, 3), num_classes=10)
     kernels = [weight for weight in model.trainable_weights if weight.shape.rank > 1]
     assert sum(int(np.prod(kernel.shape)) for kernel in kernels) == WEIGHTS[name]
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_the_number_of_parameters_is_the_papers(name):
-    model = zoo.get(name)(input_shape=(32, 32, 3), num_classes=10)
-    assert model.count_params() == pytest.approx(PARAMETERS[name], rel=0.02)
-
-
 @pytest.mark.parametrize("binarize_activations", [True, False])
 @pytest.mark.parametrize("name", EVERY)
-def test_a_network_answers_saves_and_loads(name, binarize_activations, tmp_path):
+def test_a_network_answers_saves_loads_and_converts(name, binarize_activations, tmp_path):
     model = _adapted(_small(name, binarize_activations=binarize_activations))
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
     answers = model.predict(images, verbose=0)
@@ -74,32 +71,25 @@ def test_a_network_answers_saves_and_loads(name, binarize_activations, tmp_path)
     model.save(tmp_path / "model.keras")
     loaded = tf.keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), answers)
+    if binarize_activations:
+        rows = {layer.name: layer for layer in export.convert(model, verify_on=images).layers}
+        for kernel in quantized_kernels(model):
+            assert rows[kernel.name].operator == "LceBconv2d"
 
 
 @pytest.mark.parametrize("quantizer", ["bi_half", "siman"])
 @pytest.mark.parametrize("name", EVERY)
 def test_the_first_gradient_reaches_every_kernel_and_explodes_in_none(name, quantizer):
-    tf.keras.utils.set_random_seed(0)
     model = _small(name, quantizer=quantizer)
     random = np.random.default_rng(0)
-    images = random.normal(size=(32, 32, 32, 3)).astype("float32")
-    labels = random.integers(10, size=32)
+    images = random.normal(size=(8, 32, 32, 3)).astype("float32")
+    labels = random.integers(10, size=8)
     with tf.GradientTape() as tape:
         answers = model(images, training=True)
         loss = tf.reduce_mean(tf.keras.losses.sparse_categorical_crossentropy(labels, answers))
     latent = [kernel.variable.latent_variable for kernel in quantized_kernels(model)]
     norms = [float(tf.norm(gradient)) for gradient in tape.gradient(loss, latent)]
     assert min(norms) > 1e-6 and max(norms) < 100
-
-
-@pytest.mark.parametrize("name", EVERY)
-def test_every_binary_layer_converts_to_a_binary_convolution(name):
-    model = _adapted(_small(name))
-    images = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype("float32")
-    report = export.convert(model, verify_on=images)
-    rows = {layer.name: layer for layer in report.layers}
-    for kernel in quantized_kernels(model):
-        assert rows[kernel.name].operator == "LceBconv2d"
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34"])
@@ -166,3 +156,39 @@ def test_bad_arguments_are_named(options, word):
 def test_an_unknown_network_is_answered_with_the_known_ones():
     with pytest.raises(InputError, match="resnet18"):
         zoo.get("resnet19")
+
+
+def documented_lines():
+    page = program.PAGE.read_text(encoding="utf-8")
+    table = page.split(program.START)[1].split(program.END)[0]
+    return table.strip().splitlines()[2:]
+
+
+def test_the_documentation_has_every_network():
+    documented = [tuple(line.split(" | ")[:2]) for line in documented_lines()]
+    small = [(f"| {name}", "32x32x3") for name in zoo.list_models()]
+    assert documented == [*small, *((f"| {name}", "224x224x3") for name in program.ON_IMAGENET)]
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_the_documentation_says_what_the_command_measures(name):
+    assert str(program.measure(name, *program.SMALL)) in documented_lines()
+
+
+@pytest.mark.slow
+def test_the_whole_table_is_what_the_command_measures():
+    assert [str(row) for row in program.rows()] == documented_lines()
+
+
+def test_the_command_prints_or_writes(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{program.START}\nold\n{program.END}\nafter\n")
+    printed = CliRunner().invoke(program.main, ["conv2"], catch_exceptions=False)
+    assert printed.output.startswith("| network | images |")
+    CliRunner().invoke(program.main, ["conv2", "--write", "--page", str(page)], catch_exceptions=False)
+    assert page.read_text() == f"before\n{program.START}\n{printed.output}{program.END}\nafter\n"
+    page.write_text("no markers")
+    with pytest.raises(InputError, match="page must hold the markers"):
+        CliRunner().invoke(program.main, ["conv2", "--write", "--page", str(page)], catch_exceptions=False)
+    with pytest.raises(InputError, match="model must be one of"):
+        program.rows(("conv3",))

@@ -35,9 +35,8 @@ def test_differences_and_p_are_those_of_a_paired_test_and_holm():
     assert [each.ratio for each in found] == [0.3, 0.7, 0.9] and {each.pairs for each in found} == {4}
     for each in found:
         np.testing.assert_allclose(each.difference, np.mean(np.subtract(ACCURACY[each.ratio], ACCURACY[0.5])))
-        np.testing.assert_allclose(
-            each.p, scipy.stats.ttest_rel(ACCURACY[each.ratio], ACCURACY[0.5]).pvalue, rtol=1e-6
-        )
+        expected = scipy.stats.ttest_rel(ACCURACY[each.ratio], ACCURACY[0.5])
+        np.testing.assert_allclose(each.p, expected.pvalue, rtol=1e-6)
     low, middle, high = found
     assert high.p < low.p < middle.p
     assert high.corrected == pytest.approx(3 * high.p) and low.corrected == pytest.approx(2 * low.p)
@@ -45,16 +44,13 @@ def test_differences_and_p_are_those_of_a_paired_test_and_holm():
 
 
 def test_holm_never_falls_below_the_one_before_and_never_exceeds_one():
-    assert comparison._holm({1: 0.01, 2: 0.011, 3: 0.6, 4: 0.9}) == pytest.approx(
-        {1: 0.04, 2: 0.04, 3: 1.0, 4: 1.0}
-    )
+    corrected = comparison._holm({1: 0.01, 2: 0.011, 3: 0.6, 4: 0.9})
+    assert corrected == pytest.approx({1: 0.04, 2: 0.04, 3: 1.0, 4: 1.0})
 
 
 def test_only_seeds_that_both_have_finished_count():
-    found = comparison.against(
-        [trial(0.5, 0), trial(0.5, 1), trial(0.3, 1), trial(0.3, 2), trial(0.9, 3), trial(0.7, 0, "FAILED")],
-        "test_accuracy",
-    )
+    trials = [trial(0.5, 0), trial(0.5, 1), trial(0.3, 1), trial(0.3, 2), trial(0.9, 3)]
+    found = comparison.against([*trials, trial(0.7, 0, "FAILED")], "test_accuracy")
     assert [(each.ratio, each.pairs, each.p, each.corrected) for each in found] == [(0.3, 1, None, None)]
     assert found[0].difference == pytest.approx(-0.03)
 
@@ -71,15 +67,13 @@ def test_equal_differences_tell_no_p():
 
 
 def test_differences_that_only_rounding_makes_unequal_tell_no_p():
-    first, second = (
-        [float(np.float32(images / 355)) for images in several] for several in ((171, 268), (178, 275))
-    )
+    counts = (171, 268), (178, 275)
+    first, second = ([float(np.float32(images / 355)) for images in several] for several in counts)
     assert len(set(np.subtract(first, second))) == 2
     assert comparison.paired(first, second) is None
     one_image_more = [first[0], first[1] + 1 / 355]
-    assert comparison.paired(one_image_more, second) == pytest.approx(
-        scipy.stats.ttest_rel(one_image_more, second).pvalue
-    )
+    expected = scipy.stats.ttest_rel(one_image_more, second)
+    assert comparison.paired(one_image_more, second) == pytest.approx(expected.pvalue)
 
 
 def test_a_reference_that_the_sweep_does_not_have_is_named():

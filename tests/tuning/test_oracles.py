@@ -130,10 +130,8 @@ def test_failures_do_not_end_the_search_and_keep_their_reason(tmp_path):
         path.write_text(json.dumps({"reason": "too hot"}))
         end(oracle, trial, "FAILED")
     assert oracle.create_trial("one").status == "RUNNING"
-    assert {trial.message for trial in reloaded(tmp_path, seeds=range(4)).trials.values()} == {
-        "too hot",
-        None,
-    }
+    again = reloaded(tmp_path, seeds=range(4))
+    assert {trial.message for trial in again.trials.values()} == {"too hot", None}
 
 
 def test_damaged_files_are_named(tmp_path):
@@ -155,7 +153,6 @@ def test_a_trial_whose_worker_the_system_killed_for_memory_has_failed_at_once(tm
 @pytest.mark.parametrize("seconds", ["abc", "nan", "inf", "0", "-1"])
 def test_a_patience_that_is_no_time_is_named(monkeypatch, seconds):
     monkeypatch.setenv("LARQ_EQUALBITS_PATIENCE", seconds)
-    with pytest.raises(
-        InputError, match=f"LARQ_EQUALBITS_PATIENCE must be .* of seconds, but got '{seconds}'"
-    ):
+    words = f"LARQ_EQUALBITS_PATIENCE must be .* of seconds, but got '{seconds}'"
+    with pytest.raises(InputError, match=words):
         oracles._patience()
