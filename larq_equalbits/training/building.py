@@ -68,11 +68,7 @@ def fitted(settings: Settings, *, download: bool = False) -> Settings:
 
 
 def images(settings: Settings, *, download: bool = False) -> data.Data:
-    """The data of a run.
-
-    Raises:
-        InputError: as `data.load`.
-    """
+    """The data of a run; InputError as `data.load`."""
     return data.load(
         settings.dataset,
         batch_size=settings.plan().batch_size,
@@ -145,13 +141,9 @@ def build(
 
 
 def constrained(model: tf.keras.Model, constraint: str) -> tf.keras.Model:
-    """A copy of `model` with its weights, and with a constraint on every quantized kernel.
+    """A copy of `model`, which knows its input shape, with its weights, and a constraint on every quantized kernel.
 
     A subclassed model, which makes its layers itself, is without the constraint once it is loaded from a file.
-
-    Args:
-        model: a network that knows its input shape, nested and subclassed ones too.
-        constraint: alias of a Keras constraint.
 
     Raises:
         InputError: an unknown constraint, or a subclassed model that its configuration cannot make again.

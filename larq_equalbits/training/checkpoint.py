@@ -55,14 +55,7 @@ def _name(index: int) -> str:
 def save(
     path: str | os.PathLike[str], values: Sequence[np.ndarray], names: Sequence[str], state: State
 ) -> None:
-    """Writes the values of variables and `state` to `path`; until the end of it the former file stays.
-
-    Args:
-        path: the file.
-        values: of the variables, in the order of `variables`.
-        names: of the variables.
-        state: what else there is.
-    """
+    """Writes `state`, and values and names in the order of `variables`; until the end of it the former file stays."""
     meta = json.dumps({"names": list(names), "state": dataclasses.asdict(state)})
     arrays = {_name(index): value for index, value in enumerate(values)}
     with _files.replacing(path) as temporary, temporary.open("wb") as file:
@@ -101,12 +94,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[State, list[str], list[np.ndarr
 
 
 def restore(path: str | os.PathLike[str], model: tf.keras.Model, callbacks: int) -> State:
-    """Gives the compiled `model` and its optimizer the values that `save` wrote.
-
-    Args:
-        path: the file.
-        model: of the run.
-        callbacks: how many callbacks with a state there are to take up theirs.
+    """Gives the compiled `model` and its optimizer the values that `save` wrote; so many `callbacks` have a state.
 
     Raises:
         InputError: no checkpoint, a damaged one, that of another model or with other callbacks: names the first
@@ -125,11 +113,8 @@ def restore(path: str | os.PathLike[str], model: tf.keras.Model, callbacks: int)
             f"{os.fspath(path)} holds {len(values)}."
         )
     for target, name, value in zip(targets, names, values, strict=True):
-        if (tuple(target.shape), target.name, target.dtype.as_numpy_dtype) != (
-            value.shape,
-            name,
-            value.dtype,
-        ):
+        own = (tuple(target.shape), target.name, target.dtype.as_numpy_dtype)
+        if own != (value.shape, name, value.dtype):
             raise InputError(
                 f"resume needs a checkpoint of the model {model.name!r} with {target.name} of shape "
                 f"{tuple(target.shape)}, but {os.fspath(path)} holds {name} of shape {value.shape}."

@@ -98,11 +98,7 @@ def synchronized(model: tf.keras.Model, strategy: tf.distribute.Strategy) -> Ite
 
 
 def check_batch(batch_size: int, strategy: tf.distribute.Strategy) -> None:
-    """Checks that the batch can be divided evenly.
-
-    Raises:
-        InputError: it is no multiple of the number of replicas.
-    """
+    """Raises InputError where the batch is no multiple of the number of replicas."""
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise invalid("batch_size", batch_size, f"a multiple of the {replicas} replicas")

@@ -51,11 +51,7 @@ class History:
         self._size = -1
 
     def restore(self, source: Path, epochs: int) -> None:
-        """Takes up the first `epochs` rows of the file `source`, and writes them alone.
-
-        Raises:
-            InputError: as `read`.
-        """
+        """Takes up the first `epochs` rows of the file `source`, as `read`, and writes them alone."""
         self.rows = read(source, epochs)
         if self.rows:
             self._write()

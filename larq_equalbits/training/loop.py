@@ -89,11 +89,7 @@ def train(
     strategy = strategy or tf.distribute.get_strategy()
     if light and strategy.num_replicas_in_sync > 1:
         raise invalid("light", light, f"False on the {strategy.num_replicas_in_sync} replicas of a strategy")
-    with (
-        _surroundings(settings),
-        tempfile.TemporaryDirectory() as scratch,
-        contextlib.ExitStack() as held,
-    ):
+    with _surroundings(settings), tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as held:
         images = building.images(settings, download=download) if given is None else given
         distribution.check_batch(plan.batch_size, strategy)
         # The data must not decide how the weights start.

@@ -228,11 +228,7 @@ class Recorder(tf.keras.callbacks.Callback):
         self._history = history.History(self._target)
 
     def restore(self, model: tf.keras.Model) -> None:
-        """Takes up the checkpoint: values of the variables, states of the callbacks, history and best value.
-
-        Raises:
-            InputError: as `checkpoint.restore`.
-        """
+        """Takes up variables, states of the callbacks, history and best value; InputError as `checkpoint.restore`."""
         self.state = checkpoint.restore(self.folder / STATE, model, len(self._stateful))
         self._history.restore(self.folder / HISTORY, self.state.epoch)
         for callback, state in zip(self._stateful, self.state.callbacks, strict=True):

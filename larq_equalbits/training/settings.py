@@ -143,10 +143,7 @@ class Settings:
         ):
             if value not in choices:
                 raise invalid(name, value, f"one of {', '.join(choices)}")
-        for name, count, low in (
-            ("batch_size", plan.batch_size, 1),
-            ("seed", self.seed, 0),
-        ):
+        for name, count, low in (("batch_size", plan.batch_size, 1), ("seed", self.seed, 0)):
             if not is_whole(count, low):
                 raise invalid(name, count, f"an integer of at least {low}")
         if self.seed >= 2**32:
