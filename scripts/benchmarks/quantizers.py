@@ -4,7 +4,6 @@ They are called as a training step calls them, by a function that XLA does not c
 """
 
 import argparse
-import time
 
 import larq_equalbits  # isort: skip  # selects Keras 2 before Larq is imported
 import larq as lq
@@ -29,7 +28,7 @@ def main():
     arguments = parser.parse_args()
     kernel = tf.random.stateless_normal(SHAPES[arguments.shape], [0, 1]) * 0.02
     functions = {alias: traced(alias, kernel) for alias in ("ste_sign", "bi_half", "siman")}
-    medians = turns.medians(functions, arguments.repeats, time.process_time)
+    medians = turns.medians(functions, arguments.repeats, turns.PROCESSOR)
     for alias, median in medians.items():
         print(f"{alias:10s} {1e3 * median:8.2f} ms  {median / medians['ste_sign']:6.2f} of ste_sign")
 

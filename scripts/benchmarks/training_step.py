@@ -7,7 +7,6 @@ constraint that it needs. "float" is the network's float twin, whose activations
 """
 
 import statistics
-import time
 from typing import Any
 
 import click
@@ -32,16 +31,9 @@ def _step(network: str, name: str, size: int, batch_size: int) -> Any:
     return turns.training_step(model, batch_size)
 
 
-def _timed(function: Any) -> tuple[float, float]:
-    """Wall time and processor time of one call."""
-    wall, processor = time.perf_counter(), time.process_time()
-    function()
-    return time.perf_counter() - wall, time.process_time() - processor
-
-
 def _first_step(network: str, name: str, size: int, batch_size: int, threads: int) -> tuple[float, float]:
     _use_threads(threads)
-    return _timed(_step(network, name, size, batch_size))
+    return turns.timed(_step(network, name, size, batch_size))
 
 
 @click.command(context_settings={"show_default": True})
@@ -70,15 +62,9 @@ def main(
         return
     _use_threads(threads)
     functions = {name: _step(model, name, size, batch_size) for name in names}
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for step in range(steps + 2):
-        for name, function in functions.items():
-            timed = _timed(function)
-            # The first steps compile.
-            if step >= 2:
-                times[name].append(timed)
+    times = turns.taken(functions, steps)
     for name, pairs in times.items():
-        for kind, index in (("step", 0), ("processor", 1)):
+        for kind, index in (("step", turns.WALL), ("processor", turns.PROCESSOR)):
             own = [pair[index] for pair in pairs]
             others = [pair[index] for pair in times[reference]]
             ratios = [one / other for one, other in zip(own, others, strict=True)]

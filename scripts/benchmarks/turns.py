@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+WALL, PROCESSOR = 0, 1
+
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """What `function` answers in a new process."""
@@ -25,15 +27,24 @@ def training_step(model: Any, batch_size: int) -> Callable[[], Any]:
     return lambda: train(data)["loss"].numpy()
 
 
-def medians(
-    functions: Mapping[str, Callable[[], Any]], turns: int, clock: Callable[[], float] = time.perf_counter
-) -> dict[str, float]:
-    """The median seconds of each function's calls but its first two, which compile or fill caches."""
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
+def timed(function: Callable[[], Any]) -> tuple[float, float]:
+    """Wall time and processor time of one call, in seconds."""
+    wall, processor = time.perf_counter(), time.process_time()
+    function()
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def taken(functions: Mapping[str, Callable[[], Any]], turns: int) -> dict[str, list[tuple[float, float]]]:
+    """The `timed` calls of each function but its first two, which compile or fill caches."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
     for turn in range(turns + 2):
         # Whoever runs second finds other caches, so they change places.
         for name in sorted(functions, reverse=bool(turn % 2)):
-            start = clock()
-            functions[name]()
-            seconds[name].append(clock() - start)
-    return {name: statistics.median(seconds[name][2:]) for name in functions}
+            times[name].append(timed(functions[name]))
+    return {name: each[2:] for name, each in times.items()}
+
+
+def medians(functions: Mapping[str, Callable[[], Any]], turns: int, clock: int = WALL) -> dict[str, float]:
+    """The median seconds of each function's calls."""
+    times = taken(functions, turns)
+    return {name: statistics.median(each[clock] for each in times[name]) for name in functions}

@@ -48,11 +48,7 @@ def main(experiment: program.Experiment) -> program.Findings:
             for method in METHODS
         }
         accuracy = program.finals(grid)
-        rows += [
-            {"model": model, "variant": name, "seed": seed, "test_accuracy": value}
-            for name, values in accuracy.items()
-            for seed, value in enumerate(values)
-        ]
+        rows += program.final_rows(grid, model=model)
         panels[f"test accuracy, {model}"] = accuracy
         for rival in ("ste_sign", "mpt"):
             means = [

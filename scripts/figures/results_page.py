@@ -45,19 +45,12 @@ def read(group: plan.Group, data: Path = DATA) -> Results:
             if (last["group"], last["variant"], last["seed"]) != (run.group, run.variant, str(run.seed)):
                 raise ValueError(f"it is of {last['group']}-{last['variant']}-{last['seed']}")
             float(last["test_accuracy"])
-            numbers = [{key: float(row[key]) for key in row if _is_number(row[key])} for row in rows]
+            measured = [key for key in last if key not in ("group", "variant")]
+            numbers = [{key: float(row[key]) for key in measured if row[key]} for row in rows]
         except (IndexError, KeyError, ValueError, TypeError) as error:
             raise InputError(f"{path} must be the result of {run.name}, but {error}.") from error
         results.setdefault(run.variant, {})[run.seed] = numbers
     return results
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _spread(values: Sequence[float], digits: int, scale: float = 1.0) -> str:
