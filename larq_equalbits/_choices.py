@@ -37,11 +37,7 @@ _BETTER = {"accuracy": "max", "entropy": "max", "loss": "min", "bytes": "min", "
 
 
 def target(text: str) -> tuple[str, str]:
-    """The kind of a device's target, and what comes after its colon.
-
-    Raises:
-        InputError: no target.
-    """
+    """The kind of a device's target, and what comes after its colon; InputError where `text` is no target."""
     kind, colon, rest = re.sub(r"^ssh(?:://|\s+)", "ssh:", text.strip()).partition(":")
     if not (
         (kind in ("local", "program") and not colon)
@@ -88,20 +84,14 @@ def ratios(text: str) -> tuple[float, ...]:
                 raise invalid("ratios", text, f"at most 10,000 ratios, not {count}")
             return check_ratios([float(first + index * step) for index in range(count)])
         return check_ratios([float(Decimal(part)) for part in text.split(",") if part.strip()])
-    except (InvalidOperation, OverflowError) as error:
-        raise invalid("ratios", text, wanted) from error
     except InputError:
         raise
-    except ValueError as error:
+    except (InvalidOperation, OverflowError, ValueError) as error:
         raise invalid("ratios", text, wanted) from error
 
 
 def check_ratios(given: Sequence[float]) -> tuple[float, ...]:
-    """`given` ratios as floats.
-
-    Raises:
-        InputError: none, one outside [0, 1], or one twice.
-    """
+    """`given` ratios as floats; InputError for none, one outside [0, 1], or one twice."""
     try:
         values = tuple(float(ratio) for ratio in given)
     except (TypeError, ValueError, OverflowError) as error:

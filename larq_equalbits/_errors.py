@@ -106,6 +106,11 @@ def require(extra: str, module: str) -> ModuleType:
         raise _absent(extra, module) from error
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message: TensorFlow's go on for pages."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def check_installed(extra: str, module: str) -> None:
     """Raises as `require` does where the top-level `module` is missing, and imports nothing."""
     if importlib.util.find_spec(module) is None:

@@ -56,14 +56,11 @@ def _remove_left_over(target: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
+    if os.name == "posix":
+        try:
+            os.kill(process, 0)
+        except OSError as error:
+            return not isinstance(error, ProcessLookupError)
     return True
 
 
@@ -86,11 +83,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes, name: str) -> dict[str, Any]:
-    """The JSON object that `text` is.
-
-    Args:
-        text: what is read; bytes as UTF-8.
-        name: of what is read, for the error.
+    """The JSON object that `text` is, bytes as UTF-8; errors call it `name`.
 
     Raises:
         InputError: no UTF-8, no JSON, JSON that is no object, or that is nested more than 100 deep.
@@ -156,11 +149,7 @@ def is_report(path: Path) -> bool:
 
 
 def check_no_links(*paths: Path, argument: str = "out") -> None:
-    """Checks that what is written to `paths`, files or folders of a run or a sweep, goes there and replaces no link.
-
-    Raises:
-        InputError: one is a link; the error begins with `argument`.
-    """
+    """Raises InputError, with `argument` first, where one of `paths`, to which is to be written, is a link."""
     for path in paths:
         if path.is_symlink():
             raise InputError(
@@ -186,10 +175,6 @@ def _check_writable(*files: Path, argument: str) -> None:
 
 def check_tflite_target(path: str | os.PathLike[str], argument: str = "path") -> None:
     """Checks that a .tflite may be written to `path`, and its `model.json` beside it.
-
-    Args:
-        path: of the .tflite.
-        argument: by which errors name it.
 
     Raises:
         InputError: another kind of file or a link is there, which is never replaced, or the suffix is that of one; or
@@ -222,11 +207,7 @@ def check_tflite_target(path: str | os.PathLike[str], argument: str = "path") ->
 
 
 def check_new_folder(folder: Path) -> None:
-    """Checks that a sweep may be made in `folder`, where none is.
-
-    Raises:
-        InputError: a file, or a folder that holds other things.
-    """
+    """Raises InputError where no new sweep may be made in `folder`: a file, or a folder that holds other things."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"out must be a folder, but {folder} is a file.")
     if folder.is_dir() and any(folder.iterdir()):
@@ -251,12 +232,8 @@ def plain_name(argument: str, name: str) -> str:
 def locked(folder: Path, what: str) -> Iterator[None]:
     """Holds `folder`, made where it is missing, for this process, until the block ends or the process does.
 
-    Args:
-        folder: what to hold; nothing is written there.
-        what: what another process does that holds it, for the error.
-
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, which does `what`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import ml_dtypes
 import tensorflow as tf
 
 from larq_equalbits._errors import invalid, is_number
@@ -69,16 +70,8 @@ def _shift(w: tf.Tensor, top: tf.Tensor) -> tf.Tensor:
     high = tf.where(tf.reduce_any(top, axis=axes), lowest_of_top, highest_of_rest)
     middle = low / 2 + high / 2
     shifted = w - tf.where(tf.math.is_finite(middle), middle, tf.zeros_like(middle))
-    smallest = tf.constant(w.dtype.as_numpy_dtype(0).dtype.type(_SMALLEST_NORMAL[w.dtype]), w.dtype)
+    smallest = tf.constant(ml_dtypes.finfo(w.dtype.as_numpy_dtype).smallest_normal, w.dtype)
     return tf.where(top, tf.maximum(shifted, tf.zeros_like(smallest)), tf.minimum(shifted, -smallest))
-
-
-_SMALLEST_NORMAL = {
-    tf.float16: 2.0**-14,
-    tf.bfloat16: 2.0**-126,
-    tf.float32: 2.0**-126,
-    tf.float64: 2.0**-1022,
-}
 
 
 @register("magnitude_clip")

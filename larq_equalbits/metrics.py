@@ -5,15 +5,11 @@ from typing import Any
 import tensorflow as tf
 from larq.utils import register_alias
 
+from larq_equalbits._bits.counting import signs
 from larq_equalbits._errors import InputError, invalid
 
 __all__ = ["BitEntropy", "BitFlips"]
 __dir__ = __all__.copy
-
-
-def _symbols(values: Any) -> tf.Tensor:
-    values = tf.convert_to_tensor(values)
-    return tf.cast(values > 0, tf.int8) - tf.cast(values < 0, tf.int8)
 
 
 class _CodeMetric(tf.keras.metrics.Metric):
@@ -61,7 +57,7 @@ class BitEntropy(_CodeMetric):
             InputError: with a `sample_weight`.
         """
         _refuse(sample_weight)
-        codes = _symbols(values)
+        codes = signs(tf.convert_to_tensor(values))
         for variable, code in ((self._positive, 1), (self._negative, -1), (self._zero, 0)):
             variable.assign_add(tf.math.count_nonzero(tf.equal(codes, code)))
 
@@ -128,7 +124,7 @@ class BitFlips(_CodeMetric):
             InputError: for values of another shape than before, or with a `sample_weight`.
         """
         _refuse(sample_weight)
-        codes = _symbols(values)
+        codes = signs(tf.convert_to_tensor(values))
         if self._previous is None:
             with tf.init_scope():
                 self._previous = self._memory("previous", codes.shape)

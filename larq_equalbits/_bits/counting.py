@@ -89,15 +89,12 @@ def optimal_ratio(latent: tf.Tensor) -> float:
 
     In each filter of n weights, k maximises ``sum of the k largest magnitudes / sqrt(k)``; the magnitudes
     are taken as they are, not centred. About 0.37 for Laplacian and 0.54 for Gaussian weights.
-
-    Args:
-        latent: latent weights, filters along the last axis.
     """
     filters = tf.reshape(tf.abs(latent), [-1, latent.shape[-1]])
     return float(tf.reduce_mean(tf.cast(optimal_counts(filters), tf.float64))) / filters.shape[0]
 
 
-def _codes(values: tf.Tensor) -> tf.Tensor:
+def signs(values: tf.Tensor) -> tf.Tensor:
     """The signs of `values` as int8: -1, 0 or 1. NaN is taken for 0."""
     return tf.cast(values > 0, tf.int8) - tf.cast(values < 0, tf.int8)
 
@@ -105,7 +102,7 @@ def _codes(values: tf.Tensor) -> tf.Tensor:
 @tf.function(jit_compile=True)
 def _counted(values: tf.Tensor, former: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """How many codes of each filter are +1, are 0 and differ from the `former` ones, int32 (3, filters); the codes."""
-    codes = _codes(values)
+    codes = signs(values)
     rows, former_rows = (tf.reshape(each, [-1, each.shape[-1]]) for each in (codes, former))
     positive = count_rows(lambda code: code > 0, rows)
     zero = count_rows(lambda code: tf.equal(code, 0), rows)
@@ -114,7 +111,7 @@ def _counted(values: tf.Tensor, former: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
 
 def count_codes(values: tf.Tensor) -> BitCounts:
     """The codes of `values` (any shape, filters or channels along the last axis); none counts as changed, NaN as 0."""
-    axes, codes = list(range(values.shape.rank - 1)), _codes(values)
+    axes, codes = list(range(values.shape.rank - 1)), signs(values)
     counts = [tf.math.count_nonzero(mark, axes).numpy() for mark in (codes > 0, tf.equal(codes, 0))]
     size = np.full(values.shape[-1], math.prod(values.shape[:-1]))
     return BitCounts(counts[0], counts[1], np.zeros_like(size), size)
@@ -146,11 +143,7 @@ class CodeMemory:
         return [_counted(kernel.quantized(), codes) for kernel, codes in pairs]
 
     def observe(self, slot: int) -> list[BitCounts]:
-        """Counts the codes of every kernel now, and those that changed since the last call with this `slot`.
-
-        Args:
-            slot: which of the remembered codes to compare with and to replace, from 0.
-        """
+        """Counts the codes of every kernel now, and those that changed since the last call with this `slot`."""
         observed = self._step(self._slots[slot])
         self._slots[slot] = [codes for _, codes in observed]
         return [

@@ -8,9 +8,6 @@ def entropy(*counts: float) -> float:
 
     Two equal counts give exactly 1.0; no observation at all gives 0.0.
 
-    Args:
-        counts: how often each symbol occurred, each at least 0.
-
     Examples:
         >>> entropy(8, 8), entropy(16, 0), round(entropy(4, 12), 4)
         (1.0, 0.0, 0.8113)

@@ -24,15 +24,10 @@ def eagerly() -> Iterator[None]:
         tf.config.run_functions_eagerly(former)
 
 
-def build(model: tf.keras.Model, like: tf.keras.Model) -> None:
-    """Builds `model` by a symbolic run on what `like` takes."""
-    run(model, specification(like))
-
-
 def run(
     model: tf.keras.Model, given: tuple[tuple[Any, ...], dict[str, Any]], training: bool = False
 ) -> tf.Graph:
-    """The graph of a call of `model` with the arguments `given`."""
+    """The graph of a call of `model` with the arguments `given`, which builds it too."""
 
     def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return model(*args, **{**kwargs, "training": training})
@@ -43,11 +38,7 @@ def run(
 
 
 def specification(model: tf.keras.Model) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments, as tensor specifications, with which the built `model` can be called.
-
-    Raises:
-        InputError: a model that was never built or called.
-    """
+    """Tensor specifications with which `model` can be called; InputError where it was never built or called."""
     if getattr(model, "inputs", None) is not None:
         return (
             tf.nest.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), model.input),

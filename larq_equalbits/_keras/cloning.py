@@ -150,7 +150,7 @@ def rewrite(
 
     copy, pairs = clone(model, replace, inside=lambda layer: bool(inner(layer)), plain=plain)
     if model.built and not copy.built:
-        building.build(copy, model)
+        building.run(copy, building.specification(model))
     copy_weights(pairs)
     present = {id(layer) for layer in copy._flatten_layers()}
     for layer in inner(model):
@@ -172,13 +172,12 @@ def _own(layer: tf.keras.layers.Layer) -> list[tf.Variable]:
 
 def _made_again(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     try:
-        copy = type(layer).from_config(layer.get_config())
+        return type(layer).from_config(layer.get_config())
     except Exception as error:
         raise InputError(
             f"{_kind(layer)} {layer.name!r} of class {type(layer).__name__} must be one that from_config(get_config()) "
             f"makes again, but this failed: {error}"
         ) from error
-    return copy
 
 
 def _replace_attributes(

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits._errors import InputError
+from larq_equalbits._errors import InputError, first_line
 
 _TRUSTED_PACKAGES = ("keras", "tf_keras", "larq", "larq_equalbits")
 # Modules of theirs that hold functions of tensors; others hold such as download a file.
@@ -26,17 +26,9 @@ _COMPUTING = (
     *("quantization.", "ragged.", "random.", "sets.", "signal.", "sparse.", "strings."),
 )
 _NOT_COMPUTING = (
-    *(
-        "Print",
-        "disable_",
-        "enable_",
-        "function",
-        "import_graph_def",
-        "load_",
-        "matching_files",
-        "numpy_function",
-    ),
-    *("print", "py_func", "read_file", "reset_default_graph", "wrap_function", "write_file"),
+    *("Print", "disable_", "enable_", "function", "import_graph_def", "load_", "matching_files"),
+    *("numpy_function", "print", "py_func", "read_file", "reset_default_graph"),
+    *("wrap_function", "write_file"),
 )
 _GRAPH_OPERATORS = (
     *("PyFunc", "PyFuncStateless", "EagerPyFunc", "WriteFile", "ReadFile", "MatchingFiles", "PrintV2"),
@@ -60,12 +52,8 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 def load_model(path: str | os.PathLike[str], *, compile: bool = True, trust: bool = False) -> Any:
     """The Keras model that was saved as `path`: .keras, HDF5 or a SavedModel's folder, told by the bytes.
 
-    Args:
-        path: the file or folder.
-        compile: whether to compile it as it was.
-        trust: whether to load it even where its layers are functions or classes that could run any code: Lambda
-            layers, functions, classes of modules other than Keras', Larq's and ours that nobody has registered or
-            imported.
+    With `trust` it is loaded even where its layers are functions or classes that could run any code: Lambda layers,
+    functions, classes of modules other than Keras', Larq's and ours that nobody has registered or imported.
 
     Raises:
         InputError: nothing there, no model, a damaged one, or one that needs `trust`.
@@ -86,7 +74,7 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True, trust: boo
     except Exception as error:
         # Keras and what it calls raise whatever they meet in a damaged file.
         raise InputError(
-            f"{place} must be a Keras 2 model, but cannot be loaded: {_reason(error)}"
+            f"{place} must be a Keras 2 model, but cannot be loaded: {first_line(error)}"
         ) from error
 
 
@@ -105,12 +93,8 @@ def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
     except Exception as error:
         # As above; Keras looks for weights by their place in the model.
         raise InputError(
-            f"{os.fspath(path)} must hold the weights of {model.name}, but does not: {_reason(error)}"
+            f"{os.fspath(path)} must hold the weights of {model.name}, but does not: {first_line(error)}"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _loaded(place: Path, compile: bool, trust: bool) -> Any:

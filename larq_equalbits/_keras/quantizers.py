@@ -41,14 +41,10 @@ def resolve(quantizer: Any, argument: str = "quantizer", options: Mapping[str, A
 
 
 def copied(quantizer: Any, *, as_built: bool = False, **changes: Any) -> Any:
-    """An equal quantizer for one layer alone; a function as it is.
+    """An equal quantizer, but for `changes` of its configuration, for one layer alone; a function as it is.
 
-    One object in several layers would share its name, its metrics and its state.
-
-    Args:
-        quantizer: what to copy.
-        as_built: whether the copy of a built quantizer is built too, so a layer's weights fit it.
-        **changes: values of its configuration that differ.
+    One object in several layers would share its name, its metrics and its state. With `as_built` the copy of a built
+    quantizer is built too, so a layer's weights fit it.
     """
     if not isinstance(quantizer, tf.keras.layers.Layer):
         return quantizer

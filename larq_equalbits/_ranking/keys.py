@@ -41,9 +41,7 @@ def rank_keys(x: tf.Tensor) -> tf.Tensor:
 def rank_keys_around(value: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
     """The keys of the largest value of type `dtype` that is at most `value`, and of the smallest that is at least that.
 
-    Args:
-        value: float64.
-        dtype: float32 or float64.
+    The `value` is float64, the `dtype` float32 or float64.
     """
     if dtype == tf.float64:
         key = rank_keys(value)
@@ -68,10 +66,7 @@ def centred_magnitudes(filters: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     """``|w - mean|`` in float64, rounded to 24 bits where weights have 32 bits or fewer.
 
     The authors' float32 arithmetic rounds so: weights which tie there tie here. But nothing overflows or is flushed.
-
-    Args:
-        filters: floating-point (n, filters).
-        mean: float64 (filters).
+    Of floating-point filters (n, filters), and means (filters) in float64.
     """
     difference = tf.abs(widen(filters) - mean)
     if filters.dtype == tf.float64:

@@ -22,12 +22,7 @@ GRANULARITIES = ("filter", "layer")
 
 
 def exact_count(ratio: float, size: int) -> int:
-    """ceil(ratio * size), the product taken exactly in decimal: 0.3 of 10 is 3, although 0.3 is not a double.
-
-    Args:
-        ratio: share in [0, 1], understood as its shortest decimal notation.
-        size: how many there are.
-    """
+    """ceil(ratio * size), `ratio` taken as its shortest decimal: 0.3 of 10 is 3, although 0.3 is not a double."""
     return -int(-Fraction(Decimal(repr(float(ratio)))) * size // 1)
 
 

@@ -50,12 +50,9 @@ class _Seen:
 
 
 def find(model: tf.keras.Model, layers: Iterable[tf.keras.layers.Layer], inference: tf.Graph) -> Ends:
-    """The ends of `model` among `layers`, at inference and in training: a branch may be there for training alone.
+    """The ends of the built `model` among `layers`, in the graph of its `inference` and in training.
 
-    Args:
-        model: a built model.
-        layers: those to look for.
-        inference: the graph of a call of `model` without training.
+    A branch may be there for training alone.
     """
     chosen = list(layers)
     ends = _of_graph(inference, chosen)

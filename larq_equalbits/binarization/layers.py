@@ -39,15 +39,10 @@ def twin(
     clipped: bool,
     **changes: Any,
 ) -> tf.keras.layers.Layer:
-    """An unbuilt Larq layer like `layer`, of its name, with these quantizers.
+    """An unbuilt Larq layer like `layer`, which `has_twin`, with these quantizers and `changes` of its configuration.
 
-    Args:
-        layer: one that `has_twin`.
-        quantizer: of its kernels.
-        input_quantizer: of its input, or None.
-        pad_values: of a convolution that pads, where it was not a Larq layer and gets an input quantizer.
-        clipped: whether kernels without a constraint get Larq's weight_clip.
-        **changes: further values of the configuration.
+    The `pad_values` are for a convolution that pads, where it was not a Larq layer and gets an input quantizer. With
+    `clipped`, kernels without a constraint get Larq's weight_clip.
     """
     made: Any = TWINS.get(type(layer), type(layer))
     config = layer.get_config()

@@ -8,7 +8,7 @@ import tensorflow as tf
 from larq.quantized_variable import QuantizedVariable
 
 from larq_equalbits._errors import InputError, invalid
-from larq_equalbits._keras import building, cloning
+from larq_equalbits._keras import building, cloning, signs
 from larq_equalbits._keras.quantizers import resolve
 from larq_equalbits.binarization import layers, tracing
 from larq_equalbits.binarization.changes import BinarizationReport, LayerChange
@@ -112,9 +112,13 @@ def binarize(
 
     replaced: list[tuple[tf.keras.layers.Layer, tf.keras.layers.Layer]] = []
     changed = {identity for identity, one in decisions.items() if one.binary or one.linear}
-    copy, pairs = cloning.clone(model, replace, inside=lambda layer: _reaches(layer, changed))
+
+    def inside(layer: tf.keras.layers.Layer) -> bool:
+        return any(id(inner) in changed for inner in layer._flatten_layers(include_self=False))
+
+    copy, pairs = cloning.clone(model, replace, inside)
     if not copy.built or any(not made.built for _, made in replaced):
-        building.build(copy, model)
+        building.run(copy, building.specification(model))
     cloning.copy_weights(pairs)
     for layer, made in replaced:
         _copy_weights(layer, made)
@@ -163,7 +167,7 @@ def _decide(
     }
     ends = find_ends(model, (layer for layer in weighted.values() if layer.built), trace.graph)
     skipped, chosen = _chosen("skip", skip, weighted), _chosen("only", only, weighted)
-    signed = trace.takers_of_signs()
+    signed = signs.takers(trace.calls)
     larqs = any(map(layers.is_binary, weighted.values()))
     decisions: dict[int, _Decision] = {}
     for layer in weighted.values():
@@ -264,10 +268,6 @@ def _chosen(argument: str, choice: Choice, weighted: dict[str, tf.keras.layers.L
     if unknown:
         raise invalid(argument, unknown, f"names of layers with a kernel: {list(weighted)}")
     return {id(layer) for path, layer in weighted.items() if path in names or layer.name in names}
-
-
-def _reaches(layer: tf.keras.layers.Layer, changed: set[int]) -> bool:
-    return any(id(inner) in changed for inner in layer._flatten_layers(include_self=False))
 
 
 def _copy_weights(layer: tf.keras.layers.Layer, made: tf.keras.layers.Layer) -> None:

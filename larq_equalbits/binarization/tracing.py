@@ -41,22 +41,18 @@ class Trace:
     """The calls of the layers of a model, in the order in which they ran, and the graph that they made."""
 
     def __init__(self, calls: list[Call], graph: tf.Graph) -> None:
-        self._calls = [call for call in calls if call.graph is graph]
+        self.calls = [call for call in calls if call.graph is graph]
         self.graph = graph
-        self._owners = {op.name: call.layer for call in self._calls for op in call.operations}
+        self._owners = {op.name: call.layer for call in self.calls for op in call.operations}
 
     def never_negative(self, layer: tf.keras.layers.Layer) -> set[Root]:
         """What keeps the input of `layer`, or some channels of it, from ever being negative; empty where it may be."""
         found: set[Root] = set()
         known: dict[str, set[Root]] = {}
-        for call in self._calls:
+        for call in self.calls:
             if call.layer is layer:
                 found.update(*(self._roots(tensor, known) for tensor in call.inputs))
         return found
-
-    def takers_of_signs(self) -> set[int]:
-        """The identities of the layers that another layer's signs reach, and nothing else."""
-        return signs.takers(self._calls)
 
     def _roots(self, tensor: tf.Tensor, known: dict[str, set[Root]]) -> set[Root]:
         operation = tensor.op

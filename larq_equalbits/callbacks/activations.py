@@ -1,5 +1,6 @@
 """How balanced the binary activations of a model are on a batch of examples."""
 
+import contextlib
 from collections import Counter
 from typing import Any
 
@@ -69,15 +70,13 @@ class ActivationProbe:
     def observe(self) -> dict[str, BitCounts]:
         """Runs the batch and returns the counts per channel for every layer that was called, by its name."""
         recorded: dict[str, list[BitCounts]] = {}
-        originals = {name: layer.input_quantizer for name, layer in self._layers.items()}
-        try:
+        with contextlib.ExitStack() as restore:
             for name, layer in self._layers.items():
                 # Straight into the instance: Keras would track the replacement as a new sublayer.
-                vars(layer)["input_quantizer"] = _recording(originals[name], recorded.setdefault(name, []))
+                own, quantizer = vars(layer), layer.input_quantizer
+                restore.callback(own.__setitem__, "input_quantizer", quantizer)
+                own["input_quantizer"] = _recording(quantizer, recorded.setdefault(name, []))
             self._model(self._batch, training=False)
-        finally:
-            for name, layer in self._layers.items():
-                vars(layer)["input_quantizer"] = originals[name]
         return {name: total(calls) for name, calls in recorded.items() if calls}
 
 

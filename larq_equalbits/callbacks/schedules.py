@@ -4,13 +4,11 @@ A schedule is a function of the epoch alone, so training which is resumed with `
 where it stopped.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._bits.kernels import QuantizedKernel, quantized_kernels
 from larq_equalbits._errors import InputError, invalid, is_number, is_positive, is_whole
 from larq_equalbits.constraints import MagnitudeClip
 from larq_equalbits.pruning import Pruned
@@ -23,22 +21,14 @@ def error_decay(progress: float, t_min: float = 1e-3, t_max: float = 10.0) -> tu
 
     \(t = t_{min} (t_{max} / t_{min})^{progress}\) and \(k = \max(1/t, 1)\).
 
-    Args:
-        progress: share of training that is done, e / E for epoch e of E, from 0.
-        t_min: t at the start.
-        t_max: t at the end.
+    `progress` is e / E for epoch e of E, from 0.
     """
     t = t_min * (t_max / t_min) ** progress
     return t, max(1.0 / t, 1.0)
 
 
 def falling_percentile(progress: float, start: float = 15.0) -> float:
-    """SiMaN's percentile, start * (1 - progress), never below 0.
-
-    Args:
-        progress: share of training that is done, e / E for epoch e of E, from 0.
-        start: percentile at the start, in percent.
-    """
+    """SiMaN's percentile, start * (1 - progress), never below 0; `progress` as above."""
     return start * max(1.0 - progress, 0.0)
 
 
@@ -84,17 +74,6 @@ class _Schedule(tf.keras.callbacks.Callback):
         return epoch / (self.epochs or self.params["epochs"])
 
 
-class _Estimated(NamedTuple):
-    """What `ErrorDecay` needs of a kernel."""
-
-    quantizer: Any
-    latent: Callable[[], np.ndarray]
-
-
-def _inner(quantizer: Any) -> Any:
-    return quantizer.quantizer if isinstance(quantizer, Pruned) else quantizer
-
-
 class ErrorDecay(_Schedule):
     """Moves t and k of every `ir_net` and `rbnn` at the start of an epoch, pruned or not, and renews RBNN's rotations.
 
@@ -131,15 +110,18 @@ class ErrorDecay(_Schedule):
         super().__init__(epochs)
         self.t_min, self.t_max, self.rotate_every = t_min, t_max, rotate_every
 
-    def _kernels(self) -> list[_Estimated]:
-        kernels = [
-            _Estimated(_inner(kernel.quantizer), kernel.latent) for kernel in quantized_kernels(self.model)
-        ]
-        return [kernel for kernel in kernels if isinstance(kernel.quantizer, EstimatorQuantizer)]
+    def _estimators(self) -> list[tuple[EstimatorQuantizer, QuantizedKernel]]:
+        found = []
+        for kernel in quantized_kernels(self.model):
+            outer = kernel.quantizer
+            quantizer = outer.quantizer if isinstance(outer, Pruned) else outer
+            if isinstance(quantizer, EstimatorQuantizer):
+                found.append((quantizer, kernel))
+        return found
 
     def check(self) -> None:
         """Raises InputError where the built model has neither quantizer."""
-        if not self._kernels():
+        if not self._estimators():
             raise InputError(
                 "ErrorDecay (the estimator) needs a model with the quantizer ir_net or rbnn, but got none."
             )
@@ -151,10 +133,10 @@ class ErrorDecay(_Schedule):
             for layer in self.model._flatten_layers():
                 if isinstance(layer, EstimatorQuantizer):
                     layer.set_estimator(*estimator)
-        for kernel in self._kernels():
-            kernel.quantizer.set_estimator(*estimator)
-            if isinstance(kernel.quantizer, RBNN) and epoch % self.rotate_every == 0:
-                kernel.quantizer.rotate(kernel.latent())
+        for quantizer, kernel in self._estimators():
+            quantizer.set_estimator(*estimator)
+            if isinstance(quantizer, RBNN) and epoch % self.rotate_every == 0:
+                quantizer.rotate(kernel.latent())
 
 
 class PercentileDecay(_Schedule):

@@ -14,7 +14,7 @@ import tensorflow as tf
 from google.protobuf.json_format import ParseError
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError, require
+from larq_equalbits._errors import InputError, first_line, require
 from larq_equalbits.data.in_memory import Examples, Splits
 
 _DAMAGE = (
@@ -41,13 +41,10 @@ def default_folder() -> Path:
 
 
 def open_builder(name: str, data_dir: str | os.PathLike[str] | None, download: bool) -> Any:
-    """The tensorflow-datasets builder of `name` with its data in place.
+    """The tensorflow-datasets builder of `name` with its data in place, in `data_dir` or else in `default_folder()`.
 
-    Args:
-        name: a data set that tensorflow-datasets knows.
-        data_dir: the folder that holds prepared data sets; None for `default_folder()`.
-        download: whether missing data is downloaded and prepared there; imagenet2012 wants its two
-            archives put into ``downloads/manual`` by hand first.
+    With `download` what is missing there is prepared; imagenet2012 wants its two archives put into ``downloads/manual``
+    by hand first.
 
     Raises:
         InputError: the folder does not hold the data, or only part of it.
@@ -127,11 +124,6 @@ def _check_files(builder: Any, name: str) -> None:
                     f"data_dir must hold the whole of {name}, but {str(path)!r} of its {split} split is "
                     "missing or empty; prepare the data set again."
                 )
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message: TensorFlow's go on for pages."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextlib.contextmanager

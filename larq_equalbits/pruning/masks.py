@@ -71,20 +71,12 @@ class Given:
             self._sources = dict.fromkeys(kernels, criterion)
 
     def of(self, kernel: str, latent: np.ndarray) -> np.ndarray:
-        """The mask for `kernel`, whose latent weights a callable is given.
-
-        Raises:
-            InputError: as `check`.
-        """
+        """The mask for `kernel`, whose latent weights a callable is given; InputError as `check`."""
         source = self._sources[kernel]
         return check(self._owner, source(latent) if callable(source) else source, latent.shape)
 
     def config(self) -> dict[str, Any]:
-        """The arrays, packed.
-
-        Raises:
-            InputError: a callable, whose masks are known once the layer is built.
-        """
+        """The arrays, packed; InputError for a callable, whose masks are known once the layer is built."""
         if any(callable(source) for source in self._sources.values()):
             raise InputError(
                 f"criterion of layer {self._owner!r}: a callable is saved once the layer is built."

@@ -8,11 +8,7 @@ from larq_equalbits._errors import InputError, invalid, is_number, is_positive
 
 
 def check_sparsity(argument: str, value: Any) -> float:
-    """`value` as a float in [0, 1).
-
-    Raises:
-        InputError: anything else, NaN and truth values among them.
-    """
+    """`value` as a float in [0, 1); InputError for anything else, NaN and truth values among them."""
     if not (is_number(value) and 0 <= value < 1):
         raise invalid(argument, value, "a number from 0 (kept whole) to below 1")
     return float(value)
@@ -146,11 +142,7 @@ class Constant:
 ConstantSparsity = Constant
 Schedule = Constant | Polynomial
 
-_CLASSES: dict[str, type[Constant] | type[Polynomial]] = {
-    "Constant": Constant,
-    "Polynomial": Polynomial,
-    "CubicRamp": CubicRamp,
-}
+_CLASSES = {each.__name__: each for each in (Constant, Polynomial, CubicRamp)}
 
 
 def serialize(schedule: Schedule) -> dict[str, Any]:
@@ -159,11 +151,7 @@ def serialize(schedule: Schedule) -> dict[str, Any]:
 
 
 def deserialize(config: dict[str, Any]) -> Schedule:
-    """The schedule that `serialize` was given.
-
-    Raises:
-        InputError: an unknown class.
-    """
+    """The schedule that `serialize` was given; InputError for an unknown class."""
     if config.get("class_name") not in _CLASSES:
         raise invalid("schedule", config, f"None, or of one of the classes {sorted(_CLASSES)}")
     return _CLASSES[config["class_name"]].from_config(config["config"])

@@ -13,16 +13,7 @@ from larq_equalbits.pruning.updates import AfterUpdate
 
 
 class Choosing(tf.keras.layers.Wrapper):
-    """A wrapped Larq layer whose quantizers are `Pruned`, with the variables by which they choose the zeros.
-
-    Args:
-        layer: the layer to wrap.
-        sparsity: fraction of zeros to reach.
-        criterion: "rank", "magnitude", "score" or "mask".
-        scope: "filter", "layer" or "network".
-        schedule: a `Constant` or `Polynomial`.
-        **kwargs: as for any Keras layer.
-    """
+    """A wrapped Larq layer whose quantizers are `Pruned`, with the variables by which they choose the zeros."""
 
     def __init__(
         self,

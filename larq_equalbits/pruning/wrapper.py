@@ -127,7 +127,9 @@ class PrunedBinary(Choosing):
             super().__init__(rebuilt(layer, pruned), target, kind, scope, schedule, **kwargs)
         kernels = [KERNELS[argument][0] for argument in self._arguments]
         self._masks = masks.Given(name, criterion, kernels) if given_mask else None
-        self._weights_to_take = _Untracked(layer.get_weights() if layer.built else None)
+        weights = layer.get_weights() if layer.built else None
+        # A function, because Keras would wrap arrays and try to save them.
+        self._take_weights = lambda: weights
         self.granularity = granularity
         shape = input_shape_of(layer) if layer.built else None
         if shape is not None:
@@ -165,9 +167,10 @@ class PrunedBinary(Choosing):
         with notifying(self.layer, notified, self._updated):
             self.layer.build(input_shape)
         self.layer.built = True
-        if self._weights_to_take.value is not None:
-            self.layer.set_weights(self._weights_to_take.value)
-            self._weights_to_take = _Untracked(None)
+        weights = self._take_weights()
+        if weights is not None:
+            self.layer.set_weights(weights)
+            self._take_weights = lambda: None
         self._add_state()
         for argument in self._arguments:
             if self._masks is not None:
@@ -254,10 +257,3 @@ class PrunedBinary(Choosing):
         if not self.built:
             return self._masks.config()
         return {KERNELS[name][0]: masks.pack(getattr(self.layer, name).mask) for name in self._arguments}
-
-
-class _Untracked:
-    """Holds what Keras would otherwise wrap and try to save."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value

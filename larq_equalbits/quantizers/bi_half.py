@@ -41,11 +41,7 @@ class BiHalf(BinaryQuantizer):
     """
 
     def __init__(
-        self,
-        positive_ratio: float = 0.5,
-        granularity: str = "filter",
-        scale: Scale = None,
-        **kwargs: Any,
+        self, positive_ratio: float = 0.5, granularity: str = "filter", scale: Scale = None, **kwargs: Any
     ) -> None:
         if not (is_number(positive_ratio) and 0 <= positive_ratio <= 1):
             raise invalid("positive_ratio", positive_ratio, "a number from 0 to 1")
