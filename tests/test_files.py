@@ -1,7 +1,7 @@
 import os
-import subprocess
-import sys
+import time
 
+import forking
 import pytest
 
 from larq_equalbits import _errors, _files
@@ -48,36 +48,40 @@ def test_bad_input_names_argument_value_and_what_is_right():
 
 
 HOLD = """
-import sys, time
+import time
 from pathlib import Path
 from larq_equalbits import _files
-with _files.locked(Path(sys.argv[1]), "trains"):
-    print("held", flush=True)
+with _files.locked(Path(), "trains"):
+    Path("held").touch()
     time.sleep(60)
 """
 
 
 def test_a_second_process_is_refused_until_the_first_one_is_dead(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE)
+    (tmp_path / "hold.py").write_text(HOLD)
+    log = tmp_path / "log"
+    process = forking.start(tmp_path / "hold.py", outputs=(log, log), folder=tmp_path)
     try:
-        assert process.stdout.readline() == b"held\n"
+        while not (tmp_path / "held").exists():
+            assert process.is_alive(), log.read_text()
+            time.sleep(0.02)
         with pytest.raises(InputError, match="another process"), _files.locked(tmp_path, "trains"):
             pass
     finally:
         process.kill()
-        process.wait()
+        process.join()
     with _files.locked(tmp_path, "trains"):
         pass
 
 
-def test_the_next_write_removes_what_a_killed_one_left(tmp_path):
+def test_the_next_write_removes_what_a_killed_one_left(run_script, tmp_path):
     code = (
         "import os, sys; from larq_equalbits import _files\n"
         "with _files.replacing(sys.argv[1]) as path:\n    path.write_text('half'); os._exit(1)"
     )
     # A name that would be a pattern.
     target = tmp_path / "[a]*.txt"
-    subprocess.run([sys.executable, "-c", code, target], check=False)
+    run_script(code, target, status=1)
     assert len(list(tmp_path.iterdir())) == 1
     _files.write_text(target, "whole")
     assert [path.name for path in tmp_path.iterdir()] == [target.name]

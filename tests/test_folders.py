@@ -2,10 +2,7 @@
 
 import contextlib
 import json
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import larq_equalbits_runtime
 import numpy as np
@@ -15,6 +12,7 @@ import tensorflow_datasets as tfds
 from click.testing import CliRunner
 from larq_equalbits_runtime import _images
 from PIL import EpsImagePlugin, Image
+from test_data import gather
 from test_data_formats import Cifar100, Digits
 
 from larq_equalbits import data, training
@@ -36,11 +34,6 @@ def photos(root, count=10, under=""):
             shade = tuple(min(255, part + index) for part in colour)
             picture(root / under / label / f"{index:02}.png", shade, (30 + index, 25))
     return root
-
-
-def gather(dataset):
-    batches = list(dataset.as_numpy_iterator())
-    return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
 
 
 def pixels(loaded, dataset):
@@ -281,13 +274,11 @@ def test_training_converting_and_labels_from_the_command_line(command, tmp_path,
     assert described["report"]["verification"]["images"] == 8
 
 
-def test_the_program_says_in_a_line_what_it_skipped(tmp_path):
+def test_the_program_says_in_a_line_what_it_skipped(run_script, tmp_path):
     photos(tmp_path / "photos", 3)
     (tmp_path / "photos" / "rot" / "empty.jpg").write_bytes(b"")
-    program_file = Path(sys.executable).parent / "larq-equalbits"
-    command = [program_file, "train", "--dataset", "photos", "--batch-size", "64"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2
+    arguments = ("train", "--dataset", "photos", "--batch-size", 64)
+    done = run_script("from larq_equalbits.cli import main\nmain()", *arguments, cwd=tmp_path, status=2)
     skipped, error = done.stderr.splitlines()
     assert skipped.startswith("larq-equalbits: 1 files in")
     assert skipped.endswith("were skipped: 'rot/empty.jpg'.")
