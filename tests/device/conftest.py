@@ -22,27 +22,21 @@ SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/l
 PROGRAM = Path(__file__).parent.parent / "programs" / "lce_benchmark_model.py"
 
 
-def small_model():
-    return tf.keras.Sequential(
-        [
-            tf.keras.layers.Input((8, 8, 1), name="image"),
-            tf.keras.layers.Conv2D(32, 3),
-            tf.keras.layers.BatchNormalization(),
-            lq.layers.QuantConv2D(
-                32, 3, input_quantizer="ste_sign", kernel_quantizer="ste_sign", use_bias=False
-            ),
-            tf.keras.layers.BatchNormalization(),
-            tf.keras.layers.GlobalAveragePooling2D(),
-            tf.keras.layers.Dense(10),
-        ]
-    )
-
-
 @pytest.fixture(scope="session")
 def converted():
     larq_compute_engine = pytest.importorskip("larq_compute_engine")
     tf.keras.utils.set_random_seed(3)
-    model = small_model()
+    quantizers = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign"}
+    layers = [
+        tf.keras.Input((8, 8, 1), name="image"),
+        tf.keras.layers.Conv2D(32, 3),
+        tf.keras.layers.BatchNormalization(),
+        lq.layers.QuantConv2D(32, 3, use_bias=False, **quantizers),
+        tf.keras.layers.BatchNormalization(),
+        tf.keras.layers.GlobalAveragePooling2D(),
+        tf.keras.layers.Dense(10),
+    ]
+    model = tf.keras.Sequential(layers)
     return model, larq_compute_engine.convert_keras_model(model)
 
 

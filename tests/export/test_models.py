@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from small import precision
-from stacks import beside, convolution, quant, rows, stack
+from stacks import WithAFunction, beside, convolution, quant, rows, stack
 
 from larq_equalbits import export, zoo
 from larq_equalbits._bits.kernels import quantized_kernels
@@ -130,16 +130,8 @@ def test_a_model_in_mixed_precision_converts_with_its_own_codes(quantizer):
 
 
 def test_a_subclassed_model_in_mixed_precision_is_refused():
-    class Network(tf.keras.Model):
-        def __init__(self, units):
-            super().__init__()
-            self.dense = layers.Dense(units)
-
-        def call(self, inputs):
-            return self.dense(inputs)
-
     with precision("mixed_bfloat16"):
-        model = Network(2)
+        model = WithAFunction(layers.Dense(2))
     model(tf.zeros((1, 4)))
     with pytest.raises(InputError, match="computes in mixed_bfloat16, and no float32 copy"):
         export.convert(model)

@@ -10,6 +10,8 @@ from larq_equalbits.quantizers import BiHalf
 
 layers = tf.keras.layers
 SMALL = 2e-4
+PADDED = {"padding": "same"}
+GEOMETRIES = [{}, PADDED, {**PADDED, "pad_values": 1.0}, {"strides": 2}, {"dilation_rate": 2}]
 KEPT = np.random.default_rng(4).random((3, 3, 32, 8)) >= 0.4
 
 
@@ -25,20 +27,8 @@ def ternary(layer, seed=3):
     [
         ("Dense", (10,), [{"use_bias": True}], (96,), "dense as convolution"),
         ("Dense", (4,), [{"use_bias": True}], (5, 64), "dense as convolution"),
-        (
-            "Conv1D",
-            (8, 3),
-            [{}, {"padding": "same", "pad_values": 1.0}, {"strides": 2}, {"dilation_rate": 2}],
-            (16, 32),
-            "conv1d as convolution",
-        ),
-        (
-            "SeparableConv2D",
-            (8, 3),
-            [{"padding": "valid"}, {"padding": "same"}],
-            (8, 8, 32),
-            "separable as one convolution",
-        ),
+        ("Conv1D", (8, 3), GEOMETRIES, (16, 32), "conv1d as convolution"),
+        ("SeparableConv2D", (8, 3), [{}, {"padding": "same"}], (8, 8, 32), "separable as one convolution"),
     ],
 )
 def test_a_layer_becomes_a_convolution(exact, kind, sizes, options, shape, rewrite):
@@ -63,24 +53,12 @@ def test_a_dense_layer_after_a_flatten_keeps_packed_bits(exact, images):
 
 
 def test_zeros_make_two_binary_kernels(exact, images):
-    padded = {"padding": "same"}
-    options = [{}, {**padded, "pad_values": 1.0}, padded, {"strides": 2}, {"dilation_rate": 2}]
-    made = [convolution(kernel_quantizer="ste_tern", **each) for each in options]
+    made = [convolution(kernel_quantizer="ste_tern", **each) for each in GEOMETRIES]
     model = beside([ternary(layer, seed=seed) for seed, layer in enumerate(made)])
     report, operators = exact(model, images)
     assert operators == {"LceQuantize": 1, "LceBconv2d": 10, "ADD": 5}
     assert [row.operator for row in report.layers] == ["LceBconv2d + LceBconv2d"] * 5
     assert all(row.binary for row in report.layers)
-
-
-def test_a_normalization_goes_into_both_kernels(exact, images):
-    model = ternary(convolution(kernel_quantizer="ste_tern", name="t"))
-    model.add(layers.BatchNormalization(name="n"))
-    report, operators = exact(model, images, atol=SMALL)
-    assert operators == {"LceQuantize": 1, "LceBconv2d": 2, "ADD": 1}
-    assert "batch normalization folded" in rows(report)["t"].rewrite
-    _, apart = exact(model, images, atol=SMALL, rewrites=["convolution"])
-    assert apart["MUL"] == 1
 
 
 def test_normalization_and_pooling_change_places(exact, images):

@@ -92,23 +92,20 @@ def causal(steps, prune=False, **options):
     return normalized(pruned(first) if prune else first, steps)
 
 
-TWO = {"first": 1, "second": 1}
+TWO, THREE = {"first": 1, "second": 1}, {"first": 2, "second": 1}
 # name: (network, how many operators each binary layer has)
 SHAPES = {
     "negative factors, valid": (negative_factors, TWO),
     "negative factors, padded with ones": (lambda: negative_factors(padding="same", pad_values=1), TWO),
     "negative factors, padded with zeros": (lambda: negative_factors(padding="same"), TWO),
-    "negative factors, pruned": (lambda: negative_factors(True), {"first": 2, "second": 1}),
+    "negative factors, pruned": (lambda: negative_factors(True), THREE),
     "all ones of two sizes": (all_ones_of_two_sizes, {"of_40": 1, "of_50": 1}),
     "one bit apart": (one_bit_apart, TWO),
     "equal kernels on one input": (equal_kernels_on_one_input, TWO),
     "equal kernels one after the other": (equal_kernels_one_after_the_other, TWO),
-    "a shared layer and its equal": (
-        lambda: equal_kernels_one_after_the_other(2),
-        {"first": 2, "second": 1},
-    ),
+    "a shared layer and its equal": (lambda: equal_kernels_one_after_the_other(2), THREE),
     "a sign as a layer before a dense one": (sign_before_dense, {"first": 1}),
-    "a sign as a layer before a pruned kernel": (sign_before_a_pruned_kernel, {"first": 2, "second": 1}),
+    "a sign as a layer before a pruned kernel": (sign_before_a_pruned_kernel, THREE),
     "signs that are joined": (signs_that_are_joined, {"first": 1}),
     "causal": (lambda: causal(activation="relu"), {"first": 1}),
     "causal with strides": (lambda: causal(kernel_quantizer="siman", strides=2), {"first": 1}),

@@ -56,13 +56,6 @@ def test_a_chain_loses_its_zero_filters(images, exact, pad_values):
     assert sum(sizes[0].values()) <= 0.5 * sum(sizes[1].values())
 
 
-def test_one_layer_without_normalization_is_bit_exact(images, exact):
-    model = stack(convolution(32), convolution(8, size=1))
-    report, operators = exact(pruned(model), images)
-    assert operators["LceBconv2d"] == 2
-    assert "16 of 32 filters are zero and dropped" in report.layers[0].rewrite
-
-
 def test_float_activations_and_float_consumers(images, exact):
     model = stack(
         convolution(32, input_quantizer=None, use_bias=True, bias_initializer="ones", name="first"),
