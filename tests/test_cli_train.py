@@ -11,7 +11,8 @@ from larq_equalbits._errors import InputError
 from larq_equalbits.cli import names, program
 from larq_equalbits.training import Run, Settings, recipes
 
-QUICK = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--epochs", "1", "--quiet"]
+SHORT = ["--epochs", "1", "--train-images", "128", "--batch-size", "64", "--quiet"]
+QUICK = ["--quantizer", "ste_sign", "--model-option", "width=0.05", *SHORT]
 
 
 def run(*arguments):

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,10 +21,17 @@ from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits.binarization.changes import BinarizationReport
 from larq_equalbits.training import history
 
+REPORT, CONVERT = ["report"], ["convert", "--no-verify"]
+READERS = {
+    "settings.json": (REPORT, CONVERT),
+    "model.keras": (REPORT, CONVERT),
+    "results.json": (REPORT,),
+    "checkpoint/state.npz": (REPORT, ["train", "--resume", "--quiet", "--out"]),
+    "history.csv": (REPORT,),
+}
 
-@pytest.mark.parametrize(
-    "name", ["settings.json", "model.keras", "results.json", "checkpoint/state.npz", "history.csv"]
-)
+
+@pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "nested", "binary"])
 def test_a_damaged_file_of_a_run_is_bad_input(folder, command, name, damage):
     content = (folder / name).read_bytes()
@@ -36,7 +44,7 @@ def test_a_damaged_file_of_a_run_is_bad_input(folder, command, name, damage):
         "binary": os.urandom(200),
     }
     (folder / name).write_bytes(changed[damage])
-    for line in (["report"], ["convert", "--no-verify"]):
+    for line in READERS[name]:
         done = command(*line, folder, status=None)
         assert done.returncode in (0, 2) and "Traceback" not in done.stderr
 
@@ -86,11 +94,19 @@ def test_a_forged_field_is_answered_in_a_line_of_ordinary_length(folder, refused
     assert words in said and len(said.splitlines()) == 1 and len(said) < 6000
 
 
+@pytest.fixture(scope="module")
+def converted(run, tmp_path_factory):
+    """A copy of `run` with its model converted."""
+    folder = shutil.copytree(run, tmp_path_factory.mktemp("converted") / "run")
+    export.convert(training.Run.load(folder).load_model(), folder / "model.tflite", strict=False)
+    return folder
+
+
 @pytest.mark.parametrize(
     "field", ["layers.name", "layers.reason", "layers.bytes", "verification.images", "tflite_bytes"]
 )
-def test_a_description_of_wrong_types_is_not_believed(folder, command, field):
-    export.convert(training.Run.load(folder).load_model(), folder / "model.tflite", strict=False)
+def test_a_description_of_wrong_types_is_not_believed(converted, tmp_path, command, field):
+    folder = shutil.copytree(converted, tmp_path / "run")
     plain = json.loads(export.audit(folder / "model.tflite").to_json())
     content = json.loads((folder / "model.json").read_text())
     holder, _, name = field.rpartition(".")
@@ -104,8 +120,8 @@ def test_a_description_of_wrong_types_is_not_believed(folder, command, field):
         assert done.returncode in (0, 2) and "Traceback" not in done.stderr
 
 
-def test_readers_tell_that_a_pair_does_not_belong_together(folder, refused):
-    export.convert(training.Run.load(folder).load_model(), folder / "model.tflite", strict=False)
+def test_readers_tell_that_a_pair_does_not_belong_together(converted, tmp_path, refused):
+    folder = shutil.copytree(converted, tmp_path / "run")
     _report.render(folder)
     other = export.convert(small(), verify_on=False).tflite
     # What a kill between the two writes leaves.
