@@ -44,6 +44,12 @@ def invalid(argument: str, received: Any, expected: str) -> InputError:
     return InputError(f"{argument} must be {expected}, but got {received!r}.")
 
 
+def check_kind(argument: str, value: Any, kinds: Any, expected: str) -> None:
+    """Raises the error for an `argument` that is of none of the `kinds`, a type or several."""
+    if not isinstance(value, kinds):
+        raise invalid(argument, value, expected)
+
+
 def is_number(value: Any) -> bool:
     """Whether `value` is a real number, numpy's among them, that float32 can hold; a truth value is none."""
     try:

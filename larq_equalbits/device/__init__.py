@@ -9,14 +9,14 @@ A target is `local` (LCE's interpreter or our runtime in this process), `program
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from larq_equalbits import _choices
-from larq_equalbits._errors import DeviceError, DeviceLostError, InputError, invalid, require
+from larq_equalbits._errors import DeviceError, DeviceLostError, InputError, check_kind, invalid, require
 from larq_equalbits.device import host, remote
 from larq_equalbits.device.adb import Adb
 from larq_equalbits.device.bench import Bench, Samples, measure_all
@@ -27,6 +27,7 @@ from larq_equalbits.device.runtime import RuntimeBench
 from larq_equalbits.device.settings import Settings
 from larq_equalbits.device.shells import Shell
 from larq_equalbits.device.ssh import Ssh
+from larq_equalbits.export.checks import check_built
 from larq_equalbits.export.interpreter import import_runtime
 
 __all__ = [
@@ -92,6 +93,8 @@ def _references(
         raise invalid(
             "keras_model", sorted(unknown), f"keyed by the models {[model.name for model in models]}"
         )
+    for each in keras_model.values():
+        check_built(each, "keras_model")
     found: dict[str, dict[str, list[np.ndarray]]] = {}
     for model, several in zip(models, samples, strict=True):
         found[model.name] = {}
@@ -159,7 +162,14 @@ def run(
         >>> [(result.device, result.threads, result.failure) for result in report.results]
         [('local', 1, '')]
     """
-    targets = [target] if isinstance(target, str) else list(target)
+    targets = list(target) if isinstance(target, Iterable) and not isinstance(target, str) else [target]
+    for each in targets:
+        check_kind(
+            "target", each, str, 'a text such as "local" or "ssh:pi@raspberrypi", or a sequence of those'
+        )
+    check_kind("settings", settings, Settings | None, "a device.Settings")
+    if not (progress is None or callable(progress)):
+        raise invalid("progress", progress, "None, or a function that takes a line of text")
     if inputs is None or not targets:
         raise InputError(
             "inputs must be real images for the model, and target at least one, but one is missing."

@@ -1,16 +1,17 @@
 """A converted model as a device meets it: its bytes, its inputs and its outputs."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from larq_equalbits._errors import InputError, invalid
+from larq_equalbits._errors import InputError, check_kind, invalid
 from larq_equalbits.export import judging
 from larq_equalbits.export.flatbuffer import Tensor, read_model
-from larq_equalbits.export.interpreter import read_bytes
+from larq_equalbits.export.interpreter import check_source, read_bytes
 
 Arrays = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
 Source = str | os.PathLike[str] | bytes
@@ -60,6 +61,7 @@ class Model:
         return [[array[i : i + 1] for array in encoded] for i in range(len(encoded[0]))]
 
     def _ordered(self, inputs: Arrays) -> list[np.ndarray]:
+        check_kind("inputs", inputs, Iterable, "an array, or a sequence or a mapping of arrays")
         if isinstance(inputs, Mapping):
             names = [tensor.key if tensor.key in inputs else tensor.name for tensor in self.inputs]
             if set(names) != set(inputs):
@@ -127,10 +129,12 @@ def load(models: Source | Sequence[Source] | Mapping[str, Source]) -> list[Model
 
     Those without a name are called as `named` says.
     """
-    if isinstance(models, Mapping):
-        sources = dict(models)
-    else:
-        sources = named([models] if isinstance(models, str | os.PathLike | bytes) else list(models))
+    given: Any = models.values() if isinstance(models, Mapping) else models
+    one = isinstance(given, str | os.PathLike | bytes) or not isinstance(given, Iterable)
+    listed = [given] if one else list(given)
+    for source in listed:
+        check_source(source, "models")
+    sources = dict(models) if isinstance(models, Mapping) else named(listed)
     if not sources:
         raise invalid("models", models, "at least one .tflite model")
     return [parse(name, read_bytes(source)) for name, source in sources.items()]

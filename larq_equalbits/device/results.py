@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from larq_equalbits import _files
-from larq_equalbits._errors import InputError, check_fields
+from larq_equalbits._errors import InputError, check_fields, check_kind
 from larq_equalbits._text import Shown, csv_table
 from larq_equalbits.device import chart, table
 from larq_equalbits.device.measured import Agreement, Latency, Operator, Result
@@ -70,6 +70,7 @@ class Report(Shown):
 
     def __add__(self, other: "Report") -> "Report":
         """Both reports' results side by side."""
+        check_kind("the other summand", other, Report, "a device.Report")
         return Report(self.results + other.results, {**self.devices, **other.devices})
 
     def __rich__(self) -> Any:
@@ -127,6 +128,7 @@ class Report(Shown):
         Raises:
             InputError: files of these names, or a chart.png, are there that no report left.
         """
+        check_kind("folder", folder, str | os.PathLike, "the path of a folder")
         check_folder(Path(folder))
         _files.write_text(os.path.join(folder, "report.json"), self.to_json() + "\n")
         _files.write_text(os.path.join(folder, "report.csv"), self.to_csv())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from larq_equalbits._errors import invalid, is_number, is_whole
+from larq_equalbits._errors import check_kind, fits, invalid, is_number, is_whole
 from larq_equalbits.export.interpreter import check_runtime
 
 
@@ -46,7 +46,7 @@ class Settings:
         profile: whether to measure memory and operators with the program.
 
     Raises:
-        InputError: a number that is out of its range, or an unknown runtime.
+        InputError: a number that is out of its range, an unknown runtime, or what is no path or no words.
     """
 
     threads: Sequence[int] = (1,)
@@ -76,3 +76,11 @@ class Settings:
         if not (is_number(self.timeout) and 0 < self.timeout <= 10**6):
             raise invalid("timeout", self.timeout, "a number of seconds above 0, at most a million")
         check_runtime(self.runtime)
+        for name in ("runtime_wheel", "ssh_config"):
+            check_kind(name, getattr(self, name), str | os.PathLike | None, "None or a path")
+        check_kind("device_folder", self.device_folder, str | None, "None or an absolute path on the device")
+        check_kind("program", self.program, str | os.PathLike | Sequence | None, "a path or a command line")
+        check_kind("prefix", self.prefix, Sequence | None, "words, as a text or a sequence")
+        if not fits(self.flags, list[str] | None):
+            raise invalid("flags", self.flags, "a sequence of options as texts")
+        object.__setattr__(self, "flags", tuple(self.flags or ()))

@@ -14,6 +14,23 @@ _PACKED_CHANNELS = 32
 _LOCALLY_CONNECTED = (tf.keras.layers.LocallyConnected1D, tf.keras.layers.LocallyConnected2D)
 
 
+def check_built(model: Any, argument: str = "model") -> None:
+    """Refuses what is no Keras 2 model, or has no known input; an error calls it `argument`.
+
+    Raises:
+        InputError: says which of them.
+    """
+    if not isinstance(model, tf.keras.Model):
+        raise InputError(
+            f"{argument} must be a Keras 2 model, but got {type(model).__module__}.{type(model).__name__}."
+        )
+    if not model.built or model.save_spec() is None:
+        raise InputError(
+            f"{argument} {model.name!r} must be built with a known input: give its first layer an input_shape, "
+            "or call it on a batch once."
+        )
+
+
 def check(model: Any) -> None:
     """Refuses a model that LCE cannot convert, or converts to a file that it cannot run.
 
@@ -22,15 +39,7 @@ def check(model: Any) -> None:
             batch, unknown dimensions, grouped binary convolutions, a padding that has no binary kernel, a kernel
             of two layers, a stateful recurrent layer, or a locally connected one with implementation=3.
     """
-    if not isinstance(model, tf.keras.Model):
-        raise InputError(
-            f"model must be a Keras 2 model, but got {type(model).__module__}.{type(model).__name__}."
-        )
-    if not model.built or model.save_spec() is None:
-        raise InputError(
-            f"model {model.name!r} must be built with a known input: give its first layer an input_shape, "
-            "or call it on a batch once."
-        )
+    check_built(model)
     (_, *further), named = model.save_spec()
     if any(isinstance(spec, tf.TensorSpec) for spec in tf.nest.flatten((further, named))):
         raise InputError(

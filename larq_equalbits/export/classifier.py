@@ -22,7 +22,7 @@ def check(form: str) -> None:
     Raises:
         InputError: an unknown form.
     """
-    if form not in FORMS:
+    if not (isinstance(form, str) and form in FORMS):
         raise invalid("classifier", form, f"one of {', '.join(FORMS)}")
 
 

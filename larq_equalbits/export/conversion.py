@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits import _files
-from larq_equalbits._errors import ConversionError, InputError, invalid
+from larq_equalbits._errors import ConversionError, InputError, check_kind, invalid
 from larq_equalbits.data import Data
 from larq_equalbits.export import checks, gate, integers, model_json, packing, rows, writing
 from larq_equalbits.export import classifier as last
+from larq_equalbits.export.feeding import input_specs, named_batches
 from larq_equalbits.export.flatbuffer import read_model
 from larq_equalbits.export.functions import Served, to_bytes
 from larq_equalbits.export.graph import has_binary_input
@@ -20,7 +21,6 @@ from larq_equalbits.export.lowering import Leaf, lower
 from larq_equalbits.export.precision import in_float32
 from larq_equalbits.export.results import ConversionReport
 from larq_equalbits.export.rewrites import select
-from larq_equalbits.export.verification import input_specs, named_batches
 
 TYPES = ("float32", "int8")
 
@@ -34,7 +34,7 @@ def _calibration(
         InputError: an unknown type, integer inputs or outputs of a float model, or integers without data.
     """
     for argument, value in {"float_layers": float_layers, **types}.items():
-        if value not in TYPES:
+        if not (isinstance(value, str) and value in TYPES):
             raise invalid(argument, value, f"one of {', '.join(TYPES)}")
         if value == "int8" and float_layers != "int8":
             raise invalid(
@@ -143,6 +143,8 @@ def convert(
         >>> report.verification.argmax_agreement
         1.0
     """
+    for argument, value in {"strict": strict, "keep_names": keep_names}.items():
+        check_kind(argument, value, int | np.bool_ | None, "True or False")
     gate.check(tolerance, bound)
     packing.check(binary_weights, float_layers)
     last.check(classifier)

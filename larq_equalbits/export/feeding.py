@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from larq_equalbits._errors import invalid
+from larq_equalbits._errors import InputError, invalid
+from larq_equalbits.export.functions import input_names
+from larq_equalbits.export.interpreter import batched
 
 _BATCH = 128
 Shape = tuple[int | None, ...]
@@ -123,3 +125,48 @@ def _slices(inputs: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
             tf.nest.map_structure(part, arrays),
             tf.nest.map_structure(lambda each, part=part: each if each is None else part(each), truths),
         )
+
+
+def named_batch(
+    model: tf.keras.Model, shapes: Mapping[str, tuple[int, ...]], batch: Any
+) -> dict[str, np.ndarray]:
+    """`batch` by the names of the inputs, checked against their `shapes`, whose first number is the batch's."""
+    if isinstance(batch, Mapping):
+        values = dict(batch)
+    else:
+        flat = tf.nest.flatten(batch)
+        names = input_names(model, len(flat))
+        if len(names) != len(flat):
+            raise invalid("inputs", f"{len(flat)} arrays", f"one array for each of {names}")
+        values = dict(zip(names, flat, strict=True))
+    if set(values) != set(shapes):
+        raise invalid("inputs", sorted(values), f"arrays for {list(shapes)}")
+    for key, shape in shapes.items():
+        value = values[key] = as_array(values[key])
+        if not value.ndim or value.shape[1:] != shape[1:]:
+            raise InputError(
+                f"inputs must have the shape {batched(shape)} for {key!r}, but got {value.shape}."
+            )
+        if not len(value):
+            raise invalid("inputs", f"a batch of no inputs for {key!r}", "at least one in each batch")
+        if not np.issubdtype(value.dtype, np.number):
+            raise invalid("inputs", f"an array of {value.dtype} for {key!r}", "numbers")
+    return {key: np.asarray(values[key], "float32") for key in shapes}
+
+
+def input_specs(model: tf.keras.Model) -> dict[str, tf.TensorSpec]:
+    """The inputs of `model` by name, with a batch of any size."""
+    (structure, *_), _ = model.save_spec()
+    specs = tf.nest.flatten(structure)
+    return dict(zip(input_names(model, len(specs)), specs, strict=True))
+
+
+def named_batches(model: tf.keras.Model, inputs: Any) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of `inputs`, as `verify` takes them, by the names of the inputs of `model`, without labels.
+
+    Raises:
+        InputError: inputs whose names, shapes or types are not the model's.
+    """
+    shapes = {name: tuple(spec.shape) for name, spec in input_specs(model).items()}
+    for batch, _ in batches(inputs, None, list(shapes.values())):
+        yield named_batch(model, shapes, batch)

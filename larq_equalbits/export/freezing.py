@@ -8,6 +8,7 @@ import tensorflow as tf
 from larq.quantized_variable import QuantizedVariable
 
 from larq_equalbits._bits.kernels import quantized_kernels
+from larq_equalbits._errors import check_kind
 
 # Where a Keras model keeps what it traced.
 _TRACED = ("predict_function", "test_function", "train_function")
@@ -26,11 +27,15 @@ def freeze(model: tf.keras.layers.Layer) -> Iterator[dict[str, np.ndarray]]:
     Yields:
         the constant of every kernel by its name (see `kernels.quantized_kernels`).
 
+    Raises:
+        InputError: what is no model or layer of Keras 2.
+
     Examples:
         >>> with freeze(model) as kernels:
         ...     print({name: kernel.shape for name, kernel in kernels.items()})
         {'conv': (3, 3, 32, 8)}
     """
+    check_kind("model", model, tf.keras.layers.Layer, "a model or a layer of Keras 2")
     kernels = quantized_kernels(model)
     values = {kernel.name: kernel.values() for kernel in kernels}
     quantizers = [kernel.quantizer for kernel in kernels]

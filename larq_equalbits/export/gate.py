@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits._errors import ConversionError, invalid, is_number
+from larq_equalbits.export.feeding import input_specs
 from larq_equalbits.export.judging import Judge, OutputVerification
 from larq_equalbits.export.results import ConversionReport, Verification
-from larq_equalbits.export.verification import NotFiniteError, input_specs, keras_outputs, verify
+from larq_equalbits.export.verification import NotFiniteError, keras_outputs, verify
 
 # Random inputs, in batches, until there are enough or their time is over.
 _SAMPLES = 32

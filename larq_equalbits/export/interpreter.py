@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from larq_equalbits._errors import InputError, invalid, require
+from larq_equalbits._errors import InputError, check_kind, invalid, require
 from larq_equalbits.export import lce
 from larq_equalbits.export.flatbuffer import Tensor, read_model
 
@@ -19,8 +19,14 @@ Source = str | os.PathLike[str] | bytes
 RUNTIMES = ("lce", "litert")
 
 
+def check_source(source: Any, argument: str = "tflite") -> None:
+    """Raises InputError for what is no path and no bytes; it calls them `argument`."""
+    check_kind(argument, source, str | os.PathLike | bytes, "the path of a .tflite file, or its bytes")
+
+
 def read_bytes(source: Source) -> bytes:
     """The bytes of a path, or the bytes that were given."""
+    check_source(source)
     return source if isinstance(source, bytes) else Path(source).read_bytes()
 
 
@@ -105,7 +111,7 @@ def check_runtime(runtime: Any) -> None:
     Raises:
         InputError: another one.
     """
-    if runtime not in RUNTIMES:
+    if not (isinstance(runtime, str) and runtime in RUNTIMES):
         raise invalid("runtime", runtime, '"lce" or "litert"')
 
 

@@ -102,7 +102,7 @@ def rules(model: Model, decisions: Any = None, logits: Container[str] = ()) -> d
         raise invalid("decisions", sorted(unknown), f"for outputs among {list(found)}")
     for name, rule in given.items():
         number = isinstance(rule, int | float) and not isinstance(rule, bool) and np.isfinite(rule)
-        if not (rule is None or rule in ("argmax", "values") or number):
+        if not (rule is None or number or (isinstance(rule, str) and rule in ("argmax", "values"))):
             raise invalid("decisions", rule, '"argmax", "values" or a threshold')
         if rule is not None:
             found[name] = float(rule) if number else rule

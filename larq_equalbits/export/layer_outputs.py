@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from larq_equalbits.export import checks
+from larq_equalbits.export.feeding import input_specs, named_batch
 from larq_equalbits.export.functions import Served, arrange, eagerly, to_bytes
 from larq_equalbits.export.interpreter import load
 from larq_equalbits.export.lowering import Leaf, Lowering, lower
@@ -78,16 +80,25 @@ def compare_layers(
     Returns:
         A row for each layer, in the order of the model.
 
+    Raises:
+        InputError: what is no built Keras model, inputs whose names, shapes or types are not the model's, or rewrites
+            as for `convert`.
+
     Examples:
         >>> [each.name for each in compare_layers(model, {model.input_names[0]: np.zeros((1, 8, 8, 32), "f")})]
         ['conv', 'global_average_pooling2d', 'dense']
     """
+    checks.check_built(model)
+    chosen = select(rewrites)
+    inputs = named_batch(
+        model, {name: tuple(spec.shape) for name, spec in input_specs(model).items()}, inputs
+    )
     with exact_signs(model):
         with lower(model, []) as lowering, eagerly():
             keras = _watched(lowering)
             model(arrange(model, {key: tf.constant(value) for key, value in inputs.items()}), training=False)
             expected = {scope: answer.numpy() for scope, answer in keras.items()}
-        with lower(model, select(rewrites)) as lowering:
+        with lower(model, chosen) as lowering:
             content = to_bytes(Served(model, watched=_watched(lowering)), tf.float32, tf.float32)
     names = {leaf.scope: leaf.name for leaf in lowering.leaves.values()}
     found = load(content).predict(inputs)

@@ -43,7 +43,7 @@ def check(form: str, float_layers: str) -> None:
     Raises:
         InputError: an unknown form, or "bits" with layers in 8-bit integers.
     """
-    if form not in FORMS:
+    if not (isinstance(form, str) and form in FORMS):
         raise invalid("binary_weights", form, f"one of {', '.join(FORMS)}")
     if form == "bits" and float_layers == "int8":
         raise InputError(

@@ -5,7 +5,7 @@ import functools
 import json
 from typing import Any
 
-from larq_equalbits._errors import InputError, check_fields, fits
+from larq_equalbits._errors import InputError, check_fields, check_kind, fits
 from larq_equalbits._files import parse_json
 from larq_equalbits._text import Shown, cells, names_column
 from larq_equalbits.export import accounting, judging, runtimes
@@ -150,6 +150,10 @@ class ConversionReport(Shown):
     verification: Verification | None = None
     float_layers: str = "float32"
     owners: list[str] = dataclasses.field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        """Checks the file's bytes."""
+        check_kind("tflite", self.tflite, bytes, "the bytes of a .tflite file")
 
     @functools.cached_property
     def _read(self) -> Model:

@@ -1,17 +1,17 @@
 """Verification: a file against the Keras model that it was made from, on given inputs."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from larq_equalbits._errors import ConversionError, InputError, invalid
-from larq_equalbits.export import judging, layer_outputs
-from larq_equalbits.export.feeding import as_array, batches
+from larq_equalbits.export import checks, judging, layer_outputs
+from larq_equalbits.export.feeding import batches, input_specs, named_batch
 from larq_equalbits.export.flatbuffer import read_model
-from larq_equalbits.export.functions import arrange, input_names, output_names
+from larq_equalbits.export.functions import arrange, output_names
 from larq_equalbits.export.interpreter import Source, batched, load, read_bytes
 from larq_equalbits.export.precision import in_float32
 from larq_equalbits.export.reference import exact_signs
@@ -23,49 +23,6 @@ _LOCATED = 4
 
 class NotFiniteError(ConversionError):
     """Outputs that cannot be compared."""
-
-
-def _named(model: tf.keras.Model, shapes: Mapping[str, tuple[int, ...]], batch: Any) -> dict[str, np.ndarray]:
-    """`batch` by the names of the inputs, checked against their `shapes`, whose first number is the batch's."""
-    if isinstance(batch, Mapping):
-        values = dict(batch)
-    else:
-        flat = tf.nest.flatten(batch)
-        names = input_names(model, len(flat))
-        if len(names) != len(flat):
-            raise invalid("inputs", f"{len(flat)} arrays", f"one array for each of {names}")
-        values = dict(zip(names, flat, strict=True))
-    if set(values) != set(shapes):
-        raise invalid("inputs", sorted(values), f"arrays for {list(shapes)}")
-    for key, shape in shapes.items():
-        value = values[key] = as_array(values[key])
-        if not value.ndim or value.shape[1:] != shape[1:]:
-            raise InputError(
-                f"inputs must have the shape {batched(shape)} for {key!r}, but got {value.shape}."
-            )
-        if not len(value):
-            raise invalid("inputs", f"a batch of no inputs for {key!r}", "at least one in each batch")
-        if not np.issubdtype(value.dtype, np.number):
-            raise invalid("inputs", f"an array of {value.dtype} for {key!r}", "numbers")
-    return {key: np.asarray(values[key], "float32") for key in shapes}
-
-
-def input_specs(model: tf.keras.Model) -> dict[str, tf.TensorSpec]:
-    """The inputs of `model` by name, with a batch of any size."""
-    (structure, *_), _ = model.save_spec()
-    specs = tf.nest.flatten(structure)
-    return dict(zip(input_names(model, len(specs)), specs, strict=True))
-
-
-def named_batches(model: tf.keras.Model, inputs: Any) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of `inputs`, as `verify` takes them, by the names of the inputs of `model`, without labels.
-
-    Raises:
-        InputError: inputs whose names, shapes or types are not the model's.
-    """
-    shapes = {name: tuple(spec.shape) for name, spec in input_specs(model).items()}
-    for batch, _ in batches(inputs, None, list(shapes.values())):
-        yield _named(model, shapes, batch)
 
 
 def keras_outputs(model: tf.keras.Model, named: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -141,8 +98,8 @@ def verify(
         the file does not pass, also the layer at which the outputs part; see `layer_outputs.compare_layers`.
 
     Raises:
-        InputError: inputs whose names, shapes or types are not the model's; labels of another shape; a file that is
-            damaged.
+        InputError: what is no built Keras model; inputs whose names, shapes or types are not the model's; labels of
+            another shape; a file that is damaged.
         ConversionError: outputs of Keras or of the file that are not finite.
         ImportError: without larq-compute-engine, or without larq-equalbits-runtime for "litert".
 
@@ -150,6 +107,7 @@ def verify(
         >>> verify(model, tflite, np.zeros((4, 8, 8, 32), "f")).argmax_agreement
         1.0
     """
+    checks.check_built(model)
     with exact_signs(model):
         logits = _logits(model)
         model = in_float32(model)
@@ -164,7 +122,7 @@ def verify(
         parted: list[dict[str, np.ndarray]] = []
         first_inputs: list[dict[str, np.ndarray]] = []
         for batch, truth in batches(inputs, labels, ordered):
-            named = _named(model, shapes, batch)
+            named = named_batch(model, shapes, batch)
             expected = keras_outputs(model, named)
             found = runner.predict(named)
             names = output_names(model, len(expected))

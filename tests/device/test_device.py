@@ -204,6 +204,11 @@ def test_chart_shows_every_result(measured, converted, tmp_path):
         device.Report().plot(tmp_path / "none.png")
 
 
+_OF_ANOTHER_KIND = (
+    "models", "target", "inputs", "keras_model", "progress", "program", "prefix", "flags", "device_folder",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -243,6 +248,9 @@ def test_chart_shows_every_result(measured, converted, tmp_path):
         ({"models": b"not a model"}, "identifier is missing"),
         ({"models": []}, "at least one .tflite"),
         ({"keras_model": {"nobody": None}}, "keyed by the models"),
+        *(({name: 3}, f"^{name} must be .* but got ") for name in _OF_ANOTHER_KIND),
+        ({"flags": [1]}, "flags must be"),
+        ({"models": [3]}, "models must be .* but got 3"),
     ],
 )
 def test_bad_input_is_named(measured, converted, write_program, change, words):
@@ -376,3 +384,12 @@ def test_a_figure_of_a_device_is_a_number(part, changed):
     (inner[0] if isinstance(inner, list) else inner)[changed] = None
     with pytest.raises(InputError, match=changed):
         device.Report.from_json(json.dumps(content))
+
+
+def test_a_report_and_a_run_name_what_is_of_another_kind(converted, images):
+    with pytest.raises(InputError, match=r"settings must be a device\.Settings, but got 3"):
+        device.run(converted[1], "local", images, 3)
+    with pytest.raises(InputError, match="folder must be the path of a folder, but got 3"):
+        device.Report().save(3)
+    with pytest.raises(InputError, match=r"must be a device\.Report, but got 3"):
+        device.Report() + 3

@@ -138,3 +138,37 @@ def test_a_network_that_no_random_inputs_suit_has_to_be_given_inputs():
 def test_a_network_of_one_input_at_a_time_is_compared_on_as_many_inputs():
     model = tf.keras.Sequential([tf.keras.Input((4,), batch_size=1), layers.Dense(3)])
     assert export.convert(model).verification.images == 32
+
+
+INPUTS = {"x": np.ones((2, 4))}
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda report, wrong: export.audit(wrong), "tflite"),
+        (lambda report, wrong: export.verify(wrong, report.tflite, INPUTS), "model"),
+        (lambda report, wrong: export.verify(network(), wrong, INPUTS), "tflite"),
+        (lambda report, wrong: export.verify(network(), report.tflite, wrong), "inputs"),
+        (lambda report, wrong: export.verify(network(), report.tflite, INPUTS, runtime=wrong), "runtime"),
+        (lambda report, wrong: export.verify(network(), report.tflite, INPUTS, decisions=wrong), "decisions"),
+        (lambda report, wrong: export.freeze(wrong).__enter__(), "model"),
+        (lambda report, wrong: export.float_size(wrong), "model"),
+        (lambda report, wrong: export.compare_layers(wrong, INPUTS), "model"),
+        (lambda report, wrong: export.compare_layers(network(), wrong), "inputs"),
+        (lambda report, wrong: export.compare_layers(network(), {"z": np.ones((2, 4))}), "inputs"),
+        (lambda report, wrong: export.compare_layers(network(), INPUTS, wrong), "rewrites"),
+        (lambda report, wrong: export.ConversionReport(wrong, []), "tflite"),
+        (lambda report, wrong: export.convert(network(), strict=wrong), "strict"),
+        (lambda report, wrong: export.convert(network(), float_layers=wrong), "float_layers"),
+    ],
+)
+def test_an_argument_of_another_kind_is_named(report, call, argument):
+    with pytest.raises(InputError, match=rf"^{argument} must (be|have) .*, but got "):
+        call(report, np.ones(3))
+
+
+def test_a_model_that_is_not_built_is_named(report):
+    model = tf.keras.Sequential([layers.Dense(3)])
+    with pytest.raises(InputError, match="must be built with a known input"):
+        export.verify(model, report.tflite, INPUTS)

@@ -43,7 +43,8 @@ def select(names: Sequence[str] | None) -> list[Rewrite]:
     """
     if names is not None and (isinstance(names, str) or not isinstance(names, Collection)):
         raise invalid("rewrites", names, f"a list of names among {list(REWRITES)}")
-    for name in names or ():
-        if name not in REWRITES:
+    chosen = list(REWRITES if names is None else names)
+    for name in chosen:
+        if not (isinstance(name, str) and name in REWRITES):
             raise invalid("rewrites", name, f"among {list(REWRITES)}")
-    return [rewrite for name, rewrite in REWRITES.items() if names is None or name in names]
+    return [rewrite for name, rewrite in REWRITES.items() if name in chosen]
