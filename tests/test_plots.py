@@ -8,6 +8,7 @@ import tensorflow as tf
 from larq_equalbits import plots, pruning
 from larq_equalbits._errors import InputError
 from larq_equalbits.callbacks import BitLogger
+from larq_equalbits.plots.kernels import _grid
 
 
 @pytest.fixture(scope="module")
@@ -182,8 +183,6 @@ def test_accuracy_against_size_and_time(history):
     ("count", "columns", "expected"), [(3, 2, 3), (4, 3, 4), (5, 3, 3), (1, 3, 1), (6, 3, 3)]
 )
 def test_panels_leave_few_places_empty(count, columns, expected):
-    from larq_equalbits.plots.kernels import _grid
-
     figure, axes = _grid(count, columns, None)
     assert len(axes) == count
     assert figure.axes[0].get_gridspec().ncols == expected

@@ -10,6 +10,7 @@ import results_page as page
 import run_queue
 from click.testing import CliRunner
 
+from larq_equalbits import training
 from larq_equalbits._errors import InputError
 
 FIGURES = Path(__file__).resolve().parent.parent / "scripts" / "figures"
@@ -42,8 +43,6 @@ def write(folder, group, variant, seed, accuracy, says=None):
 
 
 def test_every_run_of_the_plan_has_a_name_of_its_own_and_settings_that_hold():
-    from larq_equalbits import training
-
     runs = plan.runs()
     assert len({run.name for run in runs}) == len(runs)
     for run in runs:

@@ -29,13 +29,10 @@ def _adapted(model):
     """The model with the statistics of random images: untrained, sums are integers and lie on the sign's edge."""
     random = np.random.default_rng(0)
     norms = [layer for layer in model.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
-    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
         norm.beta.assign(0.1 * random.normal(size=norm.beta.shape))
     model(random.normal(size=(8, *model.input_shape[1:])).astype("float32"), training=True)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
     return model
 
 

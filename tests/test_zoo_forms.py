@@ -37,10 +37,6 @@ def shared():
     return functools.cache(built)
 
 
-def producer(tensor):
-    return tensor._keras_history.layer
-
-
 def path(model, last, length):
     """The names of the `length` layers that end with `last`, along the first input of each."""
     names, layer = [], model.get_layer(last)
@@ -48,8 +44,8 @@ def path(model, last, length):
     node = layer._inbound_nodes[-1]
     while len(names) < length:
         names.append(layer.name)
-        tensor = node.keras_inputs[0]
-        layer, node = producer(tensor), producer(tensor)._inbound_nodes[tensor._keras_history.node_index]
+        layer, index, _ = node.keras_inputs[0]._keras_history
+        node = layer._inbound_nodes[index]
     return names[::-1]
 
 

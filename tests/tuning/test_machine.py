@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -72,20 +73,13 @@ class Sleepers(distributed.LocalWorkers):
         self._processes[name] = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
 
-class Oracle:
-    def __init__(self):
-        self.buried = []
-
-    def bury(self, name, reason=None):
-        self.buried.append((name, reason))
-
-
 @pytest.mark.parametrize("memory", [True, False])
 def test_fewer_workers_where_memory_ran_out_and_as_many_where_one_was_killed(memory, tmp_path, monkeypatch):
     counter = tmp_path / "vmstat"
     counter.write_text("oom_kill 4\n")
     monkeypatch.setattr(machine, "_KILLS", counter)
-    oracle = Oracle()
+    buried = []
+    oracle = types.SimpleNamespace(bury=lambda name, reason=None: buried.append((name, reason)))
     with Sleepers(tmp_path, [machine.Share((0,), None)] * 2, 1, None) as workers:
         first = dict(workers._processes)
         if memory:
@@ -95,12 +89,12 @@ def test_fewer_workers_where_memory_ran_out_and_as_many_where_one_was_killed(mem
         if memory:
             with pytest.warns(UserWarning, match="goes on with workers: 1"):
                 workers.look_after(oracle)
-            assert list(workers._processes) == ["worker-1"] and "memory ran out" in oracle.buried[0][1]
+            assert list(workers._processes) == ["worker-1"] and "memory ran out" in buried[0][1]
             counter.write_text("oom_kill 6\n")
             os.kill(first["worker-1"].pid, signal.SIGKILL)
             first["worker-1"].wait()
             workers.look_after(oracle)
         else:
             workers.look_after(oracle)
-            assert oracle.buried == [("worker-0", None)] and len(workers._processes) == 2
+            assert buried == [("worker-0", None)] and len(workers._processes) == 2
         assert all(process.poll() is None for process in workers._processes.values())

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tensorflow.python.framework.func_graph import FuncGraph
 
 import larq_equalbits
-from larq_equalbits import _files, callbacks, training, tuning
+from larq_equalbits import _files, callbacks, export, training, tuning
 from larq_equalbits._errors import InputError, WorkError
 from larq_equalbits.cli import program
 from larq_equalbits.tuning import machine, trials
@@ -78,8 +78,6 @@ def test_the_files(searched):
 
 
 def test_the_best_trial_is_a_run_that_converts(searched):
-    from larq_equalbits import export
-
     run = training.Run.load(searched.out / "best")
     accuracies = {trial.folder: trial.metrics["val_accuracy"] for trial in searched.trials()[:2]}
     assert (searched.out / "best").resolve() == max(accuracies, key=accuracies.get).resolve()
