@@ -144,6 +144,12 @@ def kernel_size(model: Model, operator: Operator) -> int:
     return 0 if largest is None else largest[0]
 
 
+def kernel_buffers(model: Model, operator: Operator) -> tuple[int, ...]:
+    """Where the operator's largest constant lies in the file; nowhere for one without constants."""
+    largest = _largest(model, operator)
+    return () if largest is None else tuple(model.tensors[index].buffer for index in largest[1].tensors)
+
+
 def _largest(model: Model, operator: Operator) -> tuple[int, constants.Stored] | None:
     """The largest constant that `operator` takes, with the number of values that it takes."""
     taken = constants.of(model, operator)

@@ -71,7 +71,8 @@ def owners(model: Model, leaves: list[Leaf]) -> tuple[dict[int, Leaf], dict[str,
     """The leaf of each operator with weights, by the operator's position; and which leaf computes for which other.
 
     A binary convolution is known by its bits, everything else by its name scope, and what computes an output of the
-    model (which carries the output's name) by the number of its weights.
+    model (which carries the output's name) by its constants where another call of the layer has a name scope, or by the
+    number of its weights.
     """
     owners, merged = _binary_owners(model, leaves)
     nameless: list[tuple[int, list[Leaf]]] = []
@@ -87,12 +88,22 @@ def owners(model: Model, leaves: list[Leaf]) -> tuple[dict[int, Leaf], dict[str,
                 owners[position] = with_kernel[0]
             else:
                 nameless.append((position, scoped))
+    # A layer that is called again computes with the same constants.
+    by_constants = {
+        auditing.kernel_buffers(model, model.operators[position]): leaf
+        for position, leaf in owners.items()
+        if model.operators[position].name != lce.BINARY_OPERATOR
+    }
     for position, scoped in nameless:
+        constants = auditing.kernel_buffers(model, model.operators[position])
+        if constants and constants in by_constants:
+            owners[position] = by_constants[constants]
+            continue
         weights = auditing.kernel_size(model, model.operators[position])
         taken = {id(leaf) for leaf in owners.values()}
         alike = [leaf for leaf in leaves if id(leaf) not in taken and _kernel_size(leaf) == weights]
         if alike or scoped:
-            owners[position] = (alike or scoped)[0]
+            owners[position] = by_constants[constants] = (alike or scoped)[0]
     return owners, merged
 
 

@@ -104,3 +104,16 @@ def test_an_int8_head_may_be_shared_at_several_sizes(images):
 
 def test_a_flatten_of_several_sizes(images):
     assert all(layer.binary for layer in converted(a_flatten_of_several_sizes(), images))
+
+
+@pytest.mark.parametrize(
+    "first", [lambda shared: layers.Dense(2, name="head")(shared), lambda shared: shared]
+)
+def test_a_float_layer_whose_outputs_are_the_models_has_one_row(first):
+    dense = layers.Dense(4, name="shared")
+    inputs = layers.Input((4,))
+    answer = dense(inputs)
+    model = tf.keras.Model(inputs, [answer, first(dense(answer))])
+    rows = {row.name: row for row in export.convert(model, verify_on=False).layers}
+    assert rows.keys() <= {"shared", "head"}
+    assert rows["shared"].bytes == 4 * 4 * 4 and rows["shared"].operator.count("FULLY_CONNECTED") == 2

@@ -84,12 +84,12 @@ def _free(
             consumer,
             filters,
             scaled and not mixes and getattr(layer, "activation", None) is not larq.activations.hard_tanh,
-            apart and _keeps_channels(lowering, layer),
+            apart and _leaves_channels_last(lowering, layer),
         )
     return free
 
 
-def _keeps_channels(lowering: Lowering, layer: Any) -> bool:
+def _leaves_channels_last(lowering: Lowering, layer: Any) -> bool:
     """Whether each channel in the last dimension of what `layer` yields comes from one of what it takes."""
     if isinstance(layer, _KERAS.Concatenate):
         return layer.axis in (-1, len(lowering.graph.output_shape(layer)) - 1)

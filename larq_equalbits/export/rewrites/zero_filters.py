@@ -62,7 +62,7 @@ def _is_elementwise(function: Any) -> bool:
     return any(function is each for each in _ELEMENTWISE_FUNCTIONS)
 
 
-def _keeps_channels(lowering: Lowering, leaf: Leaf) -> bool:
+def _treats_channels_alone(lowering: Lowering, leaf: Leaf) -> bool:
     """Whether `leaf` treats each channel alone, and works for any number of them once it is cut to it."""
     layer = leaf.layer
     if type(layer) in _POOLING:
@@ -77,7 +77,7 @@ def _path(lowering: Lowering, producer: Leaf) -> tuple[list[Leaf], Leaf | None]:
     between: list[Leaf] = []
     leaf = lowering.consumer(producer)
     while leaf is not None and type(leaf.layer) not in _CONSUMERS:
-        if not _keeps_channels(lowering, leaf):
+        if not _treats_channels_alone(lowering, leaf):
             return between, None
         between.append(leaf)
         leaf = lowering.consumer(leaf)
