@@ -8,7 +8,10 @@ import ai_edge_litert.interpreter as litert
 import larq_equalbits_runtime as runtime
 import numpy as np
 import pytest
+import tensorflow as tf
 from larq_equalbits_runtime import InputError, Interpreter, library_path
+
+from larq_equalbits import export
 
 # Float layers are LiteRT's, with other rounding than in LCE's interpreter.
 CLOSE = {"rtol": 0, "atol": 2e-5}
@@ -58,6 +61,17 @@ def test_several_inputs_and_outputs_go_by_name(pair):
         np.testing.assert_allclose(answer, expected[name], **CLOSE)
     ordered = interpreter.predict([pair.images[name] for name in interpreter.names("inputs")])
     np.testing.assert_array_equal(ordered["many"], answers["many"])
+
+
+def test_outputs_that_are_one_tensor_keep_their_names():
+    inputs = tf.keras.Input((4,))
+    answer = tf.keras.layers.Dense(3)(inputs)
+    model = tf.keras.Model(inputs, [answer, answer])
+    values = np.ones((2, 4), "float32")
+    found = Interpreter(export.convert(model, verify_on=False).tflite).predict(values)
+    assert list(found) == model.output_names and len(found) == 2
+    for value in found.values():
+        np.testing.assert_allclose(value, model(values)[0], rtol=1e-5)
 
 
 def test_integers_come_and_go_as_real_numbers(integers):
