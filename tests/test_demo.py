@@ -11,7 +11,7 @@ from larq_equalbits._errors import InputError
 
 def test_the_demo_trains_ships_and_reports(tmp_path):
     out = tmp_path / "demo"
-    result = CliRunner().invoke(demo.main, ["--out", str(out), "--epochs", "2"], catch_exceptions=False)
+    result = CliRunner().invoke(demo.main, ["--out", str(out), "--epochs", "1"], catch_exceptions=False)
     assert result.exit_code == 0
 
     report = json.loads((out / "report.json").read_text())
@@ -32,7 +32,7 @@ def test_the_demo_trains_ships_and_reports(tmp_path):
     )
 
     with (out / "history.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 2
+        assert len(list(csv.DictReader(file))) == 1
     for name in ("bits.png", "entropy.png", "shares.png", "comparison.html"):
         assert (out / name).stat().st_size > 10_000
     assert (out / "model.keras").exists()
@@ -44,24 +44,16 @@ def test_the_demo_trains_ships_and_reports(tmp_path):
         == (out / "float" / "model.tflite").stat().st_size
         > 3 * (out / "int8" / "model.tflite").stat().st_size
     )
-    for name, folder in (
-        ("bi_half", out),
-        ("ste_sign", out / "ste_sign"),
-        ("float", out / "float"),
-        ("int8", out / "int8"),
-    ):
-        network = report["networks"][name]
+    for name, network in report["networks"].items():
+        folder = out if name == "bi_half" else out / name
         assert network["tflite_bytes"] == (folder / "model.tflite").stat().st_size
         rounding = 0.03 if name == "int8" else 1e-6
         assert network["test_accuracy"] == pytest.approx(network["tflite_accuracy"], abs=rounding)
         assert network["runtime_accuracy"] == pytest.approx(network["tflite_accuracy"], abs=rounding)
         assert network["ms"] > 0
         assert name in result.stdout
-    assert (
-        report["networks"]["bi_half"]["filter_entropy"]
-        == 1
-        > report["networks"]["ste_sign"]["filter_entropy"]
-    )
+    entropies = [report["networks"][name]["filter_entropy"] for name in ("bi_half", "ste_sign")]
+    assert entropies[0] == 1 > entropies[1]
     assert report["int8_bytes"] < report["tflite_bytes"]
     assert report["verdict"]["sentence"] in result.stdout
     assert report["float_verdict"]["sentence"] in result.stdout
@@ -69,7 +61,7 @@ def test_the_demo_trains_ships_and_reports(tmp_path):
     accuracies = re.search(r"<td>test accuracy</td>(.*?)</tr>", page)[1]
     assert len(re.findall(r">0\.\d{4}<", accuracies)) == 4
     assert all(f"{network['tflite_bytes']:,}" in page for network in report["networks"].values())
-    assert result.stdout.count("epoch ") == 4
+    assert result.stdout.count("epoch ") == 2
 
 
 def test_level_networks_are_called_level():

@@ -89,18 +89,24 @@ def network(quantizer, constraint="magnitude_clip"):
     )
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".keras", ""])
-@pytest.mark.parametrize("alias", ALIASES)
-def test_models_load_without_custom_objects(alias, suffix, tmp_path):
-    model = network(alias)
+IMAGES = np.random.default_rng(0).normal(size=(4, 8, 8, 2)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=ALIASES)
+def trained(request):
+    model = network(request.param)
     model.compile("sgd", "mse")
-    images = np.random.default_rng(0).normal(size=(4, 8, 8, 2)).astype(np.float32)
-    decay = [schedules.ErrorDecay(t_min=0.1)] if alias in ("ir_net", "rbnn") else []
-    model.fit(images, np.zeros((4, 3)), epochs=2, verbose=0, callbacks=[*decay, schedules.PercentileDecay()])
-    model.save(tmp_path / f"model{suffix}")
+    decay = [schedules.ErrorDecay(t_min=0.1)] if request.param in ("ir_net", "rbnn") else []
+    model.fit(IMAGES, np.zeros((4, 3)), epochs=2, verbose=0, callbacks=[*decay, schedules.PercentileDecay()])
+    return model
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras", ""])
+def test_models_load_without_custom_objects(trained, suffix, tmp_path):
+    trained.save(tmp_path / f"model{suffix}")
     again = tf.keras.models.load_model(tmp_path / f"model{suffix}")
-    np.testing.assert_allclose(again.predict(images, verbose=0), model.predict(images, verbose=0), rtol=1e-5)
-    for before, after in zip(quantized_kernels(model), quantized_kernels(again), strict=True):
+    np.testing.assert_allclose(again(IMAGES), trained(IMAGES), rtol=1e-5)
+    for before, after in zip(quantized_kernels(trained), quantized_kernels(again), strict=True):
         assert type(after.quantizer) is type(before.quantizer)
         assert after.quantizer.get_config() == before.quantizer.get_config()
     assert again.layers[0].kernel_constraint.get_config() == {"percentile": 7.5}
@@ -151,8 +157,7 @@ def test_policies_and_compilation(policy, jit, alias):
     with precision(policy):
         model = network(alias, constraint="equal_bits" if alias == "bi_half" else None)
     model.compile("sgd", "mse", jit_compile=jit)
-    images = np.random.default_rng(0).normal(size=(4, 8, 8, 2))
-    history = model.fit(images, np.zeros((4, 3)), verbose=0)
+    history = model.fit(IMAGES, np.zeros((4, 3)), verbose=0)
     assert np.isfinite(history.history["loss"]).all()
     assert_bits(model, alias)
 

@@ -6,6 +6,7 @@ import larq_equalbits  # isort: skip  # selects Keras 2 before Larq is imported
 import larq as lq
 import numpy as np
 import tensorflow as tf
+from train_small import replicas
 
 from larq_equalbits.callbacks.schedules import ErrorDecay, PercentileDecay
 
@@ -13,11 +14,7 @@ from larq_equalbits.callbacks.schedules import ErrorDecay, PercentileDecay
 def strategy_of(name):
     if name == "multiworker":
         return tf.distribute.MultiWorkerMirroredStrategy()
-    if name == "mirrored":
-        cpus = tf.config.list_physical_devices("CPU")
-        tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-        return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    return tf.distribute.get_strategy()
+    return replicas(2 if name == "mirrored" else None) or tf.distribute.get_strategy()
 
 
 def main(out, name):
