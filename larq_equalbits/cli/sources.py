@@ -23,11 +23,7 @@ trust_option = click.option(
 
 
 def there(_: click.Context, parameter: click.Parameter, path: Path) -> Path:
-    """`path` where something is.
-
-    Raises:
-        InputError: nothing is.
-    """
+    """`path` where something is; InputError where nothing is."""
     if not path.exists():
         what = "a .tflite file" if parameter.name == "file" else "a run folder or a saved Keras model"
         raise InputError(f"{parameter.human_readable_name} must be {what}, but there is no {path}.")

@@ -115,11 +115,7 @@ def check_room(shell: Shell, known: dict[str, str], threads: Sequence[int], need
 
 
 def check_word_size(name: str, known: dict[str, str]) -> None:
-    """Checks that a device runs 64-bit programs.
-
-    Raises:
-        DeviceError: where it does not.
-    """
+    """Checks that a device runs 64-bit programs; DeviceError where it does not."""
     machine, bits = known.get("machine", ""), known.get("bits", "")
     device = _SAME.get(machine.lower(), machine)
     if (re.match(r"armv[5-8]", machine) and device != "aarch64") or (device == "aarch64" and bits == "32"):

@@ -17,11 +17,7 @@ _DEQUANTIZE = 3
 
 
 def check(form: str) -> None:
-    """Checks `convert`'s argument `classifier`.
-
-    Raises:
-        InputError: an unknown form.
-    """
+    """Checks `convert`'s argument `classifier`; InputError for an unknown form."""
     if not (isinstance(form, str) and form in FORMS):
         raise invalid("classifier", form, f"one of {', '.join(FORMS)}")
 

@@ -80,11 +80,7 @@ def _are_batches(inputs: Sequence[Any], shapes: Sequence[Shape]) -> bool:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """`value` as an array.
-
-    Raises:
-        InputError: rows of several lengths.
-    """
+    """`value` as an array; InputError for rows of several lengths."""
     try:
         return np.asarray(value)
     except ValueError as error:

@@ -251,11 +251,7 @@ def _graph(graph: Any, names: list[str], buffers: _Buffers, reader: _Reader) -> 
 
 
 def read_model(content: bytes) -> Model:
-    """The operators and tensors of a file.
-
-    Raises:
-        InputError: bytes that are no .tflite file, or a damaged one.
-    """
+    """The operators and tensors of a file; InputError for bytes that are no .tflite file, or a damaged one."""
     if content[4:8] != _IDENTIFIER:
         raise InputError("tflite must be a TensorFlow Lite file, but its identifier is missing.")
     try:

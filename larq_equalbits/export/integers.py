@@ -44,11 +44,7 @@ class Seen:
     high: float = 0.0
 
     def see(self, values: tf.Tensor) -> None:
-        """Widens the range to that of `values`.
-
-        Raises:
-            InputError: NaN or infinity among them.
-        """
+        """Widens the range to that of `values`; InputError for NaN or infinity among them."""
         if not np.isfinite(values).all():
             raise invalid(
                 "calibrate_on", "NaN or infinity in an input or in what a layer answers", "finite numbers"

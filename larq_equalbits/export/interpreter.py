@@ -89,11 +89,7 @@ class _LiteRT:
 
 
 def import_runtime() -> Any:
-    """The module of our runtime.
-
-    Raises:
-        ImportError: where it is missing, with the command that installs it.
-    """
+    """The module of our runtime; ImportError where it is missing, with the command that installs it."""
     try:
         return importlib.import_module("larq_equalbits_runtime")
     except ModuleNotFoundError as error:
@@ -106,11 +102,7 @@ def import_runtime() -> Any:
 
 
 def check_runtime(runtime: Any) -> None:
-    """Checks the name of what runs a file.
-
-    Raises:
-        InputError: another one.
-    """
+    """Checks the name of what runs a file; InputError for another one."""
     if not (isinstance(runtime, str) and runtime in RUNTIMES):
         raise invalid("runtime", runtime, '"lce" or "litert"')
 

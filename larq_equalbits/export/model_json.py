@@ -83,11 +83,7 @@ def source_of(tflite: str | os.PathLike[str]) -> str | None:
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of `model.json` at `path`.
-
-    Raises:
-        InputError: no such file, or one that `convert` did not write.
-    """
+    """The content of `model.json` at `path`; InputError where there is none that `convert` wrote."""
     content = _files.read_json(path)
     report = content.get("report")
     layers = report.get("layers", []) if isinstance(report, dict) else None
