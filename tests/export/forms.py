@@ -148,15 +148,6 @@ def autoencoder(given):
 
 
 @on_image
-def prelu_before_signs(image):
-    x = stem(image)
-    for index in range(2):
-        x = layers.Add()([x, normalized(binary(name=f"body{index}"), x)])
-        x = layers.PReLU(tf.keras.initializers.Constant(0.3), shared_axes=[1, 2])(x)
-    return head(x)
-
-
-@on_image
 def shared_normalization(image):
     x, norm = stem(image), layers.BatchNormalization(name="shared")
     for index in range(3):
@@ -180,14 +171,6 @@ def sums_and_rows_of_signs(image):
     added = binary(input_quantizer=None, name="of_sums")(layers.Add()(signs))
     joined = binary(input_quantizer=None, name="of_rows")(layers.Concatenate()(signs))
     return head(normalized(layers.Concatenate(), [added, joined]))
-
-
-@on_image
-def dilated_on_small_images(image):
-    x = layers.MaxPooling2D()(stem(image))
-    for dilation in (2, 3):
-        x = normalized(binary(dilation_rate=dilation, name=f"dilated{dilation}"), x)
-    return head(x)
 
 
 @network_on(32, 2)
@@ -339,11 +322,9 @@ FORMS = {
     separable_after_a_sign: {"body"},
     input_passed_on: {"body"},
     autoencoder: {"decode"},
-    prelu_before_signs: {"body0", "body1"},
     shared_normalization: {"body0", "body1", "body2"},
     mappings: {"body", "joined"},
     sums_and_rows_of_signs: {"body", "of_sums", "of_rows"},
-    dilated_on_small_images: {"dilated2", "dilated3"},
     one_dimension: {"conv1", "conv2"},
     transformer: {"expand", "contract"},
     masked_steps: {"body"},

@@ -21,10 +21,6 @@ def loop(kernel):
     return tf.sign(total)
 
 
-def _operators(report):
-    return export.audit(report.tflite).operators
-
-
 def test_a_kernel_above_the_converters_folding_limit_is_binary():
     model = stack(convolution(512, name="c"), shape=(3, 3, 512))
     report = export.convert(model, verify_on=np.random.default_rng(0).normal(size=(1, 3, 3, 512)))
@@ -36,7 +32,7 @@ def test_any_quantizer_is_frozen(images):
     names = ("ste_sign", "approx_sign", "swish_sign", "siman", "ir_net", "rbnn")
     model = beside(convolution(kernel_quantizer=each) for each in (*names, loop))
     report = export.convert(model, verify_on=images)
-    assert _operators(report) == {"LceQuantize": 1, "LceBconv2d": 7}
+    assert export.audit(report.tflite).operators == {"LceQuantize": 1, "LceBconv2d": 7}
 
 
 def test_a_quantizer_is_evaluated_once():
@@ -73,17 +69,6 @@ def test_the_callers_model_is_untouched_also_after_a_failure(images, monkeypatch
     for one, other in zip(state, model.optimizer.variables, strict=True):
         np.testing.assert_array_equal(one, other.numpy())
     np.testing.assert_array_equal(model.predict(images, verbose=0), before)
-
-
-def test_nested_and_shared_layers(images):
-    shared = convolution(32, padding="same", pad_values=1, name="shared")
-    inner = tf.keras.Sequential([tf.keras.Input((8, 8, 32)), shared], name="inner")
-    inputs = tf.keras.Input((8, 8, 32))
-    model = tf.keras.Model(inputs, inner(inner(inputs)))
-    report = export.convert(model, verify_on=images)
-    assert report.verification.max_abs_diff == 0
-    assert _operators(report)["LceBconv2d"] == 2
-    assert [layer.name for layer in report.layers] == ["inner/shared"]
 
 
 def test_inputs_keep_any_names_that_keras_takes(tmp_path):
