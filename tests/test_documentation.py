@@ -18,19 +18,13 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Packages that pages name classes of, beside this one.
 OTHERS = ("larq_compute_engine.", "larq_equalbits_runtime.", "tf.")
-# What an untrained network answers depends on rounding for an image in a thousand. A fifth of the digits to train on
-# says as well that the blocks run.
+# What an untrained network answers depends on rounding for an image in a thousand.
 START = """
-import dataclasses
 import shlex
 import sys
 import larq_equalbits
 import tensorflow as tf
 from larq_equalbits.cli import main
-from larq_equalbits.data import digits
-
-whole = digits.splits()
-digits.splits = lambda: dataclasses.replace(whole, train=whole.train[::5])
 
 def bash(text):
     for line in text.replace("\\\\\\n", " ").splitlines():
