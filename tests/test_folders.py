@@ -278,7 +278,8 @@ def test_the_program_says_in_a_line_what_it_skipped(run_script, tmp_path):
     photos(tmp_path / "photos", 3)
     (tmp_path / "photos" / "rot" / "empty.jpg").write_bytes(b"")
     arguments = ("train", "--dataset", "photos", "--batch-size", 64)
-    done = run_script("from larq_equalbits.cli import main\nmain()", *arguments, cwd=tmp_path, status=2)
+    program = "import sys\nfrom larq_equalbits.cli import main\nsys.argv[0] = 'larq-equalbits'\nmain()"
+    done = run_script(program, *arguments, cwd=tmp_path, status=2)
     skipped, error = done.stderr.splitlines()
     assert skipped.startswith("larq-equalbits: 1 files in")
     assert skipped.endswith("were skipped: 'rot/empty.jpg'.")
