@@ -27,9 +27,11 @@ def boundaries(step: float = 0.04) -> tuple[np.ndarray, list[bytes | None]]:
     axis = np.arange(-5, 5, step)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     networks = np.array(list(itertools.product([-1.0, 1.0], repeat=WEIGHTS)))
+    # A hidden unit is one of eight: two weights and a bias.
+    units = {unit: _sigmoid(grid @ unit[:2] + unit[2]) for unit in itertools.product([-1.0, 1.0], repeat=3)}
     keys: list[bytes | None] = []
     for weights in networks:
-        hidden = _sigmoid(grid @ weights[:6].reshape(2, 3) + weights[6:9])
+        hidden = np.stack([units[tuple(weights[unit:9:3])] for unit in range(3)], axis=-1)
         # A prediction of exactly one half rounds to 0, as round() does.
         classes = np.round(_sigmoid(hidden @ weights[9:])).astype(bool)
         if classes.all() or not classes.any():
