@@ -8,6 +8,7 @@ usage: adb_server.py ROOT [--features shell_v2] [--dies-after N]; prints its por
 """
 
 import argparse
+import contextlib
 import os
 import socket
 import struct
@@ -38,12 +39,8 @@ def receive(connection, count):
     return content
 
 
-def answer(connection, text):
-    connection.sendall(b"OKAY" + f"{len(text):04x}{text}".encode())
-
-
-def refuse(connection, text):
-    connection.sendall(b"FAIL" + f"{len(text):04x}{text}".encode())
+def answer(connection, text, status=b"OKAY"):
+    connection.sendall(status + f"{len(text):04x}{text}".encode())
 
 
 def shell(connection, device, script, packets):
@@ -56,21 +53,17 @@ def shell(connection, device, script, packets):
     if not packets:
         connection.sendall(finished.stdout.replace(b"\n", b"\r\n"))
         return
-    for kind, content in (
-        (1, finished.stdout),
-        (2, finished.stderr),
-        (3, bytes([finished.returncode & 255])),
-    ):
+    parts = (finished.stdout, finished.stderr, bytes([finished.returncode & 255]))
+    for kind, content in enumerate(parts, 1):
         if content:
             connection.sendall(struct.pack("<BI", kind, len(content)) + content)
 
 
 def send_status(connection, path):
-    try:
+    fields = (0, 0, 0)
+    with contextlib.suppress(OSError):
         found = os.stat(path)
         fields = (found.st_mode, found.st_size & 0xFFFFFFFF, int(found.st_mtime))
-    except OSError:
-        fields = (0, 0, 0)
     connection.sendall(b"STAT" + struct.pack("<III", *fields))
 
 
@@ -110,14 +103,11 @@ def sync(connection, device):
 
 
 def serve(connection, device):
-    with connection:
-        try:
-            while True:
-                service = receive(connection, int(receive(connection, 4), 16)).decode()
-                if not handle(connection, device, service):
-                    return
-        except (ConnectionError, OSError):
-            return
+    with connection, contextlib.suppress(OSError):
+        while True:
+            service = receive(connection, int(receive(connection, 4), 16)).decode()
+            if not handle(connection, device, service):
+                return
 
 
 def handle(connection, device, service):
@@ -127,10 +117,10 @@ def handle(connection, device, service):
         answer(connection, f"{41:04x}")
     elif service in ("host:devices", "host:devices-l"):
         answer(connection, f"{SERIAL}\tdevice\n" if device.present else "")
-    elif not device.present or (
-        SERIAL not in service and service.startswith(("host:transport:", "host:tport:serial"))
-    ):
-        refuse(connection, f"device '{SERIAL if not device.present else name}' not found")
+    elif not device.present:
+        answer(connection, f"device '{SERIAL}' not found", b"FAIL")
+    elif SERIAL not in service and service.startswith(("host:transport:", "host:tport:serial")):
+        answer(connection, f"device '{name}' not found", b"FAIL")
     elif service.startswith(("host:transport", "host:tport")):
         connection.sendall(b"OKAY" + (struct.pack("<Q", 1) if "tport" in service else b""))
         return True
@@ -144,7 +134,7 @@ def handle(connection, device, service):
         connection.sendall(b"OKAY")
         sync(connection, device)
     else:
-        refuse(connection, f"unknown service {service}")
+        answer(connection, f"unknown service {service}", b"FAIL")
     return False
 
 

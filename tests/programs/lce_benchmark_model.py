@@ -25,9 +25,12 @@ _KNOWN = (
 )  # fmt: skip
 
 
+def known_flags(style):
+    return [name for name in _KNOWN if style == "new" or name not in _NEW_ONLY]
+
+
 def load_module(package, pattern):
-    folder = next(Path(p, *package.split(".")) for p in sys.path if Path(p, *package.split(".")).is_dir())
-    path = next(folder.glob(pattern))
+    path = next(path for folder in sys.path for path in Path(folder, *package.split(".")).glob(pattern))
     name = path.name.partition(".")[0]
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
@@ -47,17 +50,9 @@ def operator_names(data):
         yield kind, graph.Tensors(operator.Outputs(0)).Name().decode()
 
 
-class FailedError(Exception):
-    pass
-
-
 def read_flags(arguments):
-    flags = {"style": "new"}
-    for argument in arguments:
-        match = re.fullmatch(r"--(\w+)=(.*)", argument, re.S)
-        if match:
-            flags[match[1]] = match[2]
-    return flags
+    matches = (re.fullmatch(r"--(\w+)=(.*)", argument, re.S) for argument in arguments)
+    return {"style": "new", **{match[1]: match[2] for match in matches if match}}
 
 
 def value_files(text, style):
@@ -65,7 +60,7 @@ def value_files(text, style):
     for item in text.split(","):
         parts = re.split(r"(?<!\\):" if style == "new" else ":", item)
         if len(parts) != 2:
-            raise FailedError(f"Wrong input value file item specified: {item}")
+            raise RuntimeError(f"Wrong input value file item specified: {item}")
         files[parts[0].replace("\\:", ":")] = parts[1]
     return files
 
@@ -77,14 +72,14 @@ def read_inputs(flags, interpreter):
     names = flags["input_layer"].split(",")
     given = [tuple(map(int, shape.split(","))) for shape in flags["input_layer_shape"].split(":")]
     if len(names) != len(shapes) or given != [tuple(shape) for shape in shapes]:
-        raise FailedError(f"Inputs mismatch: {names} {given}, the model has {shapes}")
+        raise RuntimeError(f"Inputs mismatch: {names} {given}, the model has {shapes}")
     files = value_files(flags["input_layer_value_files"], flags["style"])
     arrays = []
     for name, shape, kind in zip(names, shapes, types, strict=True):
         content = Path(files[name]).read_bytes()
         size = int(np.prod(shape)) * np.dtype(kind).itemsize
         if len(content) != size:
-            raise FailedError(
+            raise RuntimeError(
                 f"The size of {files[name]} is {len(content)} bytes. It should be {size} bytes."
             )
         arrays.append(np.frombuffer(content, kind).reshape(shape))
@@ -107,9 +102,8 @@ def phase(interpreter, arrays, count, style, log):
         line += f"avg={np.mean(times):g} std={round(np.std(times))}"
         if style == "new":
             ordered = sorted(times)
-            line += "".join(
-                f" {n}={ordered[int(count * p)]}" for n, p in (("p5", 0.05), ("median", 0.5), ("p95", 0.95))
-            )
+            for name, share in (("p5", 0.05), ("median", 0.5), ("p95", 0.95)):
+                line += f" {name}={ordered[int(count * share)]}"
         log(line + "\n")
     return times, outputs
 
@@ -117,25 +111,16 @@ def phase(interpreter, arrays, count, style, log):
 def profile(data, mean_us, csv):
     rows = list(operator_names(data))
     share, title = mean_us / 1000 / len(rows), "=" * 30 + " {} " + "=" * 30
-    lines = [title.format("Run Order")]
+    header = "\t    [node type]\t [first]\t [avg ms]\t [%]\t [cdf%]\t [mem KB]\t[times called]\t[Name]"
     if csv:
-        lines.append("node type, first, avg_ms, %, cdf%, mem KB, times called, name")
-    else:
-        lines.append(
-            "\t    [node type]\t [first]\t [avg ms]\t [%]\t [cdf%]\t [mem KB]\t[times called]\t[Name]"
-        )
+        header = "node type, first, avg_ms, %, cdf%, mem KB, times called, name"
+    lines = ["Operator-wise Profiling Info for Regular Benchmark Runs:", title.format("Run Order"), header]
     for position, (kind, name) in enumerate(rows):
         cells = [kind, share, share, f"{100 / len(rows)}%", f"{100 * (position + 1) / len(rows)}%", 0, 1]
         cells.append(f"[{name}]:{position}")
         lines.append((", " if csv else "\t").join(map(str, cells)))
-    lines += [
-        "",
-        title.format("Top by Computation Time"),
-        "",
-        f"Timings (microseconds): count=1 curr={mean_us}",
-        "",
-    ]
-    return "\n".join(["Operator-wise Profiling Info for Regular Benchmark Runs:", *lines])
+    top = title.format("Top by Computation Time")
+    return "\n".join([*lines, "", top, "", f"Timings (microseconds): count=1 curr={mean_us}", ""])
 
 
 def benchmark(flags):
@@ -146,8 +131,7 @@ def benchmark(flags):
         print(("INFO: " if style == "new" else "") + line, file=stream)
 
     log("STARTING!")
-    known = [name for name in _KNOWN if style == "new" or name not in _NEW_ONLY]
-    unknown = [f"--{name}" for name in flags if name not in known]
+    unknown = [f"--{name}" for name in flags if name not in known_flags(style)]
     if unknown:
         log("Unconsumed cmdline flags: " + " ".join(unknown))
     data = Path(flags["graph"]).read_bytes()
@@ -187,15 +171,12 @@ def benchmark(flags):
 def main():
     flags = read_flags(sys.argv[1:])
     if "--help" in sys.argv:
-        known = [name for name in _KNOWN if flags["style"] == "new" or name not in _NEW_ONLY]
-        print(
-            "usage: lce_benchmark_model <flags>\n" + "\n".join(f"\t--{name}=" for name in known),
-            file=sys.stderr,
-        )
+        lines = [f"\t--{name}=" for name in known_flags(flags["style"])]
+        print("usage: lce_benchmark_model <flags>", *lines, sep="\n", file=sys.stderr)
         return 1
     try:
         benchmark(flags)
-    except (FailedError, OSError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:
         print(f"ERROR: {error}\nERROR: Benchmarking failed.", file=sys.stderr)
         return 1
     return 0

@@ -10,16 +10,15 @@ from train_small import replicas
 
 from larq_equalbits.callbacks.schedules import ErrorDecay, PercentileDecay
 
-
-def strategy_of(name):
-    if name == "multiworker":
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    return replicas(2 if name == "mirrored" else None) or tf.distribute.get_strategy()
+STRATEGIES = {
+    "single": tf.distribute.get_strategy,
+    "mirrored": lambda: replicas(2),
+    "multiworker": tf.distribute.MultiWorkerMirroredStrategy,
+}
 
 
 def main(out, name):
-    strategy = strategy_of(name)
-    with strategy.scope():
+    with STRATEGIES[name]().scope():
         tf.keras.utils.set_random_seed(1)
         layers = [
             lq.layers.QuantDense(
@@ -37,13 +36,11 @@ def main(out, name):
     schedules = [ErrorDecay(t_min=0.1), PercentileDecay()]
     model.fit(data, epochs=3, verbose=0, callbacks=schedules)
     for variable in model.variables:
-        copies = getattr(variable, "values", [variable])
-        for copy in copies:
-            np.testing.assert_array_equal(copies[0].numpy(), copy.numpy())
+        first, *others = getattr(variable, "values", [variable])
+        for other in others:
+            np.testing.assert_array_equal(first.numpy(), other.numpy())
     latent = {f"latent {layer.name}": layer.get_weights()[0] for layer in layers}
-    codes = {
-        f"codes {layer.name}": layer.kernel_quantizer(layer.get_weights()[0]).numpy() for layer in layers
-    }
+    codes = {f"codes {layer.name}": layer.kernel_quantizer(layer.get_weights()[0]) for layer in layers}
     np.savez(out, **latent, **codes)
 
 

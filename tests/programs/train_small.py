@@ -40,7 +40,7 @@ def train(folder, chosen=None, **options):
 
 
 class Stop(tf.keras.callbacks.Callback):
-    """Calls `stop` in the middle of the given epoch (from 0)."""
+    """Calls `stop` in the middle of the given epoch (from 0; None for never)."""
 
     def __init__(self, epoch, stop):
         super().__init__()
@@ -55,16 +55,13 @@ class Stop(tf.keras.callbacks.Callback):
             self.stop()
 
 
-class Fill(tf.keras.callbacks.Callback):
-    """Lets no file grow beyond 4 KB from the given epoch (from 0) on, as a full disk does."""
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
 
-    def __init__(self, epoch):
-        super().__init__()
-        self.full = epoch
 
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == self.full:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+def fill_disk():
+    """Lets no file grow beyond 4 KB, as a full disk does."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
 
 def die_while_saving(number):
@@ -76,7 +73,7 @@ def die_while_saving(number):
         if len(saved) == number:
             file.write(b"PK\x03\x04 the first bytes of a checkpoint")
             file.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         whole(file, **arrays)
 
     whole, np.savez = np.savez, savez
@@ -107,11 +104,7 @@ def main():
     strategy = replicas(arguments.replicas) or distribution.strategy(arguments.strategy)
     if arguments.kill_while_saving:
         die_while_saving(arguments.kill_while_saving)
-    saboteurs = []
-    if arguments.kill_in_epoch is not None:
-        saboteurs.append(Stop(arguments.kill_in_epoch, lambda: os.kill(os.getpid(), signal.SIGKILL)))
-    if arguments.fill_disk_in_epoch is not None:
-        saboteurs.append(Fill(arguments.fill_disk_in_epoch))
+    saboteurs = [Stop(arguments.kill_in_epoch, die), Stop(arguments.fill_disk_in_epoch, fill_disk)]
     changes = {"model_options": {"dropout": 0.0}} if arguments.no_dropout else {}
     chosen = settings(epochs=arguments.epochs, batch_size=arguments.batch_size, **changes)
     train(arguments.folder, chosen, callbacks=saboteurs, strategy=strategy, resume=arguments.resume)
