@@ -159,7 +159,8 @@ def damage(rng, path):
 
 
 RESUME = ("train", "--resume", "--quiet", "--out")
-DEVICE = ("device", "--images", "2", "--repeats", "1", "--rounds", "1", "--no-profile")
+ONCE = ("--images", "2", "--repeats", "1", "--rounds", "1")
+DEVICE = ("device", *ONCE, "--no-profile")
 CONVERT = ("convert", "--no-verify")
 # The files of a run, and what reads each; "load" is `training.Run.load`.
 READERS = {
@@ -247,18 +248,13 @@ NAMES = (*ODD, "conv2", "conv", "ste_sign", "bi_half", "tfds:", "tfds:../..")
 
 def values(option):
     """What an option may be given, by its type and name."""
-    name = option.opts[-1]
+    name, kind = option.opts[-1], type(option.type).__name__
     if name in ("--ratios", "--model-option", "--quantizer-option", "--on"):
         return {"--ratios": RATIOS, "--on": TARGETS}.get(name, PAIRS)
-    kind = type(option.type).__name__
     if kind.startswith("Int"):
         return INTEGERS
-    if kind.startswith("Float") or name in (
-        "--milestones",
-        "--estimator",
-        "--percentile",
-        "--score-sparsity",
-    ):
+    numbers = ("--milestones", "--estimator", "--percentile", "--score-sparsity")
+    if kind.startswith("Float") or name in numbers:
         return NUMBERS
     return PATHS if kind == "Path" else NAMES
 
@@ -274,12 +270,8 @@ def command_line(rng, base):
     os.chdir(place)
     name = rng.choice([*cli.COMMANDS])
     command = cli.program.get_command(None, name)
-    line = [name]
-    if name in ("train", "sweep"):
-        line += SMALL
-        line += ["--ratios", "0.5"] if name == "sweep" else []
-    if name == "device":
-        line += ["--images", "2", "--repeats", "1", "--rounds", "1"]
+    quick = {"train": SMALL, "sweep": (*SMALL, "--ratios", "0.5"), "device": ONCE}
+    line = [name, *quick.get(name, ())]
     # Nothing is downloaded, and no run of the case's own is replaced unasked.
     usable = [each for each in command.params if each.opts[-1] not in ("--download", "--overwrite")]
     for option in rng.sample(usable, min(len(usable), rng.choice((1, 1, 2, 4)))):
