@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from test_data import REAL, needs_cifar10
+from test_data_formats import Cifar100
 
 FIGURES = Path(__file__).parent.parent / "scripts" / "figures"
 
@@ -31,22 +33,12 @@ def test_the_forms_of_a_network_are_drawn_from_what_was_measured(run_script, tmp
     assert (tmp_path / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("program", ["equal_bits_fig1.py", "equal_bits_fig2.py", "equal_bits_fig4.py"])
-def test_a_program_that_trains_says_what_it_found(run_script, tmp_path, program):
-    from test_data import REAL, needs_cifar10
-
-    if needs_cifar10.args[0]:
-        pytest.skip(needs_cifar10.kwargs["reason"])
-    verdicts = _verdicts(run_script, program, tmp_path, "--data-dir", REAL, "--seeds", "2")
-    assert all(verdict["measured"] for verdict in verdicts)
-
-
 def test_bad_options_end_with_status_2(run_script, tmp_path):
     done = run_script(FIGURES / "equal_bits_fig6.py", "--preset", "fast", "--out", tmp_path, status=2)
     assert "Traceback" not in done.stderr
 
 
+CIFAR10 = ("--data-dir", REAL, "--seeds", "2")
 TINY = ("--dataset", "digits", "--epochs", "1", "--train-images", "256", "--width", "0.1", "--seeds", "1")
 
 
@@ -61,22 +53,21 @@ def test_figures_share_their_runs(run_script, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name",
+    ("name", "options"),
     [
-        *(f"equal_bits_fig{i}" for i in (3, 5, 8)),
-        *(f"siman_{i}" for i in ("fig2", "fig3", "table1", "table2")),
+        *(pytest.param(f"equal_bits_fig{i}", CIFAR10, marks=needs_cifar10) for i in (1, 2, 4)),
+        *((f"equal_bits_fig{i}", TINY) for i in (3, 5, 8)),
+        *((f"siman_{i}", TINY) for i in ("fig2", "fig3", "table1", "table2")),
     ],
 )
-def test_the_quick_path_on_digits(run_script, tmp_path, name):
-    verdicts = _verdicts(run_script, f"{name}.py", tmp_path, *TINY)
+def test_a_program_that_trains_says_what_it_found(run_script, tmp_path, name, options):
+    verdicts = _verdicts(run_script, f"{name}.py", tmp_path, *options)
     assert all(verdict["measured"] for verdict in verdicts)
 
 
 @pytest.mark.slow
 def test_the_quick_path_of_fig_7_on_a_small_cifar_100(run_script, tmp_path):
     """VGG-16 and InceptionV3 cannot take the 8x8 digits; one of the five networks stands for all."""
-    from test_data_formats import Cifar100
-
     Cifar100(data_dir=tmp_path / "tfds").download_and_prepare()
     options = ["--dataset", "cifar100", "--data-dir", str(tmp_path / "tfds"), *TINY[2:]]
     code = (

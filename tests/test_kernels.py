@@ -22,19 +22,22 @@ def test_kernels_of_nested_models_and_separable_layers_are_named_by_their_path()
     assert names == ["inner/c", "s/depthwise_kernel", "s/pointwise_kernel", "d"]
 
 
-def test_kernels_of_a_subclassed_model_and_of_a_wrapper():
+def test_kernels_of_a_subclassed_model_and_of_a_wrapper_are_told_apart():
     class Model(tf.keras.Model):
         def __init__(self):
             super().__init__()
-            self.first = _dense("first")
+            self.first = _dense("d")
             self.rest = [tf.keras.layers.TimeDistributed(_dense("inside"), name="time")]
+            self.of_one_name = [_dense("d"), _dense("d_1"), _dense("d")]
 
         def call(self, inputs):
-            return self.rest[0](self.first(inputs))
+            hidden = self.rest[0](self.first(inputs))
+            return sum(layer(hidden) for layer in self.of_one_name)
 
     model = Model()
     model(tf.ones((1, 5, 4)))
-    assert [kernel.name for kernel in quantized_kernels(model)] == ["first", "time/inside"]
+    names = [kernel.name for kernel in quantized_kernels(model)]
+    assert names == ["d", "time/inside", "d_2", "d_1", "d_3"]
 
 
 def test_a_shared_layer_counts_once_and_a_float_layer_not_at_all():
@@ -58,20 +61,6 @@ def test_latent_values_and_codes():
 
 def test_an_unbuilt_model_has_none():
     assert quantized_kernels(tf.keras.Sequential([_dense("d")])) == []
-
-
-def test_kernels_of_one_name_are_told_apart():
-    class Model(tf.keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.layers_of_one_name = [_dense("d"), _dense("d"), _dense("d_1"), _dense("d")]
-
-        def call(self, inputs):
-            return sum(layer(inputs) for layer in self.layers_of_one_name)
-
-    model = Model()
-    model(tf.ones((1, 4)))
-    assert [kernel.name for kernel in quantized_kernels(model)] == ["d", "d_2", "d_1", "d_3"]
 
 
 def test_a_look_at_the_values_is_no_flip():

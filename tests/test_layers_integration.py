@@ -7,14 +7,14 @@ import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
-from small import precision, slow_but
+from small import precision, slow_but, stack
 
 from larq_equalbits import pruning
 from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits.callbacks import schedules
 from larq_equalbits.quantizers import BiHalf
 
-ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = Path(__file__).parent / "programs" / "train_quantizers.py"
 ALIASES = ["bi_half", "siman", "ir_net", "rbnn"]
 # One of them everywhere by default: what the others need of a layer or a type is the same.
 FIRST_QUICK = slow_but({"bi_half"}, ALIASES)
@@ -52,7 +52,7 @@ def assert_bits(model, alias):
 @pytest.mark.parametrize("alias", FIRST_QUICK)
 @pytest.mark.parametrize(("make", "shape"), LAYERS)
 def test_every_layer_trains_with_bits_and_no_warning(make, shape, alias, starved):
-    model = tf.keras.Sequential([tf.keras.Input(shape), make(alias)])
+    model = stack(make(alias), shape=shape)
     model.compile(tf.keras.optimizers.SGD(0.1), "mse")
     images = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
     model.fit(images, np.zeros((4, *model.output_shape[1:])), verbose=0)
@@ -79,13 +79,11 @@ def test_a_pruned_layer_brings_no_warning_of_its_own(granularity, starved):
 
 
 def network(quantizer, constraint="magnitude_clip"):
-    return tf.keras.Sequential(
-        [
-            tf.keras.Input((8, 8, 2)),
-            L.QuantConv2D(4, 3, kernel_quantizer=quantizer, kernel_constraint=constraint, use_bias=False),
-            tf.keras.layers.Flatten(),
-            L.QuantDense(3, kernel_quantizer=quantizer, input_quantizer="ste_sign"),
-        ]
+    return stack(
+        L.QuantConv2D(4, 3, kernel_quantizer=quantizer, kernel_constraint=constraint, use_bias=False),
+        tf.keras.layers.Flatten(),
+        L.QuantDense(3, kernel_quantizer=quantizer, input_quantizer="ste_sign"),
+        shape=(8, 8, 2),
     )
 
 
@@ -123,9 +121,7 @@ def test_summary_shows_one_bit(alias, capsys):
 
 
 def test_a_failed_call_leaves_the_latent_weights_to_be_read():
-    model = tf.keras.Sequential(
-        [tf.keras.Input((6,)), L.QuantDense(4, kernel_quantizer="bi_half", name="dense")]
-    )
+    model = stack(L.QuantDense(4, kernel_quantizer="bi_half", name="dense"), shape=(6,))
     latent = model.get_weights()[0]
     for scope in (True, False):
         with pytest.raises(ValueError, match="incompatible"), lq.context.quantized_scope(scope):
@@ -138,9 +134,7 @@ def test_a_failed_call_leaves_the_latent_weights_to_be_read():
 
 def test_flip_ratio_reads_true_flips_below_a_scale_of_one():
     with lq.context.metrics_scope(["flip_ratio"]):
-        model = tf.keras.Sequential(
-            [tf.keras.Input((4,)), L.QuantDense(1, kernel_quantizer=BiHalf(scale=0.1), use_bias=False)]
-        )
+        model = stack(L.QuantDense(1, kernel_quantizer=BiHalf(scale=0.1), use_bias=False), shape=(4,))
     model.compile(tf.keras.optimizers.SGD(0.0), "mse")
     layer = model.layers[0]
     metric = layer.kernel_quantizer.flip_ratio
@@ -162,22 +156,19 @@ def test_policies_and_compilation(policy, jit, alias):
     assert_bits(model, alias)
 
 
-def train_quantizers(out, strategy, **environment):
-    program = ROOT / "tests" / "programs" / "train_quantizers.py"
-    log = out.with_suffix(".log")
-    return forking.start(program, out, strategy, outputs=(log, log), **environment)
-
-
 def test_every_quantizer_trains_alike_on_replicas(tmp_path):
-    processes = {name: train_quantizers(tmp_path / f"{name}.npz", name) for name in ("single", "mirrored")}
     workers = [f"127.0.0.1:{port}" for port in forking.free_ports(2)]
+    runs = [("single", {}), ("mirrored", {})]
     for index in range(2):
         cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        processes[f"worker{index}"] = train_quantizers(
-            tmp_path / f"worker{index}.npz", "multiworker", TF_CONFIG=json.dumps(cluster)
-        )
-    assert [forking.ended(process) for process in processes.values()] == [0] * len(processes)
-    alone, *others = (np.load(tmp_path / f"{name}.npz") for name in processes)
+        runs.append(("multiworker", {"TF_CONFIG": json.dumps(cluster)}))
+    outs = [tmp_path / f"{index}.npz" for index in range(len(runs))]
+    processes = []
+    for out, (strategy, environment) in zip(outs, runs, strict=True):
+        log = out.with_suffix(".log")
+        processes.append(forking.start(PROGRAM, out, strategy, outputs=(log, log), **environment))
+    assert [forking.ended(process) for process in processes] == [0] * len(runs)
+    alone, *others = map(np.load, outs)
     for other in others:
         for name in alone:
             if name.startswith("codes"):
