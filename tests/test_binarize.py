@@ -143,10 +143,6 @@ def test_each_layer_gets_a_quantizer_of_its_own():
     assert len({id(one) for one in (*quantizers, quantizer)}) == 4
 
 
-def relu():
-    return L.ReLU(6.0, name="relu")
-
-
 BETWEEN = {
     "pooling": lambda x: L.MaxPooling2D()(L.Dropout(0.1)(x)),
     "padding": lambda x: L.ZeroPadding2D()(x),
@@ -170,7 +166,7 @@ def between(source, path=lambda x: x):
 
 @pytest.mark.parametrize("path", BETWEEN)
 def test_a_relu_that_reaches_a_sign_is_replaced(path):
-    twin = lqe.binarize(between(relu(), BETWEEN[path]), rectifier="tanh")
+    twin = lqe.binarize(between(L.ReLU(6.0, name="relu"), BETWEEN[path]), rectifier="tanh")
     assert (rows(twin)["relu"].before, rows(twin)["relu"].after) == ("ReLU", "Activation")
     assert twin.get_layer("relu").activation is tf.keras.activations.tanh
     assert twin.get_layer("middle").input_quantizer is not None
@@ -186,7 +182,7 @@ def test_a_relu_in_a_layer_or_a_function_is_replaced(source):
 
 
 def test_a_relu_after_which_signs_differ_stays():
-    twin = lqe.binarize(between(relu(), L.BatchNormalization()))
+    twin = lqe.binarize(between(L.ReLU(6.0, name="relu"), L.BatchNormalization()))
     assert "relu" not in rows(twin)
     assert isinstance(twin.get_layer("relu"), L.ReLU)
     leaky = lqe.binarize(between(L.ReLU(negative_slope=0.1, name="relu")))
@@ -201,7 +197,7 @@ def test_an_input_that_nothing_makes_negative_stays_float():
 
 
 def test_a_relu_can_be_kept():
-    twin = lqe.binarize(between(relu()), rectifier=None)
+    twin = lqe.binarize(between(L.ReLU(6.0, name="relu")), rectifier=None)
     assert isinstance(twin.get_layer("relu"), L.ReLU)
     assert rows(twin)["middle"].reason == "input is never negative: its codes are all +1"
 
@@ -600,10 +596,7 @@ class WithAuxiliaryHead(tf.keras.Model):
 
 @pytest.mark.parametrize(
     ("inside", "reason"),
-    [
-        (True, "last layer"),
-        (False, "not called when the model is, so it may be a first or a last layer"),
-    ],
+    [(True, "last layer"), (False, "not called when the model is, so it may be a first or a last layer")],
 )
 def test_a_head_for_training_alone_stays_float(inside, reason):
     model = WithAuxiliaryHead(inside)

@@ -1,5 +1,6 @@
 import copy
 import csv
+import itertools
 import math
 
 import larq as lq
@@ -59,9 +60,9 @@ def sequential(quantizer="ste_sign", **arguments):
 
 
 class Subclassed(tf.keras.Model):
-    def __init__(self, quantizer="ste_sign"):
+    def __init__(self):
         super().__init__()
-        self.stack = layers(quantizer)
+        self.stack = layers("ste_sign")
 
     def call(self, x):
         for layer in self.stack:
@@ -69,13 +70,10 @@ class Subclassed(tf.keras.Model):
         return x
 
 
-def nested(quantizer="ste_sign"):
-    inner = tf.keras.Sequential([tf.keras.Input((6, 6, 2)), *layers(quantizer)[:2]], name="inner")
-    inputs = tf.keras.Input((6, 6, 2))
-    x = inner(inputs)
-    for layer in layers(quantizer)[2:]:
-        x = layer(x)
-    return compiled(tf.keras.Model(inputs, x))
+def nested():
+    convolution, flatten, *rest = layers("ste_sign")
+    inner = tf.keras.Sequential([tf.keras.Input((6, 6, 2)), convolution, flatten], name="inner")
+    return compiled(tf.keras.Sequential([tf.keras.Input((6, 6, 2)), inner, *rest]))
 
 
 class Saved(tf.keras.callbacks.Callback):
@@ -105,14 +103,6 @@ class Saved(tf.keras.callbacks.Callback):
         self.epochs.append(self.codes())
         self.epoch_logs.append(dict(logs))
 
-    def assert_epochs_equal_numpy(self):
-        for logs, before, after in zip(self.epoch_logs, self.epochs, self.epochs[1:], strict=False):
-            assert_equal_numpy(logs, before, after)
-
-    def assert_steps_equal_numpy(self):
-        for logs, before, after in zip(self.step_logs, self.steps, self.steps[1:], strict=False):
-            assert_equal_numpy(logs, before, after)
-
 
 def entropy(codes, symbols=(-1, 1)):
     counts = [np.sum(codes == symbol) for symbol in symbols]
@@ -120,7 +110,13 @@ def entropy(codes, symbols=(-1, 1)):
     return -sum(share * math.log2(share) for share in shares)
 
 
-def assert_equal_numpy(logs, before, after):
+def assert_equal_numpy(all_logs, all_codes):
+    """What is logged is what NumPy counts in each of the codes and the ones before."""
+    for logs, (before, after) in zip(all_logs, itertools.pairwise(all_codes), strict=True):
+        assert_one_equal_numpy(logs, before, after)
+
+
+def assert_one_equal_numpy(logs, before, after):
     everything = [np.concatenate([codes[name].ravel() for name in codes]) for codes in (before, after)]
     pairs = [("", *everything), *((f"{name}/", before[name], after[name]) for name in after)]
     for prefix, old, new in pairs:
@@ -161,8 +157,8 @@ def test_every_epoch_and_step_equal_numpy(name):
     saved = Saved()
     logger = BitLogger(every=1)
     fit(sequential(QUANTIZERS[name]), logger, saved, epochs=2)
-    saved.assert_epochs_equal_numpy()
-    saved.assert_steps_equal_numpy()
+    assert_equal_numpy(saved.epoch_logs, saved.epochs)
+    assert_equal_numpy(saved.step_logs, saved.steps)
     assert saved.epoch_logs[0]["bit_flips"] > 0
     assert [record["step"] for record in logger.records] == [1, 2, 3, 4, 5, 6]
     assert logger.records[3]["bit_flips"] == saved.step_logs[3]["bit_flips"]
@@ -173,39 +169,21 @@ def test_pruned_layers_equal_numpy(granularity):
     model = compiled(pruning.prune(sequential("bi_half"), sparsity=0.5, granularity=granularity))
     saved = Saved()
     fit(model, BitLogger(every=1), saved, epochs=2)
-    saved.assert_steps_equal_numpy()
+    assert_equal_numpy(saved.step_logs, saved.steps)
     assert saved.epoch_logs[0]["conv/sparsity"] == pytest.approx(0.5, abs=0.05)
 
 
 REPLICAS = """
-import larq_equalbits, larq as lq, numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from larq_equalbits.callbacks import BitLogger
-from larq_equalbits._bits.kernels import quantized_kernels
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-x = np.random.default_rng(0).normal(size=(32, 6)).astype("float32")
-y = np.random.default_rng(1).integers(0, 3, 32)
+from programs.train_small import replicas
+strategy = replicas(2)
+from test_callbacks import *
 with strategy.scope():
-    tf.keras.utils.set_random_seed(0)
-    model = tf.keras.Sequential([
-        tf.keras.Input((6,)),
-        lq.layers.QuantDense(8, kernel_quantizer="siman", name="a"),
-        lq.layers.QuantDense(3, kernel_quantizer="ste_sign", input_quantizer="ste_sign", name="b"),
-    ])
-    model.compile(tf.keras.optimizers.SGD(0.5), tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-codes = lambda: {k.name: k.codes() for k in quantized_kernels(model)}
-class Saved(tf.keras.callbacks.Callback):
-    seen, logs = [codes()], []
-    def on_train_batch_end(self, batch, logs=None):
-        self.seen.append(codes())
-        self.logs.append(dict(logs))
-model.fit(x, y, batch_size=8, epochs=2, verbose=0, callbacks=[BitLogger(every=1, probe=x[:4]), Saved()])
-for before, after, logs in zip(Saved.seen, Saved.seen[1:], Saved.logs, strict=False):
-    for name in after:
-        assert abs(logs[name + "/bit_flips"] - np.mean(before[name] != after[name])) < 1e-12
-        assert abs(logs[name + "/positive_ratio"] - np.mean(after[name] == 1)) < 1e-12
-assert len(Saved.logs) == 8 and sum(logs["bit_flips"] for logs in Saved.logs) > 0
+    parts = [*layers("siman")[:3], layers("ste_sign")[3]]
+    model = compiled(tf.keras.Sequential([tf.keras.Input((6, 6, 2)), *parts]))
+saved = Saved()
+fit(model, BitLogger(every=1, probe=X[:4]), saved)
+assert_equal_numpy(saved.step_logs, saved.steps)
+assert sum(logs["bit_flips"] for logs in saved.step_logs) > 0
 """
 
 
@@ -243,7 +221,7 @@ def test_nested_and_subclassed_models(build):
     history = fit(model, BitLogger(), saved).history
     flips = {key for key in history if key.endswith("/bit_flips")}
     assert flips == {f"{kernel.name}/bit_flips" for kernel in quantized_kernels(model)}
-    saved.assert_epochs_equal_numpy()
+    assert_equal_numpy(saved.epoch_logs, saved.epochs)
 
 
 @pytest.mark.parametrize("run_eagerly", [False, True])
@@ -314,7 +292,7 @@ def test_a_second_fit_counts_against_loaded_weights(tmp_path):
     model.load_weights(tmp_path / "weights.h5")
     saved = Saved()
     fit(model, logger, saved)
-    saved.assert_epochs_equal_numpy()
+    assert_equal_numpy(saved.epoch_logs, saved.epochs)
 
 
 class Interrupt(tf.keras.callbacks.Callback):
@@ -334,11 +312,8 @@ def test_flips_after_a_resume_count_against_the_restored_weights(tmp_path, logge
         fit(sequential(), *callbacks(), saved, Interrupt(), epochs=4)
     history = fit(sequential(), *callbacks(), resumed, epochs=4).history
     assert len(history["bit_flips"]) == 2
-    assert_equal_numpy(resumed.epoch_logs[0], saved.epochs[-1], resumed.epochs[1])
-    assert_equal_numpy(resumed.epoch_logs[1], resumed.epochs[1], resumed.epochs[2])
-    steps = [saved.steps[-1], *resumed.steps[1:]]
-    for index, logs in enumerate(resumed.step_logs):
-        assert_equal_numpy(logs, steps[index], steps[index + 1])
+    assert_equal_numpy(resumed.epoch_logs, [saved.epochs[-1], *resumed.epochs[1:]])
+    assert_equal_numpy(resumed.step_logs, [saved.steps[-1], *resumed.steps[1:]])
     assert len(resumed.step_logs) == 6 and sum(logs["bit_flips"] for logs in resumed.step_logs) > 0
 
 
@@ -372,7 +347,7 @@ def test_gradient_accumulation():
     model.build_sums()
     saved = Saved()
     fit(model, BitLogger(every=1), saved)
-    saved.assert_steps_equal_numpy()
+    assert_equal_numpy(saved.step_logs, saved.steps)
     flips = [logs["bit_flips"] for logs in saved.step_logs]
     assert flips[0::2] == [0.0] * len(flips[0::2])
     assert sum(flips) > 0
@@ -568,13 +543,19 @@ def test_bad_input_is_an_error_before_training(tmp_path, monkeypatch, arguments,
 
 
 @pytest.mark.parametrize("built", [True, False])
-def test_a_model_without_quantized_kernels(built):
-    dense = tf.keras.layers.Dense(3)
-    model = compiled(tf.keras.Sequential([tf.keras.layers.Flatten(), dense]))
+@pytest.mark.parametrize(
+    ("layer", "probe", "message"),
+    [
+        (lambda: tf.keras.layers.Dense(3), None, "no quantized kernel"),
+        (lambda: lq.layers.QuantDense(3, kernel_quantizer="ste_sign"), X[:2], "input_quantizer"),
+    ],
+)
+def test_a_model_without_what_is_to_be_observed(built, layer, probe, message):
+    model = compiled(tf.keras.Sequential([tf.keras.layers.Flatten(), layer()]))
     if built:
         model(X[:1])
-    with pytest.raises(InputError, match="no quantized kernel"):
-        fit(model, BitLogger())
+    with pytest.raises(InputError, match=message):
+        fit(model, BitLogger(probe=probe))
     assert model.optimizer.iterations.numpy() == (0 if built else 1)
 
 
@@ -585,10 +566,3 @@ def test_a_probe_of_the_wrong_shape_where_the_first_batch_builds(subclassed, pro
     with pytest.raises(InputError, match="probe must"):
         fit(model, BitLogger(probe=probe))
     assert model.optimizer.iterations.numpy() == 1
-
-
-def test_a_probe_without_binary_activations():
-    dense = lq.layers.QuantDense(3, kernel_quantizer="ste_sign")
-    model = compiled(tf.keras.Sequential([tf.keras.layers.Flatten(), dense]))
-    with pytest.raises(InputError, match="input_quantizer"):
-        fit(model, BitLogger(probe=X[:2]))

@@ -1,6 +1,5 @@
 import configparser
 import json
-import os
 import re
 import subprocess
 import sys
@@ -63,20 +62,6 @@ def test_the_program_answers_bad_input_with_status_2_and_no_traceback():
     assert done.stderr.startswith("larq-equalbits: model must be one of") and done.stderr.count("\n") == 1
 
 
-def fill_the_disk():
-    with open("/dev/full", "w") as file:
-        file.write("too much")
-
-
-def read_nothing():
-    with open("/no/such/file"):
-        pass
-
-
-def write_into_a_file():
-    os.makedirs("/dev/null/run")
-
-
 def lose_the_device():
     raise ConnectionResetError("the device went away")
 
@@ -84,10 +69,14 @@ def lose_the_device():
 @pytest.mark.parametrize(
     ("work", "status", "words"),
     [
-        (fill_the_disk, 1, "No space left on device"),
+        (lambda: Path("/dev/full").write_text("too much"), 1, "No space left on device"),
         (lose_the_device, 1, "the device went away"),
-        (read_nothing, 2, "/no/such/file: No such file or directory"),
-        (write_into_a_file, 2, "/dev/null/run: Not a directory: all before the last name must be folders"),
+        (Path("/no/such/file").read_text, 2, "/no/such/file: No such file or directory"),
+        (
+            Path("/dev/null/run").mkdir,
+            2,
+            "/dev/null/run: Not a directory: all before the last name must be folders",
+        ),
     ],
 )
 def test_a_full_disk_is_no_bad_input(command, work, status, words):

@@ -4,6 +4,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
+from small import stack
 
 from larq_equalbits import pruning
 from larq_equalbits._bits import kernels
@@ -49,15 +50,13 @@ class Block(L.Layer):
 
 def wrapped():
     shared = dense("shared")
-    return tf.keras.Sequential(
-        [
-            tf.keras.Input((5, 6)),
-            dense("plain"),
-            L.TimeDistributed(dense("inner"), name="steps"),
-            Block(8, name="block"),
-            L.TimeDistributed(tf.keras.Sequential([shared]), name="nested"),
-            shared,
-        ]
+    return stack(
+        dense("plain"),
+        L.TimeDistributed(dense("inner"), name="steps"),
+        Block(8, name="block"),
+        L.TimeDistributed(tf.keras.Sequential([shared]), name="nested"),
+        shared,
+        shape=(5, 6),
     )
 
 
@@ -78,9 +77,7 @@ def test_layers_inside_wrappers_and_layers_are_pruned_and_stripped():
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5", ""])
 def test_a_pruned_layer_is_saved_inside_a_wrapper(suffix, tmp_path):
-    model = pruning.prune(
-        tf.keras.Sequential([tf.keras.Input((5, 6)), L.TimeDistributed(dense("inner"))]), 0.5
-    )
+    model = pruning.prune(stack(L.TimeDistributed(dense("inner")), shape=(5, 6)), 0.5)
     path = str(tmp_path / f"model{suffix}")
     model.save(path)
     np.testing.assert_array_equal(tf.keras.models.load_model(path)(X), model(X))
@@ -113,7 +110,7 @@ class Late(L.Layer):
 
 
 def test_a_layer_that_cannot_be_replaced_is_named():
-    model = tf.keras.Sequential([tf.keras.Input((6,)), dense("plain"), Late()])
+    model = stack(dense("plain"), Late(), shape=(6,))
     with pytest.raises(InputError, match=r"'late' must be made in the constructor"):
         pruning.prune(model, 0.5)
     assert pruning.prune(model, 0.5, skip=("late",)).built

@@ -73,10 +73,8 @@ class Digits(Cifar100, skip_registration=True):
 
     def _generate_examples(self, images, labels):
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-            yield (
-                index,
-                {"image": np.round(image[..., None] * 255 / 16).astype(np.uint8), "label": int(label)},
-            )
+            pixels = np.round(image[..., None] * 255 / 16).astype(np.uint8)
+            yield index, {"image": pixels, "label": int(label)}
 
 
 @pytest.fixture(scope="module")

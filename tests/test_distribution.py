@@ -72,29 +72,27 @@ def test_a_bad_cluster_is_named(monkeypatch, name, environment, words):
         distribution.strategy(name)
 
 
-def mirrored(run_script, folder, *arguments, status=0):
-    return run_script(PROGRAM, folder, "--replicas", 2, "--no-dropout", *arguments, status=status)
+# Two replicas on one processor, without a random choice of their own.
+MIRRORED = ("--replicas", 2, "--no-dropout")
 
 
 def test_two_mirrored_replicas_train_to_the_weights_of_one(alone, tmp_path, run_script):
-    mirrored(run_script, tmp_path / "run")
+    run_script(PROGRAM, tmp_path / "run", *MIRRORED)
     assert_close(training.Run.load(tmp_path / "run"), alone)
 
 
 def test_a_batch_that_the_replicas_cannot_share_is_refused(tmp_path, run_script):
-    done = mirrored(run_script, tmp_path / "run", "--batch-size", 127, status=1)
+    done = run_script(PROGRAM, tmp_path / "run", *MIRRORED, "--batch-size", 127, status=1)
     assert "InputError: batch_size must be a multiple of the 2 replicas, but got 127." in done.stderr
     assert not (tmp_path / "run").exists()
-
-
-START = "from larq_equalbits_program import main\nmain()"
 
 
 def test_the_command_line_joins_a_cluster(tmp_path, run_script):
     (port,) = forking.free_ports(1)
     options = ["--quantizer", "ste_sign", "--model-option", "width=0.05", "--epochs", "1", "--quiet"]
     options += ["--strategy", "multiworker", "--out", tmp_path / "run"]
-    run_script(START, "train", *options, env={"TF_CONFIG": cluster([f"127.0.0.1:{port}"], 0)})
+    program = "from larq_equalbits_program import main\nmain()"
+    run_script(program, "train", *options, env={"TF_CONFIG": cluster([f"127.0.0.1:{port}"], 0)})
     assert "test_accuracy" in training.Run.load(tmp_path / "run").results
 
 
@@ -149,5 +147,5 @@ def test_a_cluster_listens_on_every_interface_as_the_guide_says():
     listening = [row[1] for row in rows if row[3] == "0A"]
     # An address of zeros is every one.
     assert f"{'0' * 32}:{port:04X}" in listening, server.target
-    guide = (Path(__file__).parent.parent / "docs/guides/training.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs/guides/training.md").read_text(encoding="utf-8")
     assert "TensorFlow listens to the port of `TF_CONFIG` on every interface" in guide
