@@ -111,7 +111,7 @@ def _reason(model: Model, operator: Operator, look: bool) -> str:
     if before[-1:] != ["LceDequantize"]:
         return FLOAT_INPUT
     kernel = model.tensors[operator.inputs[1]]
-    if operator.inputs[1] not in model.stored:
+    if operator.inputs[1] not in constants.find(model):
         return "kernel is not a constant: the quantizer was not folded"
     dense = operator.name == "FULLY_CONNECTED"
     if not dense and kernel.shape[-1:] != model.tensors[operator.inputs[0]].shape[-1:]:

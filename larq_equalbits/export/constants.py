@@ -1,6 +1,7 @@
 """The constants that an operator's inputs come from: those that operators unpack, scale and shape at run time."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -25,6 +26,7 @@ class Stored:
     form: str
 
 
+@functools.lru_cache(maxsize=2)
 def find(model: Model) -> dict[int, Stored]:
     """What is stored for each tensor of `model`, by its index; those that are computed from inputs are left out."""
     found = {
@@ -60,12 +62,13 @@ def _unpacked(operator: Operator, found: dict[int, Stored]) -> Stored | None:
 
 def of(model: Model, operator: Operator) -> dict[int, Stored]:
     """What is stored for each input of `operator`, by the input's place; computed ones are left out."""
-    return {place: model.stored[i] for place, i in enumerate(operator.inputs) if i in model.stored}
+    stored = find(model)
+    return {place: stored[i] for place, i in enumerate(operator.inputs) if i in stored}
 
 
 def values(model: Model, index: int, depth: int = _LONGEST) -> np.ndarray | None:
     """The numbers of the tensor at `index`, of those in `find`, as far as they are known; None elsewhere."""
-    if index not in model.stored or depth == 0:
+    if index not in find(model) or depth == 0:
         return None
     tensor = model.tensors[index]
     if tensor.bytes:

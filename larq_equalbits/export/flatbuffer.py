@@ -87,7 +87,7 @@ class Operator:
     options: bytes = dataclasses.field(default=b"", repr=False)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Model:
     """One graph of a file, the first for a whole file.
 
@@ -109,13 +109,6 @@ class Model:
     def producers(self) -> dict[int, Operator]:
         """The operator that computes each tensor, by the tensor's index."""
         return {index: one for one in self.operators for index in one.outputs}
-
-    @functools.cached_property
-    def stored(self) -> dict[int, Any]:
-        """The constants that tensors come from, by the tensor's index; see `constants.find`."""
-        from larq_equalbits.export import constants
-
-        return constants.find(self)
 
     @functools.cached_property
     def whole(self) -> "Model":
