@@ -1,8 +1,8 @@
 """The constants that an operator's inputs come from: those that operators unpack, scale and shape at run time."""
 
 import dataclasses
-import functools
 import math
+import weakref
 
 import numpy as np
 
@@ -26,9 +26,18 @@ class Stored:
     form: str
 
 
-@functools.lru_cache(maxsize=2)
+# Of each model as long as it lives.
+_found: weakref.WeakKeyDictionary[Model, dict[int, Stored]] = weakref.WeakKeyDictionary()
+
+
 def find(model: Model) -> dict[int, Stored]:
     """What is stored for each tensor of `model`, by its index; those that are computed from inputs are left out."""
+    if model not in _found:
+        _found[model] = _all(model)
+    return _found[model]
+
+
+def _all(model: Model) -> dict[int, Stored]:
     found = {
         index: Stored((index,), tensor.dtype) for index, tensor in enumerate(model.tensors) if tensor.bytes
     }

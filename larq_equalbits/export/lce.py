@@ -77,7 +77,7 @@ def doubt(model: Model, operator: Operator) -> str:
     for tensor, types in zip((source, target), _TYPES[operator.name], strict=True):
         if tensor.dtype not in types:
             wanted = " or ".join(types)
-            return f"{operator.name} has the {tensor.dtype} tensor {tensor.name!r}, where LCE's has {wanted}"
+            return f"{operator.name} has the {tensor.dtype} tensor {tensor.name[:80]!r}, where LCE's has {wanted}"
     if operator.name not in _ATTRIBUTES:
         return ""
     try:

@@ -1,6 +1,7 @@
 import copy
 import functools
 import json
+import weakref
 
 import larq
 import larq_compute_engine
@@ -12,7 +13,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from larq_equalbits import export, zoo
 from larq_equalbits._errors import InputError
-from larq_equalbits.export import interpreter, kernels, writing
+from larq_equalbits.export import constants, flatbuffer, interpreter, kernels, writing
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +248,14 @@ def test_a_file_whose_operators_lead_to_one_vector_again_and_again_is_refused(tf
     file.subgraphs[0].operators = [operator] * 10_000
     with pytest.raises(InputError, match=r"damaged or cut short \(its tables and vectors take more"):
         export.audit(writing.to_bytes(file))
+
+
+def test_a_file_that_was_read_is_not_kept(tflite):
+    model = flatbuffer.read_model(tflite)
+    assert constants.find(model) is constants.find(model)
+    kept = weakref.ref(model)
+    del model
+    assert kept() is None
 
 
 def test_weights_that_many_layers_share_are_not_looked_at_for_each(monkeypatch):
