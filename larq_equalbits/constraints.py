@@ -25,7 +25,8 @@ class EqualBits(tf.keras.constraints.Constraint):
     highest and stays NaN, and infinite weights stay infinite or become such a number; a filter is not shifted
     where the middle of l and h is not finite.
 
-    A filter is all weights that share the last index of (height, width, in, out) or (in, out).
+    A filter is all weights that share the last index of (height, width, in, out) or (in, out). A layer in
+    mixed_float16 rounds negative weights from -2^-25 on to 0, whose code is +1, so equal weights all get +1 there.
 
     Args:
         positive_ratio: share of +1, a number from 0 to 1.

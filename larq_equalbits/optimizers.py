@@ -70,9 +70,15 @@ class _L2:
         self.l2 = float(l2)
         self.spared = frozenset(spared)
 
+    def build(self, var_list: Any) -> None:
+        """Makes the optimizer's own variables for those of `var_list`."""
+        # A replica's variable has a name of its own, and the key of the one that the model knows.
+        self._undecayed = {self._var_key(each) for each in var_list if each.name in self.spared}  # type: ignore[attr-defined]
+        super().build(var_list)  # type: ignore[misc]
+
     def update_step(self, gradient: Any, variable: tf.Variable) -> Any:
         """Updates `variable` with its decayed gradient."""
-        if self.l2 and variable.name not in self.spared:
+        if self.l2 and self._var_key(variable) not in self._undecayed:  # type: ignore[attr-defined]
             gradient = tf.convert_to_tensor(gradient) + tf.cast(self.l2, variable.dtype) * variable
         return super().update_step(gradient, variable)  # type: ignore[misc]
 

@@ -73,6 +73,28 @@ def test_wrapped_variables_are_known(policy):
     assert len(optimizers.spared(model, "siman")) == len(model.trainable_variables) > 1
 
 
+REPLICAS = """
+import larq, larq_equalbits, numpy as np, tensorflow as tf
+from larq_equalbits import optimizers
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    layer = larq.layers.QuantDense(4, kernel_quantizer="bi_half", use_bias=False, input_shape=(8,))
+    model = tf.keras.Sequential([layer])
+    spared = [variable.name for variable in optimizers.spared(model, "siman")]
+    model.compile(optimizers.SGD(0.1, l2=0.5, spared=spared), "mse")
+copies = layer.kernel.latent_variable.values
+before = [copy.numpy() for copy in copies]
+model.fit(np.zeros((8, 8), "f"), np.zeros((8, 4), "f"), batch_size=8, verbose=0)
+assert all((copy.numpy() == value).all() for copy, value in zip(copies, before, strict=True))
+"""
+
+
+def test_every_replica_spares_the_same(run_script):
+    run_script(REPLICAS)
+
+
 def test_momentum_sees_the_decayed_gradient():
     variable = tf.Variable([2.0])
     optimizer = optimizers.SGD(0.1, momentum=0.9, l2=0.5)

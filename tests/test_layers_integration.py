@@ -156,6 +156,15 @@ def test_policies_and_compilation(policy, jit, alias):
     assert_bits(model, alias)
 
 
+def test_codes_are_those_that_a_layer_of_mixed_precision_computes_with():
+    with precision("mixed_bfloat16"):
+        layer = L.QuantDense(32, kernel_quantizer=BiHalf(0.3), use_bias=False)
+        model = stack(layer, shape=(512,))
+    (kernel,) = quantized_kernels(model)
+    # Rounded weights rank by position where they are equal.
+    np.testing.assert_array_equal(kernel.codes(), np.sign(tf.cast(model(tf.eye(512)), tf.float32)))
+
+
 def test_every_quantizer_trains_alike_on_replicas(tmp_path):
     workers = [f"127.0.0.1:{port}" for port in forking.free_ports(2)]
     runs = [("single", {}), ("mirrored", {})]

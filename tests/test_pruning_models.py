@@ -372,6 +372,19 @@ def test_flip_metrics_and_mixed_precision():
     assert int(half.get_layer("a").step) == 2
 
 
+@pytest.mark.parametrize("criterion", ["magnitude", "score"])
+def test_a_network_in_mixed_precision_compares_what_its_layers_see(criterion):
+    with precision("mixed_bfloat16"):
+        model = stack(layers.QuantDense(32, name="a", **BH), shape=(256,))
+        # Not a number of bfloat16, to which it rounds downwards.
+        model.get_layer("a").set_weights([np.full((256, 32), 0.3013, "float32"), np.zeros(32, "float32")])
+        pruned = pruning.prune(model, 0.5, criterion, scope="network")
+        for each in (pruned, pruning.strip(pruned)):
+            computed = np.sign(tf.cast(each(tf.eye(256)), tf.float32))
+            np.testing.assert_array_equal(computed, codes(each)["a"])
+            assert (computed != 0).mean() == (1 if criterion == "magnitude" else 0.5)
+
+
 def test_digits_are_learned_with_half_the_weights(tmp_path):
     digits = data.load("digits", data_dir=tmp_path, batch_size=64)
     model = stack(

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from larq import context
 from larq.quantized_variable import QuantizedVariable
 
 
@@ -50,9 +49,13 @@ class QuantizedKernel:
         return self.variable.latent_variable.numpy()
 
     def quantized(self) -> tf.Tensor:
-        """What the layer computes with: codes times scale. Larq's metrics do not count the look."""
-        with unmetered(self.quantizer), context.quantized_scope(True):
-            return tf.convert_to_tensor(self.variable)
+        """What the layer computes with, in the type in which it does: codes times scale.
+
+        In mixed precision the quantizer sees rounded weights. Larq's metrics do not count the look.
+        """
+        latent = tf.cast(self.variable.latent_variable, self.layer.compute_dtype)
+        with unmetered(self.quantizer):
+            return latent if self.quantizer is None else self.quantizer(latent)
 
     def values(self) -> np.ndarray:
         """The values as an array."""

@@ -61,6 +61,8 @@ class Choosing(tf.keras.layers.Wrapper):
                     # Kaiming's uniform distribution with a = sqrt(5): within 1 / sqrt(fan_in).
                     initializer=tf.keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
                     constraint=AfterUpdate(None, self._updated) if counted else None,
+                    # All compare the same scores, in a layer of mixed precision and outside it.
+                    experimental_autocast=False,
                 )
                 setattr(self, _scores_name(argument), scores)
 
@@ -76,6 +78,10 @@ class Choosing(tf.keras.layers.Wrapper):
 
     def _latent(self, argument: str) -> tf.Variable:
         return getattr(self.layer, KERNELS[argument][0]).latent_variable
+
+    def _seen(self, argument: str) -> tf.Tensor:
+        """The latent weights as the quantizer sees them: rounded, where the layer computes in mixed precision."""
+        return tf.cast(self._latent(argument), self.layer.compute_dtype)
 
     def _updated(self) -> None:
         if self._step is not None:
@@ -99,8 +105,7 @@ class Choosing(tf.keras.layers.Wrapper):
     def importances(self) -> list[tf.Tensor]:
         """For every kernel what the choice compares, see `Pruned.importance`."""
         return [
-            getattr(self.layer, argument).importance(tf.convert_to_tensor(self._latent(argument)))
-            for argument in self._arguments
+            getattr(self.layer, argument).importance(self._seen(argument)) for argument in self._arguments
         ]
 
     def join(self, on_update: Callable[[], None]) -> None:

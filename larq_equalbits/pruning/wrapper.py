@@ -203,7 +203,7 @@ class PrunedBinary(Choosing):
             config = quantizer.get_config()
             config["sparsity"] = float(self.current_sparsity())
             if self.criterion == "score" or self.scope == "network":
-                keep = quantizer.keep(tf.convert_to_tensor(self._latent(argument))).numpy()
+                keep = quantizer.keep(self._seen(argument)).numpy()
                 config.update(criterion="mask", mask=masks.pack(keep), scope="layer")
             if self.criterion == "score":
                 config["scale"] = "kept_mean"
