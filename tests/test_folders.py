@@ -61,9 +61,11 @@ def test_a_folder_becomes_splits_that_do_not_depend_on_the_seed(tmp_path):
     assert set(gather(first.train)[1]) == {0, 1}
 
 
-def test_splits_of_ones_own_are_kept(tmp_path):
-    for part, count in (("train", 6), ("validation", 3), ("test", 2)):
+@pytest.mark.parametrize("names", [("train", "validation", "test"), ("Training", "val", "TEST")])
+def test_splits_of_ones_own_are_kept(tmp_path, names):
+    for part, count in zip(names, (6, 3, 2), strict=True):
         photos(tmp_path, count, part)
+    picture(tmp_path / names[0] / "rot" / ".ipynb_checkpoints" / "00-checkpoint.png", (1, 2, 3))
     loaded = data.from_folder(tmp_path, image_size=8, batch_size=4, validation_fraction=0.5)
     assert (loaded.num_train, loaded.num_validation, loaded.num_test) == (12, 6, 4)
 
@@ -109,6 +111,13 @@ def test_broken_images_are_named_and_skipped(tmp_path):
     assert loaded.num_train + loaded.num_validation + loaded.num_test == 10
 
 
+def test_what_lies_beside_splits_is_told(tmp_path):
+    for part in ("train", "test", "holdout"):
+        photos(tmp_path, 3, part)
+    with pytest.warns(UserWarning, match="has splits, so what is beside them was left out: 'holdout'"):
+        data.from_folder(tmp_path, image_size=8, batch_size=2)
+
+
 def test_an_image_starts_no_program(tmp_path, monkeypatch):
     images, started = photos(tmp_path / "images", 5), tmp_path / "started"
     program = tmp_path / "gs"
@@ -144,7 +153,15 @@ def test_an_image_starts_no_program(tmp_path, monkeypatch):
                 photos(root, 3, "test"),
                 picture(root / "test/cat/a.png", 0),
             ),
-            "test' must have the classes of train, but 'cat' is not among them",
+            "test' must have the classes of train, but has 'cat'",
+        ),
+        (
+            lambda root: (photos(root, 3, "train"), picture(root / "test/rot/a.png", 0)),
+            "test' must have the classes of train, but lacks '青'",
+        ),
+        (
+            lambda root: (photos(root, 3, "train"), photos(root, 3, "val"), photos(root, 3, "valid")),
+            "must have one folder for validation, but has 'val' and 'valid'",
         ),
         (lambda root: photos(root, 5), "batch_size must be an integer from 1 to the 8 training images"),
     ],
@@ -274,9 +291,11 @@ def test_the_program_says_in_a_line_what_it_skipped(run_script, tmp_path):
 
 def test_training_takes_data_of_ones_own(tmp_path):
     settings = training.Settings(quantizer="ste_sign", epochs=1, model_options={"width": 0.05})
-    loaded = data.from_folder(photos(tmp_path / "photos", 5), image_size=16, batch_size=4)
+    options = {"augment": "crop", "train_images": 6, "validation_fraction": 0.2}
+    loaded = data.from_folder(photos(tmp_path / "photos", 5), image_size=16, batch_size=4, **options)
     run = training.train(settings, tmp_path / "a", verbose=0, data=loaded)
     assert (run.settings.dataset, run.settings.image_size) == (str(tmp_path / "photos"), 16)
+    assert {name: getattr(run.settings, name) for name in options} == options
     assert pipeline.square_size((16, 24, 3)) is None
     generator = np.random.default_rng(0)
     images, labels = generator.random((22, 16, 16, 3)), np.arange(22) % 3

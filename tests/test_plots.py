@@ -61,6 +61,15 @@ def test_bits_draws_what_was_logged(history):
     assert figure.axes[0].get_ylim()[0] < lowest
 
 
+def test_epochs_have_the_numbers_of_their_fit():
+    of_fit = tf.keras.callbacks.History()
+    of_fit.epoch = [10, 11]
+    of_fit.history = {key: [0.9, 1.0] for key in ("loss", "bit_entropy", "bit_flips", "filter_entropy")}
+    for run in (of_fit, plots.read_history(of_fit)):
+        for draw in (plots.bits, plots.learning, plots.filter_entropy):
+            assert list(draw(run).axes[0].lines[0].get_xdata()) == [11, 12]
+
+
 @pytest.mark.parametrize(
     "as_run", [lambda h: h, lambda h: h.folder, lambda h: str(h.folder), lambda h: h.history]
 )

@@ -123,6 +123,14 @@ def test_resuming_a_finished_run_only_evaluates(unbroken, tmp_path):
     again = train(unbroken.folder, resume=True)
     assert again == unbroken
     assert (unbroken.folder / "model.keras").stat().st_mtime_ns == before
+    ended = [
+        train(
+            tmp_path, resume=resume, callbacks=[tf.keras.callbacks.EarlyStopping("val_loss", min_delta=100.0)]
+        )
+        for resume in (False, True)
+    ]
+    assert ended[0] == ended[1]
+    assert ended[0].results["epochs"] == 2
 
 
 @pytest.mark.parametrize(
@@ -253,6 +261,16 @@ def test_a_full_disk_loses_nothing(unbroken, run_script, tmp_path):
 def test_bad_settings_leave_nothing(tmp_path, changes, words):
     with pytest.raises(InputError, match=words):
         training.train(training.Settings(**changes), tmp_path / "out", verbose=0)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [tf.keras.callbacks.LearningRateScheduler(lambda epoch: 0.1), tf.keras.callbacks.ReduceLROnPlateau()],
+)
+def test_a_callback_that_could_not_set_the_rate_is_refused(tmp_path, callback):
+    with pytest.raises(InputError, match=f"sets the learning rate: .* but got '{type(callback).__name__}'"):
+        train(tmp_path / "out", callbacks=[callback])
     assert not (tmp_path / "out").exists()
 
 

@@ -13,6 +13,7 @@ from larq_equalbits._report import parts
 from larq_equalbits.device.measured import Result
 from larq_equalbits.device.results import Report
 from larq_equalbits.export import model_json
+from larq_equalbits.plots import reading
 
 # In the order in which they matter.
 FACTS = {
@@ -131,13 +132,14 @@ def _float_bytes(model: Any) -> int:
     return 4 * sum(weight.shape.num_elements() for weight in model.weights if id(weight) not in aside)
 
 
-def _last(values: list[float]) -> Any:
+def _last(history: Mapping[str, list[float]], key: str) -> Any:
     """The last value that was measured, with its epoch where it is not the last one; None without any."""
-    measured = [(epoch, value) for epoch, value in enumerate(values, 1) if not math.isnan(value)]
+    numbers = reading.epochs(history, len(history[key]))
+    measured = [pair for pair in zip(numbers, history[key], strict=True) if not math.isnan(pair[1])]
     if not measured:
         return None
     epoch, value = measured[-1]
-    return value if epoch == len(values) else f"{parts.text(value)} (epoch {epoch})"
+    return value if epoch == numbers[-1] else f"{parts.text(value)} (epoch {epoch:.0f})"
 
 
 def read(folder: Path, trust: bool) -> Content:
@@ -152,7 +154,7 @@ def read(folder: Path, trust: bool) -> Content:
     devices = _devices(folder / "device" / "report.json") if there("device/report.json") else []
     model = plots.load_model(folder, trust=trust) if there("model.keras") else None
     facts = {
-        **{key: _last(values) for key, values in history.items()},
+        **{key: _last(history, key) for key in history},
         **(_files.read_json(folder / "results.json") if there("results.json") else {}),
         **(report.get("verification") or {}),
         **{key: value for key, value in report.items() if key == "tflite_bytes"},

@@ -22,7 +22,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 #: One image in so many of each class is for the test where no test images are given.
 TEST_EVERY = 5
 _MOST_BYTES = 16 * 2**30
-_SPLITS = ("train", "validation", "test")
+# The names that their folders may have, in small or large letters.
+_SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val"),
+    "test": ("test", "testing"),
+}
 _NAMED = 3
 # What Pillow decodes itself, whatever the name of a file says: for others it starts programs, as Ghostscript for EPS.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
@@ -43,9 +48,9 @@ def from_folder(
     """Reads one's own images: JPEG, PNG or BMP, of any size and colour mode, in a subfolder for each class.
 
     ``path/cats/*.jpg``, ``path/dogs/*.jpg``; or with splits of one's own, ``path/train/cats/*.jpg`` and so on for
-    ``test`` and, where wanted, ``validation``. Without ``test``, one image in five of each class is for the
-    test: always the same ones, whatever `seed` is. Subfolders of a class belong to it; files of other kinds
-    and those whose name begins with a dot are left out.
+    ``test`` and, where wanted, ``validation`` (``Training``, ``Testing``, ``val`` and the like serve too). Without
+    ``test``, one image in five of each class is for the test: always the same ones, whatever `seed` is. Subfolders of
+    a class belong to it; files of other kinds and what has a name that begins with a dot are left out.
 
     An image is turned as its camera says, converted to RGB, scaled so that its shorter side has `image_size`
     pixels, and its centre is cut out. Mean and deviation of each channel are those of all training images.
@@ -71,7 +76,8 @@ def from_folder(
         ImportError: Pillow is not installed; names the extra to install.
 
     Warns:
-        UserWarning: files that are no images or are damaged were skipped: how many, and the names of some.
+        UserWarning: files that are no images or are damaged were skipped: how many, and the names of some; or folders
+            beside ``train`` that are no split.
 
     Examples:
         >>> from PIL import Image
@@ -124,9 +130,8 @@ def tested_part(labels: np.ndarray) -> np.ndarray:
 
 
 def _read(root: Path, size: int) -> Splits:
-    parts = (
-        {name: _classes(root / name) for name in _SPLITS} if _is_split(root) else {"train": _classes(root)}
-    )
+    folders = _split_folders(root)
+    parts = {name: _classes(folder) for name, folder in folders.items()}
     parts = {name: classes for name, classes in parts.items() if classes}
     if not parts.get("train"):
         raise InputError(f"{str(root)!r} must hold a subfolder of images for each class, but has none.")
@@ -136,10 +141,11 @@ def _read(root: Path, size: int) -> Splits:
             f"{str(root)!r} must hold images of two classes or more, but has only {labels[0]!r}."
         )
     for name, classes in parts.items():
-        unknown = [label for label in classes if label not in labels]
-        if unknown:
+        differing = sorted(set(classes) ^ set(labels))
+        if differing:
+            fault = "lacks" if differing[0] in labels else "has"
             raise InputError(
-                f"{str(root / name)!r} must have the classes of train, but {_some(unknown)} is not among them."
+                f"{str(folders[name])!r} must have the classes of train, but {fault} {_some(differing)}."
             )
     count = sum(len(files) for classes in parts.values() for files in classes.values())
     if count * size * size * 3 > _MOST_BYTES:
@@ -148,13 +154,31 @@ def _read(root: Path, size: int) -> Splits:
     key = (root.resolve(), size, _state(parts))
     if key not in _kept:
         _kept.clear()
-        _kept[key] = _decoded(root, parts, labels, size)
+        _kept[key] = _decoded(root, folders, parts, labels, size)
     return _kept[key]
 
 
-def _is_split(root: Path) -> bool:
-    train = root / "train"
-    return train.is_dir() and any(entry.is_dir() for entry in train.iterdir())
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The folder of each split: `root` itself is that of train where none has the name of one and subfolders."""
+    inside = [entry for entry in sorted(root.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
+    found: dict[str, Path] = {}
+    for entry in inside:
+        name = next((name for name, names in _SPLITS.items() if entry.name.casefold() in names), None)
+        if name is None or not any(each.is_dir() for each in entry.iterdir()):
+            continue
+        if name in found:
+            raise InputError(
+                f"{str(root)!r} must have one folder for {name}, but has {found[name].name!r} and {entry.name!r}."
+            )
+        found[name] = entry
+    if "train" not in found:
+        return {"train": root}
+    others = [entry.name for entry in inside if entry not in found.values()]
+    if others:
+        warnings.warn(
+            f"{str(root)!r} has splits, so what is beside them was left out: {_some(others)}.", stacklevel=5
+        )
+    return found
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
@@ -167,7 +191,9 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
             files = [
                 file
                 for file in sorted(entry.rglob("*"))
-                if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+                if file.suffix.lower() in SUFFIXES
+                and not any(part.startswith(".") for part in file.relative_to(entry).parts)
+                and file.is_file()
             ]
             label = unicodedata.normalize("NFC", entry.name)
             if label in found:
@@ -182,7 +208,11 @@ def _state(parts: dict[str, dict[str, list[Path]]]) -> Hashable:
 
 
 def _decoded(
-    root: Path, parts: dict[str, dict[str, list[Path]]], labels: tuple[str, ...], size: int
+    root: Path,
+    folders: dict[str, Path],
+    parts: dict[str, dict[str, list[Path]]],
+    labels: tuple[str, ...],
+    size: int,
 ) -> Splits:
     broken: list[str] = []
     splits: dict[str, Examples] = {}
@@ -195,10 +225,9 @@ def _decoded(
             broken += [str(file.relative_to(root)) for file, image in decoded.items() if image is None]
             read = [image for image in decoded.values() if image is not None]
             if len(read) < least[name]:
-                where = root / name / label if _is_split(root) else root / label
                 raise InputError(
-                    f"{str(where)!r} must hold {least[name]} readable JPEG, PNG or BMP images or more, but has "
-                    f"{len(read)} ({len(files) - len(read)} damaged)."
+                    f"{str(folders[name] / label)!r} must hold {least[name]} readable JPEG, PNG or BMP images or "
+                    f"more, but has {len(read)} ({len(files) - len(read)} damaged)."
                 )
             images += read
             numbers += [labels.index(label)] * len(read)

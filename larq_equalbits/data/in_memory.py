@@ -119,4 +119,9 @@ def from_splits(
         test=fixed(splits.test),
         _epoch=epoch,
         _seed=seed,
+        _options={
+            "augment": augment,
+            "validation_fraction": validation_fraction,
+            "train_images": train_images,
+        },
     )

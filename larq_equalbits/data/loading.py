@@ -206,4 +206,9 @@ def _streamed(
         test=fixed(spec.test_split),
         _epoch=epoch,
         _seed=seed,
+        _options={
+            "augment": augment,
+            "validation_fraction": validation_fraction,
+            "train_images": train_images,
+        },
     )

@@ -1,7 +1,7 @@
 """A data set as batches: in an order that a seed and the epoch's number decide, augmented, normalised."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,8 @@ class Data:
     test: tf.data.Dataset
     _epoch: Callable[[Any], tf.data.Dataset] = dataclasses.field(repr=False)
     _seed: int = dataclasses.field(repr=False, default=0)
+    # Under their names in `training.Settings`, the options that decide which images are trained on, and how changed.
+    _options: Mapping[str, Any] = dataclasses.field(repr=False, default_factory=dict)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from larq_equalbits._errors import InputError, invalid, require
 from larq_equalbits._text import plotted
 from larq_equalbits.plots import canvas
-from larq_equalbits.plots.reading import named, read_history
+from larq_equalbits.plots.reading import epochs, named, read_history
 
 
 def layer_names(history: Mapping[str, Any]) -> list[str]:
@@ -31,9 +31,8 @@ def _draw_over_epochs(axis: Any, history: Mapping[str, list[float]], measure: st
         values = history[key]
         # A line of a single epoch would be invisible.
         marker = "." if len(values) == 1 else ""
-        axis.plot(
-            range(1, len(values) + 1), values, label=label, color=colour, linewidth=width, marker=marker
-        )
+        numbers = epochs(history, len(values))
+        axis.plot(numbers, values, label=label, color=colour, linewidth=width, marker=marker)
     axis.grid(alpha=0.3)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.ticklabel_format(axis="y", useOffset=False)
@@ -114,9 +113,8 @@ def learning(run: Any, *, width: float = 5.5) -> Any:
         for key, style in ((measure, "-"), (f"val_{measure}", "--")):
             if key in history:
                 # An epoch without validation would break the line.
-                points = {
-                    epoch: value for epoch, value in enumerate(history[key], 1) if not math.isnan(value)
-                }
+                numbered = zip(epochs(history, len(history[key])), history[key], strict=True)
+                points = {epoch: value for epoch, value in numbered if not math.isnan(value)}
                 axis.plot(list(points), list(points.values()), style, label=plotted(key))
         axis.set_ylabel(plotted(measure))
         axis.grid(alpha=0.3)
@@ -147,12 +145,13 @@ def filter_entropy(runs: Any, *, width: float = 5.5, height: float = 3.2) -> Any
     axis = drawn.subplots()
     lowest = 1.0
     for place, (label, run) in enumerate(named(runs).items()):
-        values = read_history(run).get("filter_entropy")
+        history = read_history(run)
+        values = history.get("filter_entropy")
         if not values:
             raise InputError(f"runs: {label!r} holds no filter_entropy; train it with callbacks.BitLogger.")
         # Thick below thin: of two equal lines both are seen.
         axis.plot(
-            range(1, len(values) + 1),
+            epochs(history, len(values)),
             values,
             marker=".",
             linewidth=max(1.5, 4.5 - 1.5 * place),

@@ -3,7 +3,7 @@
 import csv
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,19 @@ def read_history(run: Any) -> dict[str, list[float]]:
     history = getattr(run, "history", run)
     if not isinstance(history, Mapping):
         raise invalid("run", run, "a run folder, a Keras History or a mapping from key to values")
-    return {key: [float(value) for value in values] for key, values in history.items()}
+    columns = {key: [float(value) for value in values] for key, values in history.items()}
+    # Keras keeps the numbers of the epochs, as CSVLogger writes them, beside the rest.
+    return (
+        columns
+        if history is run
+        else {"epoch": [float(number) for number in getattr(run, "epoch", ())], **columns}
+    )
+
+
+def epochs(history: Mapping[str, Sequence[float]], count: int) -> list[float]:
+    """The numbers, from 1, of the `count` epochs of a `history`: those that it holds, or those of a first `fit`."""
+    numbers = history.get("epoch", ())
+    return [number + 1 for number in (numbers if len(numbers) == count else range(count))]
 
 
 def load_model(run: Any, *, trust: bool = False) -> Any:

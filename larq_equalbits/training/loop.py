@@ -20,6 +20,9 @@ from larq_equalbits.training import building, distribution, run_folder
 from larq_equalbits.training.run_folder import Recorder, Run
 from larq_equalbits.training.settings import Settings
 
+# Keras writes their rate into an optimizer whose schedule overwrites it at the next step.
+_RATES = (tf.keras.callbacks.LearningRateScheduler, tf.keras.callbacks.ReduceLROnPlateau)
+
 
 def train(
     settings: Settings,
@@ -52,13 +55,13 @@ def train(
         verbose: 1 for Keras' bar, 2 for a line an epoch, 0 for silence.
         build: makes the network from ``(input_shape=, num_classes=, quantizer=, binarize_activations=,
             **model_options)`` in place of the zoo's builder.
-        callbacks: further Keras callbacks. Those with ``get_state()`` and ``set_state(state)`` (JSON) are saved
-            and restored with the run.
+        callbacks: further Keras callbacks, but none that sets the learning rate, which the settings' schedule does.
+            Those with ``get_state()`` and ``set_state(state)`` (JSON) are saved and restored with the run.
         strategy: a `tf.distribute` strategy; the batch is divided among its replicas, and batch normalization
             takes its statistics over all of them.
         download: whether to download a data set that is missing.
         data: the images instead of those that `settings` name: a `data.Data`, whose batch size is then that of the
-            run, or a pair (train, test) of tf.data sets as for `data.from_datasets`.
+            run, or a pair (train, test) of tf.data sets as for `data.from_datasets`. To resume, give them again.
         light: save the models when the training has ended, not every epoch, and nothing for TensorBoard: a run of
             seconds takes a third less time. Needs the run to be on one device, without `strategy`.
 
@@ -76,11 +79,19 @@ def train(
     if given is not None:
         sized = Path(given.name).is_dir() or given.name.startswith("tfds:")
         size = square_size(given.input_shape) if sized else None
-        settings = settings.replace(dataset=given.name, batch_size=given.batch_size, image_size=size)
+        settings = settings.replace(
+            dataset=given.name, batch_size=given.batch_size, image_size=size, **given._options
+        )
     else:
         settings = building.fitted(settings, download=download)
+    for callback in callbacks:
+        if isinstance(callback, _RATES):
+            expected = "without one that sets the learning rate: the settings' schedule does"
+            raise invalid("callbacks", type(callback).__name__, expected)
     plan = settings.plan()
     folder = Path(out)
+    # What ended the training may be a callback.
+    finished = resume and (folder / run_folder.RESULTS).is_file()
     if resume:
         _check_same(settings, folder, light)
     else:
@@ -119,7 +130,7 @@ def train(
             tfds_folder.streaming(settings.dataset, settings.data_dir),
             distribution.synchronized(model, strategy),
         ):
-            if recorder.state.epoch < plan.epochs:
+            if recorder.state.epoch < plan.epochs and not finished:
                 model.fit(
                     images.epochs(recorder.state.epoch),
                     initial_epoch=recorder.state.epoch,
