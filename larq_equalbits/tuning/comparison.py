@@ -3,23 +3,24 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from larq_equalbits._errors import InputError, require
 from larq_equalbits.tuning.ratios import NAME
-from larq_equalbits.tuning.trials import Trial
+from larq_equalbits.tuning.trials import Trial, longest
 
 REFERENCE = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A ratio against the reference, over the seeds that both have finished.
+    """A ratio against the reference, over the seeds, and other values, that both have finished.
 
     Attributes:
         ratio: the share of +1.
-        pairs: how many seeds.
+        pairs: how many trials of each that differ in the ratio alone.
         difference: mean of the metric at `ratio` minus that at the reference.
         p: of the two-sided paired t-test; None below two seeds, and where the differences are equal but for rounding.
         corrected: `p` by Holm's correction for all ratios that are compared, from `p` to 1; None without p.
@@ -35,6 +36,9 @@ class Comparison:
 def against(trials: Sequence[Trial], metric: str, reference: float = REFERENCE) -> list[Comparison]:
     """Every other ratio with a common seed against the `reference` by `metric`, the lowest first.
 
+    A pair of trials has the same seed and the same values of whatever else was chosen, such as a sparsity. Of
+    Hyperband's trials those count that trained longest.
+
     Raises:
         InputError: no trial has the ratio `reference`.
         ImportError: scipy, of the extra `tuning`, is not installed.
@@ -42,22 +46,23 @@ def against(trials: Sequence[Trial], metric: str, reference: float = REFERENCE) 
     Reference:
         Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6, 1979.
     """
-    values: dict[float, dict[int, float]] = {}
-    for trial in trials:
-        if NAME in trial.values:
-            seeds = values.setdefault(trial.values[NAME], {})
-            if metric in trial.metrics and "seed" in trial.values:
-                seeds[trial.values["seed"]] = trial.metrics[metric]
+    values: dict[float, dict[frozenset[tuple[str, Any]], float]] = {
+        trial.values[NAME]: {} for trial in trials if NAME in trial.values
+    }
+    for trial in longest(trials):
+        if NAME in trial.values and "seed" in trial.values and metric in trial.metrics:
+            others = {each for each in trial.values.items() if each[0] != NAME and "tuner/" not in each[0]}
+            values[trial.values[NAME]][frozenset(others)] = trial.metrics[metric]
     if reference not in values:
         raise InputError(
             f"reference must be a ratio of the sweep, one of {sorted(values)}, but got {reference}."
         )
     compared = []
     for ratio in sorted(set(values) - {reference}):
-        common = sorted(set(values[ratio]) & set(values[reference]))
+        common = [each for each in values[reference] if each in values[ratio]]
         if common:
-            own, others = ([values[each][seed] for seed in common] for each in (ratio, reference))
-            compared.append((ratio, np.subtract(own, others), paired(own, others)))
+            own, its = ([values[each][key] for key in common] for each in (ratio, reference))
+            compared.append((ratio, np.subtract(own, its), paired(own, its)))
     corrected = _holm({ratio: p for ratio, _, p in compared if p is not None})
     return [
         Comparison(ratio, len(each), float(np.mean(each)), p, corrected.get(ratio))

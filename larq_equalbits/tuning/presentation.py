@@ -8,7 +8,7 @@ from larq_equalbits._text import cells, plotted
 from larq_equalbits.plots import canvas
 from larq_equalbits.tuning import comparison
 from larq_equalbits.tuning.ratios import NAME
-from larq_equalbits.tuning.trials import Ratio, Trial, by_ratio
+from larq_equalbits.tuning.trials import Ratio, Trial, by_ratio, longest
 
 
 def table(trials: Sequence[Trial], metrics: Sequence[str]) -> Any:
@@ -29,7 +29,7 @@ def compared(trials: Sequence[Trial], metric: str, reference: float) -> Any:
     found = comparison.against(trials, metric, reference)
     if not found:
         return None
-    shown = _empty("ratio", "seeds", f"{metric} over that of {reference:g}", "p", "p, Holm")
+    shown = _empty("ratio", "pairs", f"{metric} over that of {reference:g}", "p", "p, Holm")
     for each in found:
         values = ("-" if value is None else chance(value) for value in (each.p, each.corrected))
         shown.add_row(f"{each.ratio:g}", str(each.pairs), f"{each.difference:+.4f}", *values)
@@ -110,6 +110,8 @@ def plot(
 ) -> Any:
     """Every trial as a point over its ratio, with mean and deviation: a panel for each metric (Equal Bits, Fig. 5).
 
+    Of Hyperband's trials those that trained longest are drawn.
+
     Args:
         trials: at least one of them completed, with a ratio for the whole network.
         metrics: what to draw.
@@ -124,9 +126,8 @@ def plot(
     for axis, metric in zip(
         figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0], metrics, strict=True
     ):
-        points = [
-            (t.values[NAME], t.metrics[metric]) for t in trials if NAME in t.values and metric in t.metrics
-        ]
+        whole = [each for each in longest(trials) if NAME in each.values and metric in each.metrics]
+        points = [(each.values[NAME], each.metrics[metric]) for each in whole]
         known = [each for each in ratios if metric in each.mean]
         spreads = [each.deviation[metric] for each in known]
         axis.plot(*zip(*points, strict=True), ".", color="#bbbbbb", markersize=7, label="trial")

@@ -18,6 +18,8 @@ STATE, VALUES, RESULT, FAILURE = "trial.json", "trial_values.json", "trial_resul
 # What a search writes into the folder of a trial beside its run.
 WRITTEN = (STATE, VALUES, RESULT, FAILURE)
 CSV, JSON, PLOT, FRONT = "trials.csv", "trials.json", "ratios.png", "front.png"
+# Keras-tuner's name for the epochs of a trial of Hyperband.
+_EPOCHS = "tuner/epochs"
 _STATUSES = ("COMPLETED", "FAILED", "RUNNING", "INVALID")
 
 
@@ -180,12 +182,20 @@ def _deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if known else math.nan
 
 
+def longest(trials: Sequence[Trial]) -> list[Trial]:
+    """The completed `trials`, without those that Hyperband trained for fewer epochs than others."""
+    done = [trial for trial in trials if trial.status == "COMPLETED"]
+    most = max((trial.values.get(_EPOCHS, 0) for trial in done), default=0)
+    return [trial for trial in done if trial.values.get(_EPOCHS, 0) == most]
+
+
 def by_ratio(trials: Sequence[Trial]) -> list[Ratio]:
-    """Mean and deviation of every metric for each ratio, the lowest first."""
+    """Mean and deviation of every metric for each ratio, whatever else was chosen, the lowest first; as `longest`."""
     found = []
+    whole = longest(trials)
     for ratio in sorted({trial.values[NAME] for trial in trials if NAME in trial.values}):
         own = [trial for trial in trials if trial.values.get(NAME) == ratio]
-        done = [trial.metrics for trial in own if trial.status == "COMPLETED"]
+        done = [trial.metrics for trial in whole if trial.values.get(NAME) == ratio]
         columns = {key: [each[key] for each in done if key in each] for each in done for key in each}
         found.append(
             Ratio(

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from larq_equalbits._errors import InputError
 from larq_equalbits.tuning import comparison, presentation
-from larq_equalbits.tuning.trials import Trial
+from larq_equalbits.tuning.trials import Trial, by_ratio
 
 # Seeds in columns; the seed itself decides more than the ratio, which only pairs can tell.
 ACCURACY = {
@@ -21,9 +21,9 @@ ACCURACY = {
 }
 
 
-def trial(ratio, seed, status="COMPLETED"):
+def trial(ratio, seed, status="COMPLETED", **others):
     metrics = {"test_accuracy": ACCURACY[ratio][seed]} if status == "COMPLETED" else {}
-    values = {"positive_ratio": ratio, "seed": seed}
+    values = {"positive_ratio": ratio, "seed": seed, **others}
     return Trial(f"{ratio}-{seed}", Path("t"), status, values, metrics, None, 1.0, None)
 
 
@@ -53,6 +53,27 @@ def test_only_seeds_that_both_have_finished_count():
     found = comparison.against([*trials, trial(0.7, 0, "FAILED")], "test_accuracy")
     assert [(each.ratio, each.pairs, each.p, each.corrected) for each in found] == [(0.3, 1, None, None)]
     assert found[0].difference == pytest.approx(-0.03)
+
+
+def test_pairs_differ_in_the_ratio_alone():
+    found = [trial(0.5, 0, sparsity=0.1), trial(0.5, 1, sparsity=0.9), trial(0.7, 2, sparsity=0.1)]
+    assert comparison.against([*found, trial(0.7, 0, sparsity=0.9)], "test_accuracy") == []
+    ((ratio, pairs),) = [
+        (each.ratio, each.pairs)
+        for each in comparison.against([*found, trial(0.7, 1, sparsity=0.9)], "test_accuracy")
+    ]
+    assert (ratio, pairs) == (0.7, 1)
+
+
+def test_of_hyperband_the_trials_that_trained_longest_count():
+    bands = [{"tuner/epochs": epochs, "tuner/bracket": epochs} for epochs in (1, 4)]
+    found = [trial(ratio, seed, **band) for band in bands for ratio, seed in ((0.3, 0), (0.5, 0), (0.5, 1))]
+    (compared,) = comparison.against([*found, trial(0.3, 1, **bands[0])], "test_accuracy")
+    assert (compared.pairs, compared.difference) == (1, pytest.approx(-0.05))
+    low, half = by_ratio([*found, trial(0.9, 0, "FAILED", **bands[0])])[:2]
+    assert (low.completed, half.completed) == (1, 2)
+    (axis,) = presentation.plot(found, ["test_accuracy"]).axes
+    assert len(axis.lines[0].get_xdata()) == 3
 
 
 def test_equal_differences_tell_no_p():
