@@ -15,12 +15,14 @@ class Call:
     Attributes:
         layer: the layer.
         graph: where its operations are.
+        caller: the recorded layer within whose call it is, or None.
         inputs: the tensors that it took, without those of other graphs.
         operations: those that it made.
     """
 
     layer: tf.keras.layers.Layer
     graph: tf.Graph
+    caller: tf.keras.layers.Layer | None
     inputs: list[tf.Tensor]
     operations: list[tf.Operation] = dataclasses.field(default_factory=list)
 
@@ -28,9 +30,10 @@ class Call:
 @contextlib.contextmanager
 def recording(layers: Iterable[tf.keras.layers.Layer], calls: list[Call]) -> Iterator[None]:
     """Within the block, every call of one of `layers` is added to `calls`."""
+    active: list[tf.keras.layers.Layer] = []
     with contextlib.ExitStack() as restore:
         for layer in layers:
-            replace(layer, _recorded(layer, layer.call, calls), restore)
+            replace(layer, _recorded(layer, layer.call, calls, active), restore)
         yield
 
 
@@ -47,15 +50,23 @@ def replace(layer: tf.keras.layers.Layer, call: Callable[..., Any], restore: con
 
 
 def _recorded(
-    layer: tf.keras.layers.Layer, call: Callable[..., Any], calls: list[Call]
+    layer: tf.keras.layers.Layer,
+    call: Callable[..., Any],
+    calls: list[Call],
+    active: list[tf.keras.layers.Layer],
 ) -> Callable[..., Any]:
     def recorded(*args: Any, **kwargs: Any) -> Any:
         graph = tf.compat.v1.get_default_graph()
         tensors = [value for value in tf.nest.flatten((args, kwargs)) if tf.is_tensor(value)]
-        made = Call(layer, graph, [value for value in tensors if getattr(value, "graph", None) is graph])
+        caller = active[-1] if active else None
+        made = Call(
+            layer, graph, caller, [value for value in tensors if getattr(value, "graph", None) is graph]
+        )
         calls.append(made)
         before = len(graph.get_operations())
+        active.append(layer)
         result = call(*args, **kwargs)
+        active.pop()
         made.operations = graph.get_operations()[before:]
         return result
 

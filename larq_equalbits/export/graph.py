@@ -1,12 +1,14 @@
 """Who feeds whom: the layers of a model, and the only consumer of each, where a graph of layers is known."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
 from larq.quantized_variable import QuantizedVariable
 
 from larq_equalbits._bits.kernels import told_apart
+from larq_equalbits._keras.calls import Call
 from larq_equalbits._keras.layers import KERNELS
 from larq_equalbits.pruning import PrunedBinary
 from larq_equalbits.quantizers import activations
@@ -76,18 +78,17 @@ Shape = tuple[int | None, ...]
 class Graph:
     """The edges between the layers of all functional models inside a model.
 
-    An edge is known where nothing else passes over either of its ends: a layer that is called more than once, or that
-    a subclassed model calls, has no known consumer and no known producer, and is none of another layer's. Neither
-    has a layer whose output leaves its model a known consumer. So nothing is moved across such an edge.
+    An edge is known where nothing else passes over either of its ends: a layer that is called more than once, or by
+    another than its functional model, has no known consumer and no known producer, and is none of another layer's.
+    Neither has a layer whose output leaves its model a known consumer. So nothing is moved across such an edge.
 
     Attributes:
         takers: the layers that take the output of a layer, by its identity; none where it is called more than once or
             its output leaves its model.
         producers: the layer whose output a layer with one input takes, by its identity.
         calls: Keras' record of how a layer is called, by its identity; of a shared one, of one of its calls.
-        shared: the identities of the layers that are called more than once.
-        shapes: the shapes of what a layer takes first in all of its calls, by its identity; none of a layer that more
-            than graphs call.
+        shared: the identities of the layers that are called more than once, or by another than their model.
+        shapes: the shapes of what a layer takes first in all of its calls, by its identity; () where one is unknown.
     """
 
     takers: dict[int, list[tf.keras.layers.Layer]]
@@ -124,8 +125,13 @@ class Graph:
         return [_computing(node.layer) for node in tf.nest.flatten(self.calls[id(layer)].parent_nodes)]
 
 
-def read(model: tf.keras.layers.Layer) -> Graph:
-    """The graph of `model` and of every functional or Sequential model inside it."""
+def read(model: tf.keras.layers.Layer, made: Iterable[Call]) -> Graph:
+    """The graph of `model` and of every functional or Sequential model inside it, each of which calls its layers.
+
+    Args:
+        model: the model.
+        made: the calls of all layers in a trace of `model`, but those of pruning wrappers.
+    """
     holders = {id(layer): layer for layer in model._flatten_layers()}.values()
     takers: dict[int, list[tf.keras.layers.Layer]] = {}
     producers: dict[int, tf.keras.layers.Layer] = {}
@@ -133,10 +139,10 @@ def read(model: tf.keras.layers.Layer) -> Graph:
     called: set[int] = set()
     shared: set[int] = set()
     leaving: set[int] = set()
-    shapes: dict[int, set[Shape]] = {}
+    callers: dict[int, tf.keras.layers.Layer] = {}
     unknown: set[int] = set()
     for holder in holders:
-        if not getattr(holder, "_is_graph_network", False):
+        if not (getattr(holder, "_is_graph_network", False) and as_written(holder)):
             if not isinstance(holder, PrunedBinary):
                 # What holds layers outside a graph may call them as it likes.
                 unknown |= {
@@ -147,8 +153,7 @@ def read(model: tf.keras.layers.Layer) -> Graph:
         for node in (node for nodes in holder._nodes_by_depth.values() for node in nodes):
             layer = _computing(node.layer)
             (shared if id(layer) in called else called).add(id(layer))
-            calls[id(layer)] = node
-            shapes.setdefault(id(layer), set()).add(_first_shape(node.keras_inputs or node.outputs))
+            calls[id(layer)], callers[id(layer)] = node, holder
             parents = list(tf.nest.flatten(node.parent_nodes))
             for parent in parents:
                 takers.setdefault(id(_computing(parent.layer)), []).append(layer)
@@ -156,9 +161,14 @@ def read(model: tf.keras.layers.Layer) -> Graph:
                 producers[id(layer)] = _computing(parents[0].layer)
             if any(id(tensor) in outputs for tensor in tf.nest.flatten(node.outputs)):
                 leaving.add(id(layer))
+    shapes: dict[int, set[Shape]] = {}
+    for call in made:
+        shape = call.inputs[0].shape if call.inputs else tf.TensorShape(None)
+        shapes.setdefault(id(call.layer), set()).add(tuple(shape) if shape.rank else ())
+        # A class may take the layers of a model one by one, and hidden ones.
+        if call.caller is not callers.get(id(call.layer)):
+            unknown.add(id(call.layer))
     shared |= unknown
-    for identity in unknown:
-        shapes.pop(identity, None)
     for identity in shared | leaving:
         takers.pop(identity, None)
     for identity in shared:

@@ -22,6 +22,7 @@ from larq_equalbits._keras import calls, signs
 from larq_equalbits.export import freezing, graph
 from larq_equalbits.export.functions import Served
 from larq_equalbits.export.kernels import Parts
+from larq_equalbits.pruning import PrunedBinary
 
 Call = Callable[..., tf.Tensor]
 
@@ -137,18 +138,20 @@ def _scoped(leaf: Leaf) -> Call:
     return scoped
 
 
-def _takers_of_signs(model: tf.keras.Model, leaves: dict[int, Leaf]) -> set[int]:
-    """The leaves with quantized kernels and no quantizer of their input, to which the sign of another layer comes."""
-    wanted = [
-        leaf.layer
-        for leaf in leaves.values()
-        if leaf.kernels and getattr(leaf.layer, "input_quantizer", None) is None
-    ]
+def _graph(model: tf.keras.Model, leaves: dict[int, Leaf]) -> graph.Graph:
+    """The graph of `model`; of the leaves without a quantizer of their input it notes which take signs all the same."""
+    layers = {id(layer): layer for layer in model._flatten_layers() if not isinstance(layer, PrunedBinary)}
     made: list[calls.Call] = []
-    if wanted:
-        with calls.recording(wanted, made):
-            Served(model)
-    return signs.takers(made)
+    with calls.recording(layers.values(), made):
+        Served(model)
+    without = {
+        identity
+        for identity, leaf in leaves.items()
+        if leaf.kernels and getattr(leaf.layer, "input_quantizer", None) is None
+    }
+    for identity in signs.takers(call for call in made if id(call.layer) in without):
+        leaves[identity].takes_signs = True
+    return graph.read(model, made)
 
 
 @contextlib.contextmanager
@@ -175,9 +178,7 @@ def lower(model: tf.keras.Model, rewrites: Sequence[Rewrite]) -> Iterator[Loweri
             id(layer): Leaf(name, layer, _scope(index, layer), owned.get(id(layer), {}), layer.call)
             for index, (name, layer) in enumerate(layers.items())
         }
-        for identity in _takers_of_signs(model, leaves):
-            leaves[identity].takes_signs = True
-        lowering = Lowering(leaves, graph.read(model), restore)
+        lowering = Lowering(leaves, _graph(model, leaves), restore)
         for rewrite in rewrites:
             rewrite(lowering)
         for leaf in leaves.values():

@@ -6,6 +6,7 @@ import tensorflow as tf
 from stacks import as_if_trained, convolution, network_on, quant, stack
 
 from larq_equalbits import export, pruning
+from larq_equalbits.export import interpreter
 
 layers = tf.keras.layers
 on_image = network_on(8, 8, 32)
@@ -69,6 +70,26 @@ def a_flatten_of_several_sizes(image):
     return layers.Add()([quant("Dense", 4, use_bias=True)(flatten(x)) for x in sizes])
 
 
+def one_by_one(network, inputs):
+    first = network.get_layer("first")(inputs)
+    return tf.concat([tf.reduce_mean(x, (1, 2)) for x in (first, network.get_layer("second")(first))], -1)
+
+
+class Features(tf.keras.Model):
+    """A functional model, of which only the layers are called."""
+
+    call = one_by_one
+
+
+class Around(tf.keras.Model):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, inputs):
+        return one_by_one(self.inner, inputs)
+
+
 def converted(model, images):
     report = export.convert(model, verify_on=images)
     assert report.verification.max_abs_diff < 1e-4
@@ -79,6 +100,17 @@ def converted(model, images):
 def test_a_shared_normalization_stays_after_its_poolings(images, make):
     model = as_if_trained(make(layers.BatchNormalization()), negative=False)
     assert not any(layer.rewrite for layer in converted(model, images))
+
+
+@pytest.mark.parametrize("holder", [lambda inner: Features(inner.inputs, inner.outputs), Around])
+def test_a_scale_stays_where_a_class_takes_the_layers_of_a_model_one_by_one(images, holder):
+    inner = stack(convolution(16, name="first"), convolution(name="second"))
+    inner.get_layer("first").kernel_quantizer.scale = 0.5
+    model = holder(inner)
+    expected = model.predict(images, verbose=0)
+    runner = interpreter.load(export.convert(model, verify_on=images).tflite)
+    (found,) = runner.predict({runner.inputs[0].key: images}).values()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
 def test_a_shared_normalization_stays_after_two_ternary_kernels(images):
