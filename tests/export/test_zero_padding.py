@@ -59,6 +59,32 @@ def test_a_shared_layer_on_images_of_one_size_and_of_two(pool):
     assert row.binary and "zero padding" in row.rewrite
 
 
+class SmallFirst(tf.keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.head, self.flat = convolution(8, 3, padding="same"), layers.Flatten()
+
+    def call(self, image):
+        return tf.concat([self.flat(self.head(each)) for each in (image[:, :2, :2], image)], -1)
+
+
+def a_head_of_any_size():
+    head = stack(convolution(8, 3, padding="same"), convolution(4, 1), shape=(None, None, 64))
+    image = tf.keras.Input((8, 8, 64))
+    small = layers.AveragePooling2D(4)(image)
+    model = tf.keras.Model(image, [layers.Flatten()(head(each)) for each in (image, small)])
+    return pruning.prune(model, 0.5, granularity="filter")
+
+
+@pytest.mark.parametrize("make", [SmallFirst, a_head_of_any_size])
+def test_sizes_are_those_of_all_calls(make):
+    model = make()
+    model(images(8, 8))
+    report = export.convert(model, verify_on=images(8, 8))
+    assert report.verification.max_abs_diff == 0
+    assert "zero padding" in report.layers[0].rewrite
+
+
 @pytest.mark.parametrize("pruned", [False, True])
 def test_what_follows_the_convolution_follows_the_constant(exact, pruned):
     """Bias, activation, normalization, and a binary layer that takes the sign of it."""

@@ -163,6 +163,9 @@ def _drop(lowering: Lowering, leaf: Leaf) -> None:
     between, consumer = _path(lowering, leaf)
     if not zero.any() or consumer is None or not _is_elementwise(leaf.layer.activation):
         return
+    # Which outputs are one constant is known of images of one size alone.
+    if None in lowering.graph.output_shape(leaf.layer)[1:]:
+        return
     fed, values = _constants(lowering, leaf, between, zero)
     amount, everywhere = _amount(consumer, values)
     # A filter feeds several inputs where its positions were flattened; it goes if all of them can.

@@ -4,7 +4,6 @@ LCE's fast kernels, those of ARM, compute zero padding wrongly there, and paddin
 at a position is a constant: the sum of the weights that lie outside the image.
 """
 
-import math
 from typing import Any
 
 import larq
@@ -20,11 +19,8 @@ _KINDS = (larq.layers.QuantConv2D, larq.layers.QuantConv1D, larq.layers.QuantSep
 
 def _images(lowering: Lowering, leaf: Leaf) -> list[list[int]]:
     """The sizes of what `leaf` takes in its calls, each (height, width) or (width,); none where they are unknown."""
-    layer = leaf.layer
-    called = id(layer) in lowering.graph.calls
-    # Outside a graph Keras knows the shape that the layer was built for.
-    built = () if called else (getattr(layer, "_build_input_shape", None),)
-    sizes = [list(shape or ())[1:-1] for shape in lowering.graph.shapes.get(id(layer), built)]
+    shapes = lowering.graph.shapes.get(id(leaf.layer), ())
+    sizes = [[size or 0 for size in shape[1:-1]] for shape in shapes]
     return sizes if all(size and all(size) for size in sizes) else []
 
 
@@ -46,16 +42,16 @@ def _ones_add(kernel: np.ndarray, image: list[int], layer: Any) -> np.ndarray:
 
 
 def _rewrite(lowering: Lowering, leaf: Leaf, images: list[list[int]], kernel: np.ndarray) -> None:
-    # In one row: LCE's converter takes a constant of more dimensions for a bias too, and then cannot run it.
-    rows = [_ones_add(kernel, image, leaf.layer).reshape(-1) for image in images]
-    # Of a shared layer, the size of the outputs tells which image they are of.
-    by_size = {len(row): row for row in rows}
-    if not all(np.array_equal(by_size[len(row)], row) for row in rows):
+    amounts = [_ones_add(kernel, image, leaf.layer) for image in images]
+    # Of a shared layer, the shape of the outputs tells which image they are of.
+    by_shape = {amount.shape[1:]: amount for amount in amounts}
+    if not all(np.array_equal(by_shape[amount.shape[1:]], amount) for amount in amounts):
         return
     activation = leaf.layer.activation or tf.keras.activations.linear
 
     def less_ones(outputs: tf.Tensor) -> tf.Tensor:
-        added = tf.constant(by_size[math.prod(outputs.shape[1:])], outputs.dtype)
+        # In one row: LCE's converter takes a constant of more dimensions for a bias too, and then cannot run it.
+        added = tf.constant(by_shape[tuple(outputs.shape[1:])].reshape(-1), outputs.dtype)
         return activation(
             tf.reshape(tf.reshape(outputs, (-1, added.shape[0])) - added, (-1, *outputs.shape[1:]))
         )
