@@ -88,6 +88,16 @@ def test_a_scale_that_is_read_stays():
     assert all(TAKEN not in row.rewrite for row in report.layers)
 
 
+def test_a_scale_of_channels_first_is_let_alone():
+    model = stack(
+        convolution(8, kernel_quantizer=BiHalf(scale=0.5), data_format="channels_first"), shape=(32, 7, 7)
+    )
+    images = np.random.default_rng(1).normal(size=(4, 32, 7, 7)).astype("float32")
+    expected = model.predict_on_batch(images)
+    with exact_signs(model):
+        np.testing.assert_array_equal(model.predict_on_batch(images), expected)
+
+
 def mean(x):
     return layers.GlobalAveragePooling2D()(x)
 

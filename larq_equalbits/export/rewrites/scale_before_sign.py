@@ -109,9 +109,14 @@ def _is_proportional(layer: Any) -> bool:
 
 
 def scale_of(leaf: Leaf) -> np.ndarray | None:
-    """The one scale of each filter of a binary layer, 1 for a filter of zeros; None for any other layer."""
+    """The one scale of each filter of a binary layer, 1 for a filter of zeros; None for any other layer.
+
+    None for channels first, too: LCE computes them in floats.
+    """
     kernel = leaf.kernels.get("kernel")
     if kernel is None or not (leaf.expected and as_written(leaf.layer)) or split(kernel) is None:
+        return None
+    if getattr(leaf.layer, "data_format", "channels_last") != "channels_last":
         return None
     magnitudes = np.abs(kernel).reshape(-1, kernel.shape[-1])
     scale = magnitudes.max(axis=0)
