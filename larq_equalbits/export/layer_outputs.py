@@ -12,6 +12,7 @@ from larq_equalbits.export.feeding import input_specs, named_batch
 from larq_equalbits.export.functions import Served, arrange, eagerly, to_bytes
 from larq_equalbits.export.interpreter import load
 from larq_equalbits.export.lowering import Leaf, Lowering, lower
+from larq_equalbits.export.precision import in_float32
 from larq_equalbits.export.reference import exact_signs
 from larq_equalbits.export.rewrites import select
 
@@ -73,7 +74,7 @@ def compare_layers(
     layer. Layers whose work a rewrite moved into another one are left out.
 
     Args:
-        model: the Keras model.
+        model: the Keras model; of one in mixed precision a float32 copy with the same codes.
         inputs: arrays (n, ...) by the names of the inputs.
         rewrites: as for `convert`.
 
@@ -89,6 +90,7 @@ def compare_layers(
         ['conv', 'global_average_pooling2d', 'dense']
     """
     checks.check_built(model)
+    model = in_float32(model)
     chosen = select(rewrites)
     inputs = named_batch(
         model, {name: tuple(spec.shape) for name, spec in input_specs(model).items()}, inputs

@@ -108,9 +108,9 @@ def verify(
         1.0
     """
     checks.check_built(model)
+    logits = _logits(model)
+    model = in_float32(model)
     with exact_signs(model):
-        logits = _logits(model)
-        model = in_float32(model)
         content = read_bytes(tflite)
         runner = load(content, runtime=runtime)
         rules = judging.rules(read_model(content), decisions, logits)

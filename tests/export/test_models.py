@@ -11,6 +11,7 @@ from larq_equalbits import export, zoo
 from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import ConversionError, InputError
 from larq_equalbits.export.precision import in_float32
+from larq_equalbits.quantizers import BiHalf
 
 layers = tf.keras.layers
 
@@ -112,6 +113,14 @@ def test_a_model_in_mixed_precision_converts_with_its_own_codes(quantizer):
         np.testing.assert_array_equal(np.sign(tf.cast(seen, tf.float32)), np.sign(copied.quantized()))
     report = export.convert(model)
     assert report.verification.argmax_agreement == 1.0
+
+
+def test_a_scale_before_an_activation_in_mixed_precision(images):
+    with precision("mixed_bfloat16"):
+        model = stack(convolution(kernel_quantizer=BiHalf(scale=0.5), activation="relu"))
+    report = export.convert(model, verify_on=False)
+    assert export.verify(model, report.tflite, images).max_abs_diff == 0
+    assert not any(row.parts for row in export.compare_layers(model, {model.input_names[0]: images}))
 
 
 def test_a_subclassed_model_in_mixed_precision_is_refused():
