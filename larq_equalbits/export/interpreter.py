@@ -121,7 +121,8 @@ def opened(content: bytes, argument: str, threads: int = 1, runtime: str = "lce"
         ImportError: where it is not installed, with the command that installs it.
     """
     check_runtime(runtime)
-    lce.check(read_model(content), argument)
+    model = read_model(content)
+    lce.check(model, argument)
     if runtime == "litert":
         module = import_runtime()
         try:
@@ -131,7 +132,9 @@ def opened(content: bytes, argument: str, threads: int = 1, runtime: str = "lce"
     module = require("deploy", "larq_compute_engine.tflite.python.interpreter")
     try:
         # On x86-64 the default kernel is several times slower; on ARM the option changes nothing that is measured here.
-        return module.Interpreter(content, num_threads=threads, use_indirect_bgemm=True).interpreter
+        # In the body of a loop the indirect one answers wrongly.
+        looped = any(operator.name == "LceBconv2d" for inner in model.inner for operator in inner.operators)
+        return module.Interpreter(content, num_threads=threads, use_indirect_bgemm=not looped).interpreter
     except RuntimeError as error:
         raise InputError(
             f"{argument} must be a file that LCE can run, but its interpreter says: {error}"

@@ -236,6 +236,23 @@ def test_recurrent_layers_follow_each_other():
     assert not any(row.binary for row in report.layers)
 
 
+def test_a_binary_layer_inside_a_loop():
+    class Cell(layers.Layer):
+        state_size = output_size = 16
+
+        def __init__(self):
+            super().__init__()
+            self.binary = quant("Dense", 16)
+
+        def call(self, step, states):
+            state = self.binary(step) + 0.5 * states[0]
+            return state, [state]
+
+    report = export.convert(stack(layers.RNN(Cell()), shape=(5, 32)))
+    assert report.verification.max_abs_diff < 1e-5
+    assert report.layers[0].binary
+
+
 def test_weights_inside_a_condition_are_named():
     class Chooses(tf.keras.Model):
         def __init__(self):
