@@ -149,16 +149,19 @@ def test_an_input_of_other_values_than_a_sign_keeps_them():
         reading("ste_tern", "ternary"),
         reading("dorefa_quantizer", "bits"),
         lambda x: after(larq.quantizers.SteTern(0.5)(x)),
+        lambda x: reading(None, "activated")(layers.Activation(larq.quantizers.SteTern(0.5))(x)),
     ]
     model = beside(branches)
     report = export.convert(model)
     # Not the largest output of a whole image: rounding decides between equal ones.
     assert export.verify(model, report.tflite, inputs).max_abs_diff <= 1e-4
     assert not any(row.binary or row.expected for row in report.layers)
+    none = "no input quantizer: its input is float (1/32)"
     assert {name: row.reason.partition(";")[0] for name, row in rows(report).items()} == {
         "ternary": "input not binary: ste_tern gives 2 bits",
         "bits": "input not binary: do_re_fa gives 2 bits",
-        "after": "no input quantizer: its input is float (1/32)",
+        "after": none,
+        "activated": none,
     }
 
 

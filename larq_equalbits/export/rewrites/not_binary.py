@@ -1,4 +1,4 @@
-"""Input quantizers of three values in a form that LCE does not take for a sign."""
+"""Quantizers of inputs to three values in a form that LCE does not take for a sign."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,12 +30,13 @@ def values(quantizer: Any) -> Callable[[tf.Tensor], tf.Tensor] | None:
 
 
 def apply(lowering: Lowering) -> None:
-    """Puts them in place of the input quantizers of layers, and of the layers that are such quantizers."""
+    """Puts them in place of input quantizers and activations, and of the layers that are such quantizers."""
     for leaf in lowering.leaves.values():
         if alone := values(leaf.layer):
             leaf.call = _call(alone)
-        elif inside := values(getattr(leaf.layer, "input_quantizer", None)):
-            lowering.replace(leaf, "input_quantizer", inside)
+        for name in ("input_quantizer", "activation"):
+            if inside := values(getattr(leaf.layer, name, None)):
+                lowering.replace(leaf, name, inside)
 
 
 def _call(compute: Callable[[tf.Tensor], tf.Tensor]) -> Callable[..., tf.Tensor]:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from larq_equalbits.export.graph import as_written
 from larq_equalbits.export.lowering import Leaf, Lowering
 from larq_equalbits.export.rewrites.convolution import whole_kernel
+from larq_equalbits.export.rewrites.not_binary import values
 
 _KINDS = (larq.layers.QuantConv2D, larq.layers.QuantConv1D, larq.layers.QuantSeparableConv2D)
 
@@ -48,6 +49,7 @@ def _rewrite(lowering: Lowering, leaf: Leaf, images: list[list[int]], kernel: np
     if not all(np.array_equal(by_shape[amount.shape[1:]], amount) for amount in amounts):
         return
     activation = leaf.layer.activation or tf.keras.activations.linear
+    activation = values(activation) or activation
 
     def less_ones(outputs: tf.Tensor) -> tf.Tensor:
         # In one row: LCE's converter takes a constant of more dimensions for a bias too, and then cannot run it.
