@@ -160,7 +160,9 @@ def apply(lowering: Lowering) -> None:
             continue
         layer = norm.layer
         if layer.beta is None:
-            mean = layer.moving_mean.numpy() - shift / affine(layer)[0]
+            # Where gamma is 0 nothing is near 0, and nothing moves.
+            moved_by = np.divide(shift, affine(layer)[0], out=np.zeros_like(shift), where=shift != 0)
+            mean = layer.moving_mean.numpy() - moved_by
             lowering.replace(norm, "moving_mean", tf.constant(mean, layer.moving_mean.dtype))
         else:
             lowering.replace(norm, "beta", tf.constant(layer.beta.numpy() + shift, layer.beta.dtype))
