@@ -2,7 +2,7 @@ import larq
 import numpy as np
 import pytest
 import tensorflow as tf
-from stacks import beside, convolution, quant, rows, stack
+from stacks import beside, convolution, network_on, quant, rows, stack
 
 from larq_equalbits import export
 from larq_equalbits.export.kernels import split
@@ -153,6 +153,12 @@ def test_what_may_change_a_sign_stays(exact, images):
     report, operators = exact(model, images)
     assert operators["LceQuantize"] == operators["LceBconv2d"] == 10
     assert not any(row.rewrite for row in report.layers)
+
+
+def test_a_factor_that_makes_numbers_of_integers_stays(exact):
+    pixels = network_on(6, 6, 32, dtype="int8")(lambda x: convolution()(layers.Rescaling(1 / 128)(x)))
+    report, _ = exact(pixels(), np.random.default_rng(1).integers(-128, 128, (4, 6, 6, 32)).astype("int8"))
+    assert not report.layers[0].rewrite
 
 
 def test_an_activation_of_a_layer_goes_away_before_a_sign(exact, images):

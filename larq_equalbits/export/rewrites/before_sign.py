@@ -59,6 +59,12 @@ def reads_sign(layer: Any) -> bool:
     return isinstance(quantizer, _SIGNS) and as_written(quantizer) and as_written(layer)
 
 
+def _keeps_form(call: Any) -> bool:
+    """Whether a layer yields tensors of the type and shape that it takes."""
+    taken, yielded = call.keras_inputs[0], call.outputs
+    return (taken.dtype, taken.shape) == (yielded.dtype, yielded.shape)
+
+
 def _of_function(lowering: Lowering, layer: Any) -> Call | None:
     """What is left of a layer that Keras made of `x * c`, `c * x` or `x / c` with positive c; None elsewhere."""
     call = lowering.graph.calls.get(id(layer))
@@ -69,8 +75,7 @@ def _of_function(lowering: Lowering, layer: Any) -> Call | None:
     computed = {id(tensor) for tensor in call.keras_inputs}
     constants = [name for name in ("x", "y") if id(operands[name]) not in computed]
     divides = layer.symbol == "math.truediv"
-    same = [(tensor.dtype, tensor.shape) for tensor in (*call.keras_inputs, call.outputs)]
-    if len(constants) != 1 or same[0] != same[1] or (divides and constants == ["x"]):
+    if len(constants) != 1 or not _keeps_form(call) or (divides and constants == ["x"]):
         return None
     with np.errstate(divide="ignore"):
         factor = np.asarray(operands[constants[0]], np.float32) ** (-1 if divides else 1)
@@ -88,7 +93,8 @@ def _without(lowering: Lowering, leaf: Leaf) -> Call | None:
         return identity if np.all(np.asarray(layer.alpha) >= _SMALLEST_FACTOR) else None
     if type(layer) is _KERAS.Rescaling:
         exact = np.all(np.asarray(layer.scale) >= _SMALLEST_FACTOR) and np.all(np.asarray(layer.offset) == 0)
-        return identity if exact else None
+        call = lowering.graph.calls.get(id(layer))
+        return identity if exact and call is not None and _keeps_form(call) else None
     return _of_function(lowering, layer) if type(layer).__name__ == "TFOpLambda" else None
 
 
