@@ -12,7 +12,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from larq_equalbits._errors import ConversionError, InputError, require
 from larq_equalbits._keras.building import eagerly
-from larq_equalbits.export import writing
+from larq_equalbits.export import operands, writing
 from larq_equalbits.export.flatbuffer import read_model
 
 Range = tuple[float, float]
@@ -94,7 +94,9 @@ class Served(tf.Module):
             graph = tf.compat.v1.get_default_graph()
             # What the branch of a condition or the body of a loop computed cannot leave it.
             seen = {name: value for name, value in (watched or {}).items() if value.graph is graph}
-            return seen | {
+            moved = operands.fit(graph)
+            by_name = {name: moved.get(value.name, value) for name, value in by_name.items()}
+            return {name: moved.get(value.name, value) for name, value in seen.items()} | {
                 name: bounded(value, outputs[name]) if outputs else value for name, value in by_name.items()
             }
 

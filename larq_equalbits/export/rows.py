@@ -96,9 +96,10 @@ def _takes_floats(model: Model, operator: Operator) -> bool:
 
 
 def _row(model: Model, leaf: Leaf, operators: list[Operator], size: int, float_layers: str) -> LayerReport:
-    binary = all(operator.name == lce.BINARY_OPERATOR for operator in operators)
+    doubt = next(filter(None, (lce.doubt(model, operator) for operator in operators)), "")
+    binary = not doubt and all(operator.name == lce.BINARY_OPERATOR for operator in operators)
     weights = _weights(model, leaf, operators)
-    reason = "" if binary else _why_float(leaf, auditing.row(model, operators[0], size).reason)
+    reason = doubt if binary or doubt else _why_float(leaf, auditing.row(model, operators[0], size).reason)
     if float_layers == "int8" and not binary and _takes_floats(model, operators[0]):
         reason += f"; not int8: {integers.why_not(leaf) or 'the converter left it float'}"
     return LayerReport(

@@ -92,6 +92,29 @@ def causal(steps, prune=False, **options):
     return normalized(pruned(first) if prune else first, steps)
 
 
+def numbers(*shape):
+    return np.random.default_rng(len(shape)).normal(size=shape).astype("float32")
+
+
+@on_image
+def constants_of_any_shape(image):
+    x = numbers(1, 1, 16) - convolution(16, name="first")(image) * numbers(1, 1, 1, 16)
+    x = tf.reshape(convolution(name="second")(x) * numbers(4, 4, 8) + numbers(4, 1, 8), (-1, 16, 8))
+    x = quant("Conv1D", 8, 3, name="third")(x) + numbers(14, 8)
+    return quant("Dense", 8, name="fourth")(layers.Flatten()(x)) / numbers(1, 8) + numbers(1, 1)
+
+
+class Cell(layers.Layer):
+    state_size = 16
+
+    def build(self, _):
+        self.dense, self.bias = quant("Dense", 16, name="dense"), self.add_weight("bias", (1, 16))
+
+    def call(self, x, states):
+        x = self.dense(x) + self.bias + states[0]
+        return x, [x]
+
+
 TWO, THREE = {"first": 1, "second": 1}, {"first": 2, "second": 1}
 # name: (network, how many operators each binary layer has)
 SHAPES = {
@@ -111,6 +134,10 @@ SHAPES = {
     "causal with strides": (lambda: causal(kernel_quantizer="siman", strides=2), {"first": 1}),
     "causal and dilated beyond the input": (lambda: causal(dilation_rate=6), {"first": 1}),
     "causal and pruned": (lambda: causal(True, dilation_rate=2), {"first": 2}),
+    "constants of any shape": (
+        constants_of_any_shape,
+        dict.fromkeys(("first", "second", "third", "fourth"), 1),
+    ),
     "a sign by a function": (sign_by_a_function, {"first": 1}),
 }
 
@@ -284,6 +311,11 @@ def test_a_binary_operator_on_an_input_of_three_values_is_refused(strict):
     for quantizer in ("ste_tern", larq.quantizers.SteTern(ternary_weight_networks=True)):
         with pytest.raises(ConversionError, match=r"only .* gives 2 bits"):
             export.convert(stack(reading(quantizer)), strict=strict, rewrites=[])
+
+
+def test_a_binary_operator_that_cannot_run_is_not_called_binary():
+    with pytest.raises(ConversionError, match=r"cell/dense \(LceBconv2d\): LceBconv2d .* lacks constants"):
+        export.convert(stack(layers.RNN(Cell(name="cell")), shape=(5, 32)), verify_on=False)
 
 
 def test_groups_after_a_sign_that_is_a_layer_are_refused():
