@@ -5,13 +5,14 @@ Every output counts. What an output decides depends on its rule:
 - "argmax": the class with the largest value along the last axis, for each input or each of its positions (pixels);
 - a number: for each value whether it is above that threshold;
 - "values": nothing is decided (regression); a value counts as another where it differs by more than 1 % of the range
-  of the reference's values of its unit.
+  of the reference's values of its unit, and the distance is that of the unit where it is largest.
 
 Decisions between which rounding chooses, because the reference's values lie within 1e-5 of the largest, count as equal.
 """
 
 import dataclasses
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class OutputVerification:
         differing: how many of them differ.
         max_abs_diff: the largest absolute difference.
         distance: the rms of the differences as a share of the deviation of the reference's values over the inputs:
-            about 0 for the same network, 1 and more for another one.
+            about 0 for the same network, 1 and more for another one; of "values" that of the unit where it is largest.
         keras_accuracy: the share of right decisions in the reference; None without labels.
         tflite_accuracy: the same of the file.
     """
@@ -83,20 +84,25 @@ class OutputVerification:
         return f"{wrong} (largest difference {self.max_abs_diff:.3g})"
 
 
-def rules(model: Model, decisions: Any = None, logits: Container[str] = ()) -> dict[str, Rule]:
+def rules(
+    model: Model, decisions: Any = None, trained: Mapping[str, Rule] = MappingProxyType({})
+) -> dict[str, Rule]:
     """The rule of each output of a file, by the output's name.
 
     Args:
         model: the file. An output that a sigmoid yields is held against 0.5, another one of one unit has values, and
             any other classes along the last axis.
         decisions: "argmax", "values" or a threshold for all outputs, or a mapping from names of outputs to those.
-        logits: the names of the outputs trained as logits of yes and no: held against 0.
+        trained: by the names of outputs what they were trained for: 0.0 for logits of yes and no, "values" for
+            regression, which leaves what a sigmoid or a softmax yields as it is.
 
     Raises:
         InputError: names that are no outputs, or other rules.
     """
-    found = {tensor.key: _rule(model, tensor.name, tensor.shape) for tensor in model.outputs}
-    found |= {name: 0.0 for name in found if name in logits}
+    found = {
+        tensor.key: _rule(model, tensor.name, tensor.shape, trained.get(tensor.key))
+        for tensor in model.outputs
+    }
     given = decisions if isinstance(decisions, Mapping) else dict.fromkeys(found, decisions)
     if unknown := set(given) - set(found):
         raise invalid("decisions", sorted(unknown), f"for outputs among {list(found)}")
@@ -109,7 +115,9 @@ def rules(model: Model, decisions: Any = None, logits: Container[str] = ()) -> d
     return found
 
 
-def _rule(model: Model, name: str, shape: tuple[int, ...]) -> Rule:
+def _rule(model: Model, name: str, shape: tuple[int, ...], trained: Rule | None) -> Rule:
+    if trained == 0.0:
+        return trained
     producers = dict(model.producers)
     place = next(index for index, tensor in enumerate(model.tensors) if tensor.name == name)
     operator = producers.pop(place, None)
@@ -117,7 +125,9 @@ def _rule(model: Model, name: str, shape: tuple[int, ...]) -> Rule:
         operator = producers.pop(operator.inputs[0], None)
     if operator is not None and operator.name == "LOGISTIC":
         return 0.5
-    return "argmax" if len(shape) > 1 and shape[-1] > 1 else "values"
+    softmax = operator is not None and operator.name == "SOFTMAX"
+    classes = len(shape) > 1 and shape[-1] > 1 and (trained is None or softmax)
+    return "argmax" if classes else "values"
 
 
 def truth(labels: Any, shape: tuple[int, ...], rule: Rule, argument: str = "labels") -> np.ndarray | None:
@@ -136,7 +146,14 @@ def truth(labels: Any, shape: tuple[int, ...], rule: Rule, argument: str = "labe
         if column or labels.shape in _forms(positions):
             return _class_numbers(labels.reshape(-1), shape[-1], argument).reshape(positions)
         if labels.shape in _forms(shape) and _numbers(labels):
-            return labels.reshape(shape).argmax(axis=-1)
+            labels = labels.reshape(shape)
+            if (labels >= 0).all() and np.allclose(labels.sum(axis=-1), 1, atol=1e-3):
+                return labels.argmax(axis=-1)
+            raise invalid(
+                argument,
+                "rows with negative numbers or another sum",
+                'one-hot, rows that sum to 1, unless decisions are "values" (regression)',
+            )
         raise invalid(argument, f"an array of shape {labels.shape}", f"{wanted}, or one-hot of shape {shape}")
     if labels.shape not in _forms(shape) or not _numbers(labels):
         raise invalid(argument, f"an array of shape {labels.shape}", f"0 and 1 of shape {shape}")
@@ -203,7 +220,7 @@ class _Output:
         self.rows = 0
         self.sums: Any = 0.0
         self.squares: Any = 0.0
-        self.error = 0.0
+        self.errors: Any = 0.0
         self.lowest: Any = np.inf
         self.highest: Any = -np.inf
         self.apart: list[np.ndarray] = []
@@ -221,7 +238,7 @@ class _Output:
         self.rows += len(units)
         self.sums = self.sums + units.sum(axis=0)
         self.squares = self.squares + np.square(units).sum(axis=0)
-        self.error += float(np.square(difference).sum())
+        self.errors = self.errors + np.square(difference).reshape(units.shape).sum(axis=0)
         self.lowest = np.minimum(self.lowest, units.min(axis=0))
         self.highest = np.maximum(self.highest, units.max(axis=0))
         rounding = _ROUNDING * float(np.abs(expected).max())
@@ -251,16 +268,18 @@ class _Output:
         return _OTHER_VALUE * np.where(spread > 0, spread, magnitude) + _ROUNDING * magnitude
 
     def _distance(self) -> float:
-        values = self.rows * np.size(self.sums)
-        if not values:
+        if not self.rows:
             return 0.0
-        square = float(np.sum(self.squares)) / values
-        mean = float(np.sum(np.square(self.sums / self.rows))) / np.size(self.sums)
-        # Of one row there is no deviation.
-        deviation = np.sqrt(max(square - mean, 0.0) if self.rows > 1 else square)
-        error = max(np.sqrt(self.error / values) - _ROUNDING * np.sqrt(square), 0.0)
+        error, square = self.errors / self.rows, self.squares / self.rows
+        variance = np.maximum(square - np.square(self.sums / self.rows), 0.0)
+        varies = self.highest > self.lowest
+        if self.rule != "values":
+            error, square, variance, varies = error.mean(), square.mean(), variance.mean(), self.rows > 1
+        # Of one row, or of one value alone, there is no deviation.
+        deviation = np.sqrt(np.where(varies, variance, square))
+        error = np.maximum(np.sqrt(error) - _ROUNDING * np.sqrt(square), 0.0)
         # A number that JSON has.
-        return float(min(error / max(deviation, 1e-300), 1e6))
+        return float(min(np.max(error / np.maximum(deviation, 1e-300)), 1e6))
 
     def verification(self) -> OutputVerification:
         decisions, differing = self.decisions, self.differing

@@ -19,6 +19,11 @@ from larq_equalbits.export.results import Verification
 
 # So many of the inputs that get another decision show where it comes from.
 _LOCATED = 4
+# The functions that losses of regression call.
+_OF_REGRESSION = (
+    *("mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error", "huber", "log_cosh"),
+    *("mean_squared_logarithmic_error", "cosine_similarity", "poisson"),
+)
 
 
 class NotFiniteError(ConversionError):
@@ -51,8 +56,8 @@ def _check_sizes(names: list[str], expected: list[np.ndarray], answers: list[np.
             )
 
 
-def _logits(model: tf.keras.Model) -> set[str]:
-    """The names of the outputs for which `model` is compiled with a binary cross-entropy of logits."""
+def _trained_for(model: tf.keras.Model) -> dict[str, judging.Rule]:
+    """By the names of outputs 0.0 for a binary cross-entropy of logits, and "values" for a loss of regression."""
     names = list(getattr(model, "output_names", None) or [])
     loss = getattr(model, "loss", None)
     by_name = (
@@ -61,7 +66,14 @@ def _logits(model: tf.keras.Model) -> set[str]:
         else dict(zip(names, loss if isinstance(loss, list | tuple) else [loss] * len(names), strict=False))
     )
     kinds = (tf.keras.losses.BinaryCrossentropy, tf.keras.losses.BinaryFocalCrossentropy)
-    return {name for name, each in by_name.items() if isinstance(each, kinds) and each.from_logits}
+    found: dict[str, judging.Rule] = {}
+    for name, each in by_name.items():
+        function = tf.keras.losses.get(each) if isinstance(each, str) else getattr(each, "fn", each)
+        if isinstance(each, kinds) and each.from_logits:
+            found[name] = 0.0
+        elif getattr(function, "__name__", "") in _OF_REGRESSION:
+            found[name] = "values"
+    return found
 
 
 def verify(
@@ -90,8 +102,8 @@ def verify(
         runtime: "lce" for LCE's interpreter, "litert" for larq-equalbits-runtime, as a Raspberry Pi runs it.
         decisions: what outputs decide: "argmax" of the last axis, a threshold, or "values" where nothing is decided
             (regression); for all of them, or a mapping from their names. By default the threshold 0.5 after a sigmoid,
-            0 where the model is compiled with a binary cross-entropy of logits, "values" for another single unit, and
-            "argmax" elsewhere.
+            0 where the model is compiled with a binary cross-entropy of logits, "values" for another single unit and
+            where it is compiled with a loss of regression (mse, mae, huber) but for a softmax, and "argmax" elsewhere.
 
     Returns:
         For each output the decisions that differ, the largest difference and both accuracies; see `Verification`. Where
@@ -108,12 +120,12 @@ def verify(
         1.0
     """
     checks.check_built(model)
-    logits = _logits(model)
+    trained = _trained_for(model)
     model = in_float32(model)
     with exact_signs(model):
         content = read_bytes(tflite)
         runner = load(content, runtime=runtime)
-        rules = judging.rules(read_model(content), decisions, logits)
+        rules = judging.rules(read_model(content), decisions, trained)
         shapes = {tensor.key: tensor.shape for tensor in runner.inputs}
         ordered = [tuple(spec.shape) for spec in input_specs(model).values()]
         keys = [tensor.key for tensor in runner.outputs]

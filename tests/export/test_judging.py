@@ -158,6 +158,18 @@ def test_logits_of_classes_are_classes(images):
     assert found.rule == "argmax"
 
 
+@pytest.mark.parametrize("loss", ["mse", tf.keras.losses.Huber(), tf.keras.losses.mean_absolute_error])
+def test_what_is_compiled_for_regression_has_values(images, loss):
+    model = network(0, classes, mask)
+    tflite = unverified(model).tflite
+    with pytest.raises(InputError, match="labels of classes must be one-hot, rows that sum to 1, unless"):
+        export.verify(model, tflite, images, np.zeros((40, 5)))
+    model.compile("sgd", loss)
+    found = export.verify(model, tflite, images, np.zeros((40, 5))).outputs
+    assert [output.rule for output in found] == ["values", "argmax"]
+    assert found[0].keras_accuracy is None
+
+
 def test_a_report_keeps_what_was_found_for_each_output(images):
     report = export.convert(network(0, classes, spot), verify_on=images)
     assert export.ConversionReport.from_json(report.to_json(), report.tflite) == report
@@ -185,6 +197,8 @@ def test_a_value_is_held_against_the_range_of_its_own_unit():
         judge.add([expected[:50]], [expected[:50] + error])
         judge.add([expected[50:]], [expected[50:] + error])
         assert judge.verdicts()[0].differing == differing
+    judge.add([expected], [np.stack([1 - expected[:, 0], expected[:, 1]], axis=1)])
+    assert judge.verdicts()[0].distance > 1
 
 
 def test_distance_is_that_of_whole_sets_however_they_are_batched():
