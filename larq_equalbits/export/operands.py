@@ -1,7 +1,7 @@
 """Constants that are added to a convolution or multiply it, in shapes that LCE's converter fuses rightly.
 
-Into a binary convolution it fuses a constant of any shape, and reads a number for each filter from it: such a file cannot
-be run, or has other thresholds than Keras.
+Into a binary convolution it fuses a constant of any shape, and reads a number for each filter from it: such a file
+cannot be run, or has other thresholds than Keras.
 """
 
 from typing import Any

@@ -52,6 +52,12 @@ def test_a_dense_layer_after_a_flatten_keeps_packed_bits(exact, images):
     assert rows(report)["d"].bytes < 8 * 8 * 32 * 10 / 8 + 200
 
 
+def test_a_dense_layer_after_a_flatten_of_few_channels_fills_its_words(exact):
+    model = stack(layers.Flatten(), quant("Dense", 64, name="d"), shape=(6, 6, 2))
+    report, _ = exact(model, np.random.default_rng(0).normal(size=(5, 6, 6, 2)))
+    assert rows(report)["d"].bytes < 6 * 6 * 2 * 64 / 8 + 800
+
+
 def test_zeros_make_two_binary_kernels(exact, images):
     made = [convolution(kernel_quantizer="ste_tern", **each) for each in GEOMETRIES]
     model = beside([ternary(layer, seed=seed) for seed, layer in enumerate(made)])

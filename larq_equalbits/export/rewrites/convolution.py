@@ -1,8 +1,9 @@
 """Convolutions and dense layers by binary or ternary kernels become binary convolutions.
 
-A dense layer is a convolution over one position: by an HxW kernel where its input was flattened from (H, W, C), which
-leaves the input's packed bits as they are, and by a 1x1 kernel elsewhere. A Conv1D is a convolution of height 1. A
-separable convolution is the convolution by the products of its two kernels, which are -1 and +1 again.
+A dense layer is a convolution over one position: by an HxW kernel where its input was flattened from (H, W, C) and C
+fills LCE's words of 32 bits, which leaves the input's packed bits as they are, and by a 1x1 kernel elsewhere. A Conv1D
+is a convolution of height 1. A separable convolution is the convolution by the products of its two kernels, which are
+-1 and +1 again.
 """
 
 import dataclasses
@@ -16,6 +17,9 @@ import tensorflow as tf
 from larq_equalbits.export.graph import as_written
 from larq_equalbits.export.kernels import Parts, convolve, split
 from larq_equalbits.export.lowering import Call, Leaf, Lowering
+
+# How many times as many words a dense kernel may take to keep its input packed.
+_WIDER = 1.25
 
 Make = Callable[[Parts], Call]
 
@@ -97,9 +101,11 @@ def _dense(lowering: Lowering, leaf: Leaf) -> Make | None:
     if producer is not None and isinstance(producer.layer, tf.keras.layers.Flatten | tf.keras.layers.Reshape):
         shape = [size or 0 for size in lowering.graph.input_shape(producer.layer)[1:]]
         positions = int(np.prod(shape[:2])) if len(shape) == 3 else 0
-        # The channels are those that are left once zero filters were dropped.
+        # The channels are those that are left once zero filters were dropped. Each position begins a word.
         if positions and size % positions == 0:
-            window = (*shape[:2], size // positions)
+            words = positions * -(-size // positions // 32)
+            if words <= _WIDER * -(-size // 32):
+                window = (*shape[:2], size // positions)
 
     def make(parts: Parts) -> Call:
         shaped = dataclasses.replace(parts, kernels=[part.reshape(*window, -1) for part in parts.kernels])
