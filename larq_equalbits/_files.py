@@ -16,8 +16,6 @@ from larq_equalbits._errors import InputError, invalid
 _DEEPEST = 100
 # By which the folder of a run, and that of a sweep, is known.
 SETTINGS, SWEEP = "settings.json", "sweep.json"
-# Suffixes that no .tflite gets.
-_NO_TFLITE = (".json", ".keras", ".h5", ".hdf5")
 # By which a page of ours is told from another's.
 REPORT_MARK = '<meta name="generator" content="larq-equalbits report">'
 
@@ -177,8 +175,8 @@ def check_tflite_target(path: str | os.PathLike[str], argument: str = "path") ->
     """Checks that a .tflite may be written to `path`, and its `model.json` beside it.
 
     Raises:
-        InputError: another kind of file or a link is there, which is never replaced, or the suffix is that of one; or
-            no file can be written there.
+        InputError: another kind of file or a link is there, which is never replaced; another suffix, with which two
+            files may have one `model.json`; or no file can be written there.
     """
     if not isinstance(path, str | os.PathLike):
         raise invalid(argument, path, "a str or a pathlib.Path")
@@ -189,10 +187,8 @@ def check_tflite_target(path: str | os.PathLike[str], argument: str = "path") ->
     _check_writable(target, beside, argument=argument)
     check_no_links(target, beside, argument=argument)
     # A disk that takes capitals for small letters has one file for both.
-    if target.suffix.lower() in _NO_TFLITE:
-        raise invalid(
-            argument, str(path), f"a .tflite, not with the suffix {target.suffix} of another kind of file"
-        )
+    if target.suffix.lower() != ".tflite":
+        raise invalid(argument, str(path), "one that ends in .tflite")
     if target.exists():
         with target.open("rb") as file:
             if file.read(8)[4:] != b"TFL3":

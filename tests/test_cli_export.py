@@ -102,9 +102,10 @@ def test_the_recorded_source_counts_for_its_own_file_alone(tmp_path):
     (tmp_path / "model.json").write_text("[]")
     with pytest.raises(InputError, match="JSON object"):
         model_json.source_of(path)
-    with pytest.raises(InputError, match=r"not with the suffix \.json"):
-        convert(model, tmp_path / "x.json")
-    assert not (tmp_path / "x.json").exists()
+    for name in ("x.json", "net-1.3"):
+        with pytest.raises(InputError, match=r"path must be one that ends in \.tflite, but got"):
+            convert(model, tmp_path / name)
+        assert not (tmp_path / name).exists()
 
 
 def test_one_call_converts_compares_the_test_split_and_describes_the_images(tmp_path):
