@@ -11,6 +11,7 @@ from larq_equalbits.export import graph
 
 # LCE's own bit-packing: a group that is no multiple of this is not a group of whole words.
 _PACKED_CHANNELS = 32
+_INPUT_TYPES = ("float32", "int8", "int16", "int32", "int64", "uint8", "bool")
 _LOCALLY_CONNECTED = (tf.keras.layers.LocallyConnected1D, tf.keras.layers.LocallyConnected2D)
 
 
@@ -79,6 +80,20 @@ def check(model: Any) -> None:
                         f"layer {name!r} must have a kernel of its own, but has that of {owner!r}: call one layer "
                         "twice instead."
                     )
+
+
+def check_input_types(model: tf.keras.Model) -> None:
+    """Refuses inputs of a type that no file has, of a model that is in float32 if it was in mixed precision.
+
+    Raises:
+        InputError: names the type, and those that are possible.
+    """
+    for spec in tf.nest.flatten(model.save_spec()):
+        if isinstance(spec, tf.TensorSpec) and spec.dtype.name not in _INPUT_TYPES:
+            raise InputError(
+                f"model {model.name!r} must have inputs of {', '.join(_INPUT_TYPES)}, but got {spec.dtype.name}: "
+                "cast inside the model."
+            )
 
 
 def _check_layer(name: str, layer: Any) -> None:

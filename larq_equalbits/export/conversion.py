@@ -157,6 +157,7 @@ def convert(
     if images is not None:
         _check_images(images, model)
     model = in_float32(model)
+    checks.check_input_types(model)
     batches = _calibration(
         model, calibrate_on, float_layers, {"input_type": input_type, "output_type": output_type}
     )
@@ -224,9 +225,15 @@ def _check_inputs(report: ConversionReport, leaves: list[Leaf]) -> None:
             checks.refuse_groups(leaf.name, leaf.layer)
         quantizer = getattr(leaf.layer, "input_quantizer", None)
         if leaf.name in binary and quantizer is not None and not has_binary_input(leaf.layer):
+            kind = type(quantizer).__name__
+            if quantizer.precision is None:
+                raise InputError(
+                    f"the input quantizer of the layer {leaf.name} must say how many bits it gives, but the class "
+                    f"{kind} has no attribute precision: write precision = 1 in it, if that are -1 and +1."
+                )
             raise ConversionError(
                 f"the layer {leaf.name} became a binary operator, but its input quantizer, "
-                f"{type(quantizer).__name__}, gives {quantizer.precision} bits: the file would be another network. "
+                f"{kind}, gives {quantizer.precision} bits: the file would be another network. "
                 "Use ste_sign; or Larq's ste_tern with the rewrite not_binary and without ternary_weight_networks."
             )
 
@@ -240,6 +247,7 @@ def float_size(model: tf.keras.Model) -> int:
     """
     checks.check(model)
     model = in_float32(model)
+    checks.check_input_types(model)
     with lower(model, []):
         served = Served(model)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([served.serve], served)

@@ -3,7 +3,7 @@
 import keyword
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -31,6 +31,32 @@ def output_names(model: tf.keras.Model, count: int) -> list[str]:
     """The names of the outputs of `model`, in its order."""
     names = list(getattr(model, "output_names", None) or [])
     return names if len(names) == count else [f"output_{i + 1}" for i in range(count)]
+
+
+def _keys(structure: Any, names: list[str]) -> dict[str, str]:
+    """The names of what stands in a mapping, by its keys; none for another structure."""
+    named = tf.nest.pack_sequence_as(structure, names)
+    plain = isinstance(named, Mapping) and all(isinstance(name, str) for name in named.values())
+    return {str(key): name for key, name in named.items()} if plain else {}
+
+
+def input_keys(model: tf.keras.Model) -> dict[str, str]:
+    """The names of the inputs of `model` by the keys of the mapping that it takes."""
+    (structure, *_), _ = model.save_spec()
+    return _keys(structure, input_names(model, len(tf.nest.flatten(structure))))
+
+
+def output_keys(model: tf.keras.Model) -> dict[str, str]:
+    """The names of the outputs of `model` by the keys of the mapping that it answers with, as far as it is known."""
+    structure = getattr(model, "_nested_outputs", None)
+    return _keys(structure, output_names(model, len(tf.nest.flatten(structure))))
+
+
+def by_name(values: Mapping[str, Any], names: Collection[str], keys: Mapping[str, str]) -> dict[str, Any]:
+    """`values` by `names`, where they may be by the `keys` of the model's mapping instead, as `fit` takes them."""
+    if set(values) <= set(names):
+        return dict(values)
+    return {keys.get(key, key): value for key, value in values.items()}
 
 
 def arrange(model: tf.keras.Model, named: Mapping[str, Any]) -> Any:
@@ -111,6 +137,7 @@ def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> byt
 
     Raises:
         InputError: an operator that ends the process inside the converter, or that no interpreter has; names it.
+            Tables, and weights of layers that are none of the model's.
         ConversionError: what else the converter does not take, with its first error.
     """
     converter = require("deploy", "larq_compute_engine")
@@ -128,7 +155,15 @@ def to_bytes(served: Served, input_type: tf.DType, output_type: tf.DType) -> byt
                 "approximate=False. Use tf.nn.gelu(x, approximate=True)."
             )
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(served, folder, signatures={"serving_default": served.serve})
+        try:
+            tf.saved_model.save(served, folder, signatures={"serving_default": served.serve})
+        except AssertionError as error:
+            read = re.search("Trackable referencing this tensor = (.*)", str(error))
+            raise InputError(
+                "model must read nothing but weights of its own layers, but reads "
+                f"{read[1] if read else 'another variable'}: look values up in tables outside the model, and make a "
+                "layer that a function or a Lambda calls one of the model's layers."
+            ) from error
         try:
             content = converter.convert_saved_model(
                 folder, inference_input_type=input_type, inference_output_type=output_type, target="arm"

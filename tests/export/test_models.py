@@ -22,6 +22,19 @@ def loop(kernel):
     return tf.sign(total)
 
 
+class WithoutPrecision(larq.quantizers.Quantizer):
+    def call(self, x):
+        return larq.math.sign(x)
+
+
+OUTSIDE = layers.Dense(2, use_bias=False)
+OUTSIDE.build((None, 4))
+
+
+def given(layer, dtype):
+    return tf.keras.Sequential([tf.keras.Input((4,), dtype=dtype), layer])
+
+
 def test_a_kernel_above_the_converters_folding_limit_is_binary():
     model = stack(convolution(512, name="c"), shape=(3, 3, 512))
     report = export.convert(model, verify_on=np.random.default_rng(0).normal(size=(1, 3, 3, 512)))
@@ -139,6 +152,16 @@ def test_a_subclassed_model_in_mixed_precision_is_refused():
         (lambda: stack(layers.Conv2D(2, 3), shape=(None, None, 3)), "known"),
         (lambda: stack(layers.Lambda(tf.reduce_mean)), "a single number for all"),
         (lambda: tf.keras.Sequential([tf.keras.Input((1,), dtype="string")]), "strings"),
+        (lambda: given(layers.Dense(2), "float16"), "int64, uint8, bool, but got float16: cast"),
+        (
+            lambda: given(layers.IntegerLookup(vocabulary=[3, 5]), "int64"),
+            "reads .*HashTable.*: look values up",
+        ),
+        (lambda: given(layers.Lambda(OUTSIDE), "float32"), "reads .*Variable 'kernel"),
+        (
+            lambda: stack(convolution(input_quantizer=WithoutPrecision())),
+            "WithoutPrecision has .* precision = 1",
+        ),
         (lambda: stack(convolution(groups=2), shape=(8, 8, 64)), "groups"),
         (lambda: stack(convolution(padding="same", pad_values=-1.0)), "pad_values"),
     ],
