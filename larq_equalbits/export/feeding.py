@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from larq_equalbits._errors import InputError, invalid
-from larq_equalbits.export.functions import input_names
+from larq_equalbits.export.functions import by_name, input_keys, input_names
 from larq_equalbits.export.interpreter import batched
 
 _BATCH = 128
@@ -26,7 +26,7 @@ def batches(inputs: Any, labels: Any, shapes: Sequence[Shape]) -> Iterator[tuple
         shapes: those of the model's inputs, the batch first.
 
     Raises:
-        InputError: arrays of several lengths or none, and labels given twice.
+        InputError: arrays of several lengths or none, a data set without end, and labels given twice.
     """
     pair = isinstance(inputs, tuple) and not _are_inputs(inputs, shapes)
     arrays = isinstance(inputs, np.ndarray | tf.Tensor | Mapping) or (
@@ -41,6 +41,8 @@ def batches(inputs: Any, labels: Any, shapes: Sequence[Shape]) -> Iterator[tuple
         singles = isinstance(inputs, list) and len(shapes) == 1 and not _fits(inputs[0], shapes[0])
         yield from _slices(as_array(inputs) if singles else inputs, labels)
     elif isinstance(inputs, tf.data.Dataset):
+        if inputs.cardinality().numpy() == tf.data.INFINITE_CARDINALITY:
+            raise InputError("inputs must end, but are repeated without end: leave out .repeat().")
         spec = tf.nest.flatten(_parted(inputs.element_spec)[0])
         single = all(each.shape.rank == len(shape) - 1 for each, shape in zip(spec, shapes, strict=False))
         data = inputs.batch(_BATCH) if single else inputs
@@ -126,9 +128,12 @@ def _slices(inputs: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
 def named_batch(
     model: tf.keras.Model, shapes: Mapping[str, tuple[int, ...]], batch: Any
 ) -> dict[str, np.ndarray]:
-    """`batch` by the names of the inputs, checked against their `shapes`, whose first number is the batch's."""
+    """`batch` by the names of the inputs, checked against their `shapes`, whose first number is the batch's.
+
+    It may come by the keys of the mapping that the model takes.
+    """
     if isinstance(batch, Mapping):
-        values = dict(batch)
+        values = by_name(batch, shapes, input_keys(model))
     else:
         flat = tf.nest.flatten(batch)
         names = input_names(model, len(flat))
@@ -145,7 +150,7 @@ def named_batch(
             )
         if not len(value):
             raise invalid("inputs", f"a batch of no inputs for {key!r}", "at least one in each batch")
-        if not np.issubdtype(value.dtype, np.number):
+        if not (np.issubdtype(value.dtype, np.number) or value.dtype == bool):
             raise invalid("inputs", f"an array of {value.dtype} for {key!r}", "numbers")
     return {key: np.asarray(values[key], "float32") for key in shapes}
 

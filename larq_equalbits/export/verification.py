@@ -11,7 +11,7 @@ from larq_equalbits._errors import ConversionError, InputError, invalid
 from larq_equalbits.export import checks, judging, layer_outputs
 from larq_equalbits.export.feeding import batches, input_specs, named_batch
 from larq_equalbits.export.flatbuffer import read_model
-from larq_equalbits.export.functions import arrange, output_names
+from larq_equalbits.export.functions import arrange, by_name, output_keys, output_names
 from larq_equalbits.export.interpreter import Source, batched, load, read_bytes
 from larq_equalbits.export.precision import in_float32
 from larq_equalbits.export.reference import exact_signs
@@ -60,14 +60,14 @@ def _trained_for(model: tf.keras.Model) -> dict[str, judging.Rule]:
     """By the names of outputs 0.0 for a binary cross-entropy of logits, and "values" for a loss of regression."""
     names = list(getattr(model, "output_names", None) or [])
     loss = getattr(model, "loss", None)
-    by_name = (
-        loss
+    losses = (
+        by_name(loss, names, output_keys(model))
         if isinstance(loss, Mapping)
         else dict(zip(names, loss if isinstance(loss, list | tuple) else [loss] * len(names), strict=False))
     )
     kinds = (tf.keras.losses.BinaryCrossentropy, tf.keras.losses.BinaryFocalCrossentropy)
     found: dict[str, judging.Rule] = {}
-    for name, each in by_name.items():
+    for name, each in losses.items():
         function = tf.keras.losses.get(each) if isinstance(each, str) else getattr(each, "fn", each)
         if isinstance(each, kinds) and each.from_logits:
             found[name] = 0.0
@@ -96,9 +96,9 @@ def verify(
         inputs: as `fit` and `evaluate` take them: an array (n, ...), a mapping or a list of several, a tuple (inputs,
             labels) or (inputs, labels, weights) of those, a tf.data data set of batches or of single inputs, a Keras
             Sequence, or an iterable of batches that ends.
-        labels: beside arrays their labels; for several outputs a mapping by their names or a list, or an array for the
-            first. Class numbers or one-hot for each input or each position (pixel) of it; 0 and 1 where an output
-            has a threshold.
+        labels: beside arrays their labels; for several outputs a mapping by their names, or by the keys of the mapping
+            that the model answers with, or a list, or an array for the first. Class numbers or one-hot for each input
+            or each position (pixel) of it; 0 and 1 where an output has a threshold.
         runtime: "lce" for LCE's interpreter, "litert" for larq-equalbits-runtime, as a Raspberry Pi runs it.
         decisions: what outputs decide: "argmax" of the last axis, a threshold, or "values" where nothing is decided
             (regression); for all of them, or a mapping from their names. By default the threshold 0.5 after a sigmoid,
@@ -147,6 +147,8 @@ def verify(
                 judge = judging.Judge(
                     names, {name: rules[key] for name, key in zip(names, taken, strict=True)}
                 )
+            if isinstance(truth, Mapping):
+                truth = by_name(truth, names, output_keys(model))
             differing = judge.add(expected, answers, truth)
             images += len(differing)
             rows = [

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from larq_equalbits import export
 from larq_equalbits._errors import InputError
 from larq_equalbits.export.feeding import batches
 
@@ -97,9 +98,23 @@ def test_several_inputs_and_outputs():
     np.testing.assert_array_equal(values((X, X))[1], X)
 
 
+def test_mappings_have_the_keys_of_the_model():
+    dense = tf.keras.layers.Dense
+    given = {"left": tf.keras.Input((4,), dtype="bool"), "right": tf.keras.Input((4,))}
+    answers = {"kind": dense(3, name="a")(given["right"]), "yes": dense(1, name="b")(given["right"])}
+    model = tf.keras.Model(given, answers)
+    logits = tf.keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile("sgd", {"kind": "mse", "yes": logits})
+    inputs, labels = {"left": X[:8, :, 0, 0] > 9, "right": X[:8, :, 1, 0]}, {"yes": Y[:8] % 2}
+    found = export.convert(model, verify_on=(inputs, labels)).verification.outputs
+    assert [(output.name, output.rule) for output in found] == [("a", "values"), ("b", 0.0)]
+    assert found[1].keras_accuracy is not None
+
+
 @pytest.mark.parametrize(
     ("inputs", "labels", "message"),
     [
+        (data_set(X, Y).repeat(), None, "inputs must end, but are repeated"),
         (X, Y[:5], "labels must be one for each of 200 inputs"),
         ((X, Y), Y, "labels must be left out"),
         (data_set(X, Y), Y, "labels must be left out"),
