@@ -211,7 +211,8 @@ def _named(root: Any, graph: Any, which: str, tensors: list[Tensor], reader: _Re
     One tensor may be an input and an output, or several outputs, each under a name of its own.
     """
     keys: dict[int, list[str]] = {}
-    for signature in reader.each(root, "SignatureDefs")[:1]:
+    signatures = [each for each in reader.each(root, "SignatureDefs") if each.SubgraphIndex() == 0]
+    for signature in signatures[:1]:
         for entry in reader.each(signature, which):
             keys.setdefault(entry.TensorIndex(), []).append(reader.text(entry.Name()))
     named = []

@@ -84,11 +84,11 @@ class Interpreter(litert.Interpreter):
                 model_content=content, num_threads=num_threads, experimental_delegates=[delegate]
             )
             self.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+            self._names = {kind: self._read_names(kind) for kind in ("inputs", "outputs")}
+        except (ValueError, RuntimeError, TypeError) as error:
             raise _explain(error) from error
         self._one_by_one = False
         self._batch = self._rows(self.get_input_details())
-        self._names = {kind: self._read_names(kind) for kind in ("inputs", "outputs")}
 
     @staticmethod
     def _rows(details: Sequence[Mapping[str, Any]]) -> int:
@@ -111,8 +111,9 @@ class Interpreter(litert.Interpreter):
         # Several outputs may be one tensor.
         known: dict[int, list[str]] = {}
         signatures = self.get_signature_list()
-        if len(signatures) == 1:
-            runner = self.get_signature_runner(next(iter(signatures)))
+        runner = self.get_signature_runner(next(iter(signatures))) if len(signatures) == 1 else None
+        # A signature may be that of another graph, or of none that the file has: LiteRT looks there unasked.
+        if runner is not None and getattr(runner, "_subgraph_index", 0) == 0:
             found = runner.get_input_details() if kind == "inputs" else runner.get_output_details()
             for name, detail in found.items():
                 known.setdefault(int(detail["index"]), []).append(name)

@@ -5,8 +5,10 @@ import ctypes
 import numpy as np
 import pytest
 import reference
-from larq_equalbits_runtime import library_path
+from larq_equalbits_runtime import InputError, Interpreter, library_path
 from tflite_files import CONVOLUTION, File, convolution, run
+
+from larq_equalbits.export.flatbuffer import read_model
 
 
 def layer(*, attributes=None, octets=None, x=(1, 4, 4, 1), filters=(8, 3, 3, 1), output=np.float32, m=8, b=8):
@@ -110,6 +112,28 @@ def test_a_bad_file_is_refused_with_a_line(case):
     assert line in reason
 
 
+def signed(number, subgraph=0):
+    file = File()
+    tensors = [file.tensor((1, 8), np.float32), file.tensor((1, 1), np.int32)]
+    file.custom("LceQuantize", tensors[:1], tensors[1:])
+    file.sign({"image": tensors[0]}, {"bits": number}, subgraph)
+    return file.finish(tensors[:1], tensors[1:])
+
+
+@pytest.mark.parametrize(("subgraph", "names"), [(0, ["image", "bits"]), (7, ["tensor0", "tensor1"])])
+def test_a_signature_gives_names_to_the_first_graph_alone(subgraph, names):
+    content = signed(1, subgraph)
+    interpreter, read = Interpreter(content), read_model(content)
+    assert [*interpreter.names("inputs"), *interpreter.names("outputs")] == names
+    assert [tensor.key for tensor in (*read.inputs, *read.outputs)] == names
+
+
+@pytest.mark.parametrize("number", [99, 2**32 - 1])
+def test_a_signature_of_a_tensor_that_the_file_has_not_is_refused(number):
+    with pytest.raises(InputError, match="LiteRT can run, but it says: "):
+        Interpreter(signed(number))
+
+
 def test_an_image_of_another_size_is_refused_when_it_is_set():
     with pytest.raises((RuntimeError, ValueError), match="it must be \\(batch, height, width, 1\\)"):
         run(layer(), np.zeros((1, 4, 4, 2), np.int32), resize=True)
@@ -198,7 +222,6 @@ def test_the_package_names_the_version_of_another_interface(monkeypatch):
     from importlib import metadata
 
     import ai_edge_litert.interpreter as litert
-    from larq_equalbits_runtime import InputError, Interpreter
 
     def refuse(*_, **__):
         raise RuntimeError("larq-equalbits: the interface of libLiteRt.so is not the one that ... knows")

@@ -162,12 +162,12 @@ def test_without_pillow_the_extra_is_named(deployed):
     assert "Traceback" not in done.stderr
 
 
-def _quantized(shape, packed):
+def _quantized(shape, packed, inputs=1, outputs=1):
     """A file with one operator."""
     file = File()
     image, words = file.tensor(shape, np.float32), file.tensor(packed, np.int32)
     file.custom("LceQuantize", [image], [words])
-    return file.finish([image], [words])
+    return file.finish([image][:inputs], [words][:outputs])
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,8 @@ def _quantized(shape, packed):
         (lambda _: _quantized((1, 8), (1, 1)), "must take one image"),
         (lambda _: _quantized((1, 8, 8, 33), (1, 8, 8, 2)), "must answer with scores of classes"),
         (lambda _: _quantized((1, 1, 1, 1), (1, 1, 1, 1)), "must answer with scores of classes"),
+        (lambda _: _quantized((1, 8, 8, 1), (1, 8, 8, 1), inputs=0), "outputs, but has 0 and 1"),
+        (lambda _: _quantized((1, 8, 8, 1), (1, 8, 8, 1), outputs=0), "outputs, but has 1 and 0"),
     ],
 )
 def test_a_model_without_one_image_or_without_classes_is_refused(deployed, pair, content, words):

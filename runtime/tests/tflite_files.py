@@ -93,6 +93,17 @@ class File:
         made.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
         made.builtinOptions = schema.FullyConnectedOptionsT()
 
+    def sign(self, inputs, outputs, subgraph=0):
+        """Gives the file a signature: numbers of tensors by their names."""
+        made = schema.SignatureDefT()
+        made.signatureKey, made.subgraphIndex = "serving_default", subgraph
+        made.inputs, made.outputs = [], []
+        for entries, named in ((made.inputs, inputs), (made.outputs, outputs)):
+            for name, index in named.items():
+                entries.append(schema.TensorMapT())
+                entries[-1].name, entries[-1].tensorIndex = name, index
+        self.model.signatureDefs = [made]
+
     def finish(self, inputs, outputs):
         """The bytes of the file."""
         self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)
