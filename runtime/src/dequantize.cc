@@ -59,6 +59,7 @@ class Dequantize : public Operator {
  protected:
   int input() const override { return input_; }
   int output() const override { return output_; }
+  bool is_unpacked() const override { return !constant_.empty(); }
 
   TfLiteStatus lay_out(TfLiteContext* context, const Shape& input, Shape* shape) override {
     const TfLiteTensor &from = context->tensors[input_], &to = context->tensors[output_];
@@ -78,7 +79,7 @@ class Dequantize : public Operator {
 
   TfLiteStatus compute(TfLiteContext* context, Threads*) override {
     const TfLiteTensor& to = context->tensors[output_];
-    if (constant_.empty()) unpack(context->tensors[input_], to, shape_of(to), to.data);
+    if (!is_unpacked()) unpack(context->tensors[input_], to, shape_of(to), to.data);
     return kTfLiteOk;
   }
 

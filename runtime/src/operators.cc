@@ -65,10 +65,11 @@ TfLiteStatus Operator::set_shape(TfLiteContext* context) {
 }
 
 TfLiteStatus Operator::prepare(TfLiteContext* context) {
+  if (is_constant(context->tensors[output()]) && !is_unpacked())
+    return fail(context, what_, "its output is a constant of the file, which cannot be written to");
   if (!is_dynamic(context->tensors[input()])) return set_shape(context);
   // The shape of the input is known only when it has been computed.
-  TfLiteTensor& result = context->tensors[output()];
-  if (!is_constant(result)) result.allocation_type = kTfLiteDynamic;
+  if (!is_unpacked()) context->tensors[output()].allocation_type = kTfLiteDynamic;
   return kTfLiteOk;
 }
 

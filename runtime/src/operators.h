@@ -25,6 +25,8 @@ class Operator {
   // Index of the tensor from which the output's shape follows, and of the output.
   virtual int input() const = 0;
   virtual int output() const = 0;
+  // Whether the output was computed when the graph was read, into memory of the operator's own.
+  virtual bool is_unpacked() const { return false; }
   // Checks what can change with the input's shape, and sets `shape` to the output's.
   virtual TfLiteStatus lay_out(TfLiteContext* context, const Shape& input, Shape* shape) = 0;
   // Computes. The output has its shape, and both tensors have their memory.

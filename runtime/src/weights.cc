@@ -76,6 +76,7 @@ class Weights : public Operator {
  protected:
   int input() const override { return nodes_.words[0]; }
   int output() const override { return nodes_.output; }
+  bool is_unpacked() const override { return true; }
 
   TfLiteStatus lay_out(TfLiteContext* context, const Shape&, Shape* shape) override {
     *shape = shape_of(context->tensors[nodes_.output]);

@@ -96,6 +96,10 @@ CASES = {
         lambda: one("LceDequantize", ((1, 1), np.int32), ((1, 33), np.float32)),
         "its input (1, 1) is not the packed form of its output (1, 33)",
     ),
+    "a constant as output": (
+        lambda: one("LceQuantize", ((1, 8), np.float32), ((1, 1), np.int32, np.zeros((1, 1), np.int32))),
+        "its output is a constant of the file, which cannot be written to",
+    ),
     "two inputs": (
         lambda: one("LceQuantize", ((1, 8), np.float32), ((1, 1), np.int32), [0, 0]),
         "it has 2 inputs and 1 outputs; it must have 1 and 1",
