@@ -30,17 +30,24 @@ def _status_kib(name: str) -> float | None:
     return float(found.group(1)) if found else None
 
 
-def _arrays(path: Path | None, interpreter: Interpreter) -> list[np.ndarray]:
-    """The inputs in the model's order, as they are stored; noise without a file."""
-    details = interpreter.get_input_details()
-    if path is None:
-        random = np.random.default_rng(0)
-        return [
-            random.normal(size=detail["shape"]).astype(np.float32).astype(detail["dtype"])
-            for detail in details
-        ]
-    with np.load(path, allow_pickle=False) as content:
-        return [content[f"arr_{number}"] for number in range(len(details))]
+def _stored(path: Path) -> list[np.ndarray]:
+    """The inputs in a file, in the model's order."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return [np.asarray(content[f"arr_{number}"]) for number in range(len(content.files))]
+    # numpy and zipfile raise whatever they meet in a damaged file.
+    except Exception as error:
+        raise InputError(
+            f"--inputs must be an .npz with arr_0, arr_1, ... in it, but {path} is not: {first_line(error)}"
+        ) from error
+
+
+def _noise(interpreter: Interpreter) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [
+        random.normal(size=detail["shape"]).astype(np.float32).astype(detail["dtype"])
+        for detail in interpreter.get_input_details()
+    ]
 
 
 def _answers(interpreter: Interpreter, arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -72,16 +79,18 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InputError: a model that is none, or inputs that are not its.
     """
+    given = _stored(options.inputs) if options.inputs else None
+    # The inputs are no memory of the model.
     before, start = _status_kib("VmRSS"), time.perf_counter()
     interpreter = Interpreter(options.model, options.threads, ternary=options.ternary, kernel=options.kernel)
     init = 1000 * (time.perf_counter() - start)
+    arrays = _noise(interpreter) if given is None else given
     try:
-        arrays = _arrays(options.inputs, interpreter)
         _answers(interpreter, [array[:1] for array in arrays])
         rounds = [_times(interpreter, options.repeats, options.warmup) for _ in range(options.rounds)]
         after = _status_kib("VmRSS")
         outputs = _answers(interpreter, arrays) if options.outputs else []
-    except (KeyError, ValueError, OSError, RuntimeError) as error:
+    except (ValueError, RuntimeError) as error:
         raise InputError(f"--inputs must be arrays for this model, but: {first_line(error)}") from error
     if options.outputs:
         np.savez(options.outputs, *outputs)

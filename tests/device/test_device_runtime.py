@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from larq_equalbits import device, export
 from larq_equalbits._errors import DeviceError, InputError
-from larq_equalbits.device import shells, wheels
+from larq_equalbits.device import models, shells, wheels
 from larq_equalbits.device.runtime import RuntimeBench
 from larq_equalbits.device.wheels import Python
 
@@ -49,6 +50,29 @@ def test_without_it_the_command_that_installs_it_is_named(measured, converted, m
     monkeypatch.setitem(sys.modules, "larq_equalbits_runtime", None)
     with pytest.raises(ImportError, match="pip install larq-equalbits-runtime"):
         measured(converted[1], "local", runtime="litert")
+
+
+class Here(RuntimeBench):
+    """The runtime of this environment, over a shell of this machine."""
+
+    def _install(self, python):
+        self._python = sys.executable
+
+
+def test_memory_is_that_of_the_model_however_many_images_there_are(litert):
+    layers = [tf.keras.layers.Input((256, 256, 16)), tf.keras.layers.MaxPooling2D()]
+    (model,) = models.load(tf.lite.TFLiteConverter.from_keras_model(tf.keras.Sequential(layers)).convert())
+    found = []
+    for count in (1, 5):
+        samples = model.samples(np.zeros((count, 256, 256, 16), np.float32))
+        result = device.Result("pooling", "here", 1, 1)
+        with Here(shells.Shell("here"), device.Settings(repeats=1, rounds=1), print) as bench:
+            bench.prepare([model], [samples])
+            bench.measure(0, model, samples, 1, result)
+        assert len(result.outputs[0]) == count
+        found.append(result.memory_kib)
+    # Input and output take 4096 and 1024 KiB.
+    assert 5000 < found[0] < 20_000 and abs(found[1] - found[0]) < 2000
 
 
 @pytest.fixture
