@@ -269,7 +269,8 @@ def _image(file: Path, size: int) -> np.ndarray | None:
             # A JPEG is decoded at a fraction of its size where that is enough.
             opened.draft("RGB", (2 * size, 2 * size))
             image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I;16"):
+            # Up to Pillow 10.2 a PNG of 16 bits has the mode I.
+            if image.mode.startswith("I;16") or (image.mode == "I" and opened.format == "PNG"):
                 # Pillow clips 16 bits to 255 instead of scaling them.
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             if image.mode in ("P", "PA", "LA", "RGBA") or "transparency" in image.info:

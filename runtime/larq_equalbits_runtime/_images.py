@@ -35,7 +35,8 @@ def decode(path: Path, channels: int) -> np.ndarray:
     try:
         with Image.open(path, formats=_FORMATS) as opened:
             image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I;16"):
+            # Up to Pillow 10.2 a PNG of 16 bits has the mode I.
+            if image.mode.startswith("I;16") or (image.mode == "I" and opened.format == "PNG"):
                 # Pillow clips 16 bits to 255 instead of scaling them.
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             transparent = image.mode in ("P", "PA", "LA", "RGBA") or "transparency" in image.info
