@@ -9,6 +9,13 @@ from pathlib import Path
 from larq_equalbits._errors import DeviceError, DeviceLostError, invalid
 from larq_equalbits.device.shells import Finished, Shell, call
 
+# What adb says of a device that is gone, on either stream. Other complaints have paths in them, and so any word.
+_GONE = re.compile(
+    r"^(?:adb: )?(?:error: )?((?:connect failed: |failed to get feature set: )?(?:device '[^']*' not found|"
+    r"no devices/emulators found|device (?:offline|unauthorized|still \w+)\b.*|closed|protocol fault.*|"
+    r"cannot connect to .*))$",
+    re.M,
+)
 _SERIAL = re.compile(r"[A-Za-z0-9][\w.:\[\]-]*", re.ASCII)
 
 
@@ -36,10 +43,7 @@ class Adb(Shell):
 
     def _adb(self, arguments: Sequence[str], timeout: float) -> Finished:
         finished = call([*self._command, *arguments], timeout)
-        said = finished.errors.decode(errors="replace").strip()
-        gone = re.search(
-            r"^(?:adb: )?error: (.*(?:device|closed|offline|unauthorized|connect).*)$", said, re.M
-        )
+        gone = _GONE.search(finished.text)
         if finished.code and gone:
             raise DeviceLostError(f"{self.name} cannot be reached: {gone.group(1)}")
         return finished

@@ -57,7 +57,8 @@ class Ssh(Shell):
 
     def run(self, script: str, timeout: float = 60, stdin: bytes | None = None) -> Finished:
         """See `Shell.run`."""
-        # The login shell may be any; what it sees is one quoted word for sh.
+        # The login shell may be any; what it sees is one quoted word for sh. The status 255 is ssh's own.
+        script = f"(\n{script}\n)\ncode=$?\n[ $code -ne 255 ] || code=254\nexit $code"
         shared = ["-o", f"ControlPath={self._socket}"] if self._socket else []
         finished = call(
             [*self._command, *shared, *self._host, f"exec sh -c {shlex.quote(script)}"], timeout, stdin

@@ -98,6 +98,7 @@ def test_the_only_folder_ever_removed_is_our_own(ssh, tmp_path):
     assert shell.get(["a b'c", "missing"]) == {"a b'c": b"1\0\xff"}
     assert shell.get(["missing"]) == {}
     assert shell.run(f"{shlex.quote(folder)}/run").output == b"ran\n"
+    assert shell.run("echo ran; exit 255")[:2] == (254, b"ran\n")
     shell.remove_folder()
     assert not Path(folder).exists() and tmp_path.exists()
     shell.remove_folder()
@@ -156,6 +157,25 @@ def test_adb_says_which_devices_it_sees(measured, converted, write_program, phon
     phone_is_there = Adb("adb")
     phone_is_there.find()
     assert phone_is_there.run("echo one; exit 3").code == 3
+
+
+@needs_adb
+def test_a_path_with_words_of_adb_is_no_lost_device(phone):
+    (phone("--dies-after", "0") / "closed device").mkdir()
+    there = Adb("adb")
+    there.folder = "/data/local/tmp/closed device"
+    there.put({"a": b"1"})
+    assert there.get(["a", "missing"]) == {"a": b"1"}
+    there.folder = "/data/local/tmp/no device"
+    with pytest.raises(
+        DeviceError, match=r"cannot write to /data/local/tmp/no device: .*failed to copy"
+    ) as raised:
+        there.put({"a": b"1"})
+    assert raised.type is DeviceError
+    with pytest.raises(DeviceLostError, match="disappeared"):
+        there.run("true")
+    with pytest.raises(DeviceLostError, match=r"cannot be reached: .*device '.*' not found"):
+        there.put({"a": b"1"})
 
 
 @needs_adb

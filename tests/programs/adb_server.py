@@ -67,6 +67,11 @@ def send_status(connection, path):
     connection.sendall(b"STAT" + struct.pack("<III", *fields))
 
 
+def refuse(connection, error):
+    reason = str(error).encode()
+    connection.sendall(struct.pack("<4sI", b"FAIL", len(reason)) + reason)
+
+
 def store(connection, target):
     path, _, mode = target.rpartition(",")
     content = b""
@@ -75,7 +80,11 @@ def store(connection, target):
         if kind == b"DONE":
             break
         content += receive(connection, length)
-    Path(path).write_bytes(content)
+    try:
+        Path(path).write_bytes(content)
+    except OSError as error:
+        refuse(connection, error)
+        return
     os.chmod(path, int(mode) & 0o777)
     connection.sendall(struct.pack("<4sI", b"OKAY", 0))
 
@@ -84,8 +93,7 @@ def fetch(connection, path):
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        reason = str(error).encode()
-        connection.sendall(struct.pack("<4sI", b"FAIL", len(reason)) + reason)
+        refuse(connection, error)
         return
     for start in range(0, len(content), 65536):
         chunk = content[start : start + 65536]
