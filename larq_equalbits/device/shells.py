@@ -51,8 +51,9 @@ def call(command: Sequence[str], timeout: float, stdin: bytes | None = None) -> 
     try:
         output, errors = process.communicate(stdin, timeout)
     except BaseException as error:
-        _end(process)
-        process.communicate()
+        # Its pipes are closed, not read to their end: a child in a session of its own may hold them.
+        with process:
+            _end(process)
         if isinstance(error, subprocess.TimeoutExpired):
             raise DeviceError(f"{command[0]} did not finish within {timeout:g} s.") from error
         raise
@@ -110,9 +111,12 @@ class Shell:
         return folder
 
     def end_program(self) -> None:
-        """Ends the program that was started last, if it still runs."""
+        """Ends the program that was started last, if it still runs, and what it started in the run's own folder."""
+        folder = shlex.quote(self.folder)
         self.run(
-            f"cd {shlex.quote(self.folder)} && if [ -f pid ]; then kill -9 $(cat pid) 2>/dev/null; fi", 30
+            f"[ ! -f {folder}/pid ] || kill -9 $(cat {folder}/pid) 2>/dev/null\n"
+            f'for p in /proc/[0-9]*; do if [ "$p/cwd" -ef {folder} ]; then kill -9 "${{p#/proc/}}"; fi; done',
+            30,
         )
 
     def remove_folder(self) -> None:

@@ -159,17 +159,19 @@ def test_a_program_without_the_operators_is_told_apart(measured, operator, conve
 def test_a_program_that_hangs_is_ended_at_the_limit(
     measured, converted, write_program, tmp_path, monkeypatch, folders
 ):
-    pid = tmp_path / "pid of sleep"
+    pids = tmp_path / "pids"
+    # Its child is in a session of its own, as all of a program is over ssh.
     hanging = write_program(
-        before=f'case "$*" in *graph*) echo $$ >{shlex.quote(str(pid))}; exec sleep 1000;; esac'
+        before=f'case "$*" in *graph*) setsid sleep 1000 & echo $$ $! >{shlex.quote(str(pids))}; wait;; esac'
     )
     monkeypatch.setattr(device.remote, "_GRACE_SECONDS", 0.0)
     before = folders()
     (result,) = measured(converted[1], "program", program=hanging, timeout=1.0).results
     assert "did not finish within" in result.failure
-    status = Path(f"/proc/{int(pid.read_text())}/status")
-    # Ended, though perhaps nobody has asked for its exit status yet.
-    assert not status.exists() or "State:\tZ" in status.read_text()
+    for pid in pids.read_text().split():
+        status = Path(f"/proc/{pid}/status")
+        # Ended, though perhaps nobody has asked for its exit status yet.
+        assert not status.exists() or "State:\tZ" in status.read_text()
     assert folders() == before
 
 
