@@ -23,7 +23,8 @@ find "$scratch" -name '*.so' -delete
 
 for machine in x86_64 aarch64; do
     rm -rf "$scratch/build"
-    CXX="$tools/bin/python -m ziglang c++ -target $machine-linux-gnu.$glibc" \
+    # setup.py takes it apart as a shell does.
+    CXX="'$tools/bin/python' -m ziglang c++ -target $machine-linux-gnu.$glibc" \
         "$tools/bin/python" -m build --wheel --no-isolation --outdir "$dist" \
         --config-setting=--build-option=--plat-name=manylinux_${glibc/./_}_$machine "$scratch" >"$scratch/log" 2>&1 ||
         { cat "$scratch/log" >&2; exit 1; }

@@ -52,6 +52,7 @@ class Ssh(Shell):
         if port is not None:
             self._command += ["-p", str(port)]
         self._socket = ""
+        self._shared: list[str] = []
         self._master: subprocess.Popen[bytes] | None = None
         self._host = ["--", host.replace("[", "").replace("]", "")]
 
@@ -59,10 +60,8 @@ class Ssh(Shell):
         """See `Shell.run`."""
         # The login shell may be any; what it sees is one quoted word for sh. The status 255 is ssh's own.
         script = f"(\n{script}\n)\ncode=$?\n[ $code -ne 255 ] || code=254\nexit $code"
-        shared = ["-o", f"ControlPath={self._socket}"] if self._socket else []
-        finished = call(
-            [*self._command, *shared, *self._host, f"exec sh -c {shlex.quote(script)}"], timeout, stdin
-        )
+        command = [*self._command, *self._shared, *self._host, f"exec sh -c {shlex.quote(script)}"]
+        finished = call(command, timeout, stdin)
         if finished.code == 255:
             reason = finished.errors.decode(errors="replace").strip().splitlines()
             raise DeviceLostError(
@@ -76,10 +75,11 @@ class Ssh(Shell):
         # Without it every command pays for a connection of its own: half a second on a Raspberry Pi. A path of
         # more than 100 bytes is too long for a socket; ssh then goes on with single connections.
         self._socket = os.path.join(tempfile.mkdtemp(prefix="leb-"), "s")
-        options = ["-M", "-N", "-o", f"ControlPath={self._socket}"]
+        # ssh takes the value apart at spaces, and replaces %h and the like.
+        self._shared = ["-o", 'ControlPath="{}"'.format(self._socket.replace("%", "%%"))]
         quiet = subprocess.DEVNULL
         self._master = subprocess.Popen(
-            [*self._command, *options, *self._host],
+            [*self._command, "-M", "-N", *self._shared, *self._host],
             stdin=quiet,
             stdout=quiet,
             stderr=quiet,
@@ -101,7 +101,7 @@ class Ssh(Shell):
                 self._master.wait()
                 self._master = None
                 shutil.rmtree(os.path.dirname(self._socket), ignore_errors=True)
-                self._socket = ""
+                self._socket, self._shared = "", []
 
     def put(self, contents: Mapping[str, bytes], timeout: float = 300) -> None:
         """See `Shell.put`."""

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,15 @@ def test_ssh_refuses_a_program_for_another_system(measured, converted, ssh, tmp_
     assert folders() == before
 
 
-def test_the_only_folder_ever_removed_is_our_own(ssh, tmp_path):
+@pytest.fixture
+def awkward_temporary_folder(monkeypatch):
+    # The path of a socket is short.
+    with tempfile.TemporaryDirectory(prefix="a b%h", dir="/tmp") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield
+
+
+def test_the_only_folder_ever_removed_is_our_own(ssh, tmp_path, awkward_temporary_folder):
     target, config, _ = ssh
     address, port = target.removeprefix("ssh:").rsplit(":", 1)
     shell = Ssh("pi", address, int(port), str(tmp_path), config)
@@ -98,6 +107,7 @@ def test_the_only_folder_ever_removed_is_our_own(ssh, tmp_path):
     assert shell.get(["a b'c", "missing"]) == {"a b'c": b"1\0\xff"}
     assert shell.get(["missing"]) == {}
     assert shell.run(f"{shlex.quote(folder)}/run").output == b"ran\n"
+    assert Path(shell._socket).is_socket()
     assert shell.run("echo ran; exit 255")[:2] == (254, b"ran\n")
     shell.remove_folder()
     assert not Path(folder).exists() and tmp_path.exists()
