@@ -98,13 +98,23 @@ def parse(name: str, data: bytes) -> Model:
     """The model in the bytes of a .tflite file.
 
     Raises:
-        InputError: where `data` is no .tflite model, or its inputs and outputs are no numbers.
+        InputError: where `data` is no .tflite model, it lacks inputs or outputs, these are no numbers, or its inputs
+            are of several images.
     """
     content = read_model(data)
+    if not (content.inputs and content.outputs):
+        found = f"{len(content.inputs)} and {len(content.outputs)}"
+        raise InputError(f"model {name} must have inputs and outputs, but has {found}.")
     for tensor in (*content.inputs, *content.outputs):
         if tensor.dtype not in np.sctypeDict:
             raise InputError(
                 f"model {name} has {tensor.key!r} of the type {tensor.dtype}, which is not a number."
+            )
+    for tensor in content.inputs:
+        if tensor.shape[:1] != (1,):
+            raise InputError(
+                f"model {name} must take one image at a time, but its input {tensor.key!r} has the shape "
+                f"{tensor.shape}: convert it with 1 as its first axis, or with a free one."
             )
     return Model(name, data, tuple(content.inputs), tuple(content.outputs), judging.rules(content))
 

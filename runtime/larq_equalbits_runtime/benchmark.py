@@ -50,13 +50,29 @@ def _noise(interpreter: Interpreter) -> list[np.ndarray]:
     ]
 
 
-def _answers(interpreter: Interpreter, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """The stored outputs for all images, which run one by one."""
+def _batch(interpreter: Interpreter, arrays: list[np.ndarray]) -> int:
+    """The size of the file's batch, of which the arrays hold one or more."""
+    details = interpreter.get_input_details()
+    sizes = {int(detail["shape"][0]) if len(detail["shape"]) else 0 for detail in details}
+    size = sizes.pop() if len(sizes) == 1 else 0
+    if not size:
+        raise InputError("MODEL must have inputs with one first axis, which is that of images.")
+    rows = {array.shape[:1] for array in arrays}
+    if len(arrays) != len(details) or len(rows) != 1 or rows & {(), (0,)} or len(arrays[0]) % size:
+        raise InputError(
+            f"--inputs must be {len(details)} arrays for this model, all of {size} rows or a multiple of that, but "
+            f"have the shapes {[array.shape for array in arrays]}."
+        )
+    return size
+
+
+def _answers(interpreter: Interpreter, arrays: list[np.ndarray], batch: int) -> list[np.ndarray]:
+    """The stored outputs for all images, which run in batches of the file's own size."""
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     rows: list[list[np.ndarray]] = []
-    for image in range(len(arrays[0])):
+    for start in range(0, len(arrays[0]), batch):
         for detail, array in zip(inputs, arrays, strict=True):
-            interpreter.set_tensor(detail["index"], array[image : image + 1])
+            interpreter.set_tensor(detail["index"], array[start : start + batch])
         interpreter.invoke()
         rows.append([interpreter.get_tensor(detail["index"]) for detail in outputs])
     return [np.concatenate(column) for column in zip(*rows, strict=True)]
@@ -85,11 +101,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     interpreter = Interpreter(options.model, options.threads, ternary=options.ternary, kernel=options.kernel)
     init = 1000 * (time.perf_counter() - start)
     arrays = _noise(interpreter) if given is None else given
+    batch = _batch(interpreter, arrays)
     try:
-        _answers(interpreter, [array[:1] for array in arrays])
+        _answers(interpreter, [array[:batch] for array in arrays], batch)
         rounds = [_times(interpreter, options.repeats, options.warmup) for _ in range(options.rounds)]
         after = _status_kib("VmRSS")
-        outputs = _answers(interpreter, arrays) if options.outputs else []
+        outputs = _answers(interpreter, arrays, batch) if options.outputs else []
     except (ValueError, RuntimeError) as error:
         raise InputError(f"--inputs must be arrays for this model, but: {first_line(error)}") from error
     if options.outputs:

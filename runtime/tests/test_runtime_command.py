@@ -190,6 +190,37 @@ def test_a_model_without_one_image_or_without_classes_is_refused(deployed, pair,
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (None, ""),
+        (8, ""),
+        (
+            7,
+            "must be 1 arrays for this model, all of 4 rows or a multiple of that, but have the shapes [(7, 8)]",
+        ),
+        ("damaged", "must be an .npz with arr_0, arr_1, ... in it, but"),
+        ("npy", "must be an .npz with arr_0, arr_1, ... in it, but"),
+    ],
+)
+def test_the_benchmark_runs_batches_of_the_files_own_size(tmp_path, rows, words):
+    (tmp_path / "model.tflite").write_bytes(_quantized((4, 8), (4, 1)))
+    inputs, outputs = tmp_path / "inputs.npz", tmp_path / "outputs.npz"
+    if rows == "damaged":
+        inputs.write_bytes(b"PK\3\4" + bytes(50))
+    elif rows == "npy":
+        with open(inputs, "wb") as file:
+            np.save(file, np.ones((8, 8), np.float32))
+    elif rows:
+        np.savez(inputs, np.arange(rows, dtype=np.float32)[:, None] - np.full((1, 8), 3, np.float32))
+    line = [sys.executable, "-m", "larq_equalbits_runtime.benchmark", str(tmp_path / "model.tflite")]
+    line += ["--repeats=1", "--rounds=1", f"--outputs={outputs}", *([f"--inputs={inputs}"] if rows else [])]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr and words in done.stderr and done.returncode == (2 if words else 0)
+    if rows == 8:
+        assert np.load(outputs)["arr_0"].ravel().tolist() == [255] * 3 + [0] * 5
+
+
 def test_the_installed_program_answers():
     program = shutil.which("larq-equalbits-run", path=str(__import__("pathlib").Path(sys.executable).parent))
     if program is None:

@@ -280,6 +280,13 @@ def test_a_file_that_lce_cannot_run_is_bad_input(measured):
         measured(converter.convert(), "local")
 
 
+def test_a_file_of_several_images_is_refused():
+    layers = [tf.keras.layers.Input((8,), 4), tf.keras.layers.Dense(2)]
+    file = tf.lite.TFLiteConverter.from_keras_model(tf.keras.Sequential(layers)).convert()
+    with pytest.raises(InputError, match=r"one image at a time, .* the shape \(4, 8\)"):
+        models.load(file)
+
+
 def test_quantized_tensors_are_encoded_and_decoded(converted):
     tensor = models.load(converted[1])[0].inputs[0]
     tensor = dataclasses.replace(tensor, shape=(1, 4), dtype="int8", scale=0.5, zero_point=-1)
