@@ -1,5 +1,6 @@
 """Results as tables for the terminal."""
 
+import math
 from typing import Any
 
 from larq_equalbits._text import cells, names_column, visible
@@ -12,7 +13,11 @@ _FEW = 100
 def _agreement(agreement: Agreement | None) -> str:
     if agreement is None:
         return "-"
-    return "same" if agreement.identical else f"{agreement.argmax:.0%} {agreement.max_difference:.0e}"
+    if agreement.identical:
+        return "same"
+    # Rounded down: nothing but all of it is 100 %. What is added makes up for the rounding of the product.
+    share = "100%" if agreement.argmax == 1 else f"{math.floor(10_000 * agreement.argmax + 1e-6) / 100:.2f}%"
+    return f"{share} {agreement.max_difference:.0e}"
 
 
 def _digits(value: float | None) -> str:

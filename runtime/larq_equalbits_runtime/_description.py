@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from larq_equalbits_runtime._errors import InputError
 
@@ -73,9 +74,17 @@ class Description:
             raise InputError(
                 f"{path} describes another model than {model}: copy both again, or convert again."
             )
-        if len(mean) != len(std) or not all(map(math.isfinite, mean + std)) or min(std, default=1) <= 0:
+        # Images are normalised in float32.
+        limits = np.finfo(np.float32)
+        least, most = float(limits.tiny), float(limits.max)
+        usable = all(
+            least <= s <= most and abs(m) <= most and (1 + abs(m)) / s <= most
+            for m, s in zip(mean, std, strict=False)
+        )
+        if len(mean) != len(std) or not usable:
             raise InputError(
-                f"{path} must have a mean and a std above 0 for each channel, but has {mean}, {std}."
+                f"{path} must have a mean and a std above 0 for each channel, and float32 must have what "
+                f"they make of images, but it has {mean}, {std}."
             )
         return cls(path, shape, mean, std, labels, str(found.get("dataset") or ""))
 

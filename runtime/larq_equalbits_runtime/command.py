@@ -161,11 +161,13 @@ def _run(options: argparse.Namespace) -> int:
     for image in options.images:
         try:
             pixels = _images.load(image, shape, description)
+            scores, ms = _measured(interpreter, pixels, options.repeats)
+            if not np.isfinite(scores).all():
+                raise InputError(f"MODEL must answer with finite scores, but for {image} it does not.")
         except InputError as error:
             print(f"larq-equalbits-run: {first_line(error)}", file=sys.stderr)
             status = 2
             continue
-        scores, ms = _measured(interpreter, pixels, options.repeats)
         classes = _classes(interpreter, scores, description, options.top)
         report["images"].append({"image": str(image), "classes": classes, "ms": ms})
         if not options.json:

@@ -104,6 +104,9 @@ def _with(**changes):
         (lambda _: "[" * 100_000, "must be what larq-equalbits convert wrote"),
         (_with(mean=[math.nan], std=[1]), "a mean and a std above 0"),
         (_with(std=[0]), "a mean and a std above 0"),
+        (_with(std=[1e-60]), "float32 must have what"),
+        (_with(mean=[1e300]), "float32 must have what"),
+        (_with(mean=[1e38], std=[1e-30]), "float32 must have what"),
         (_with(mean="1", std="2"), "mean must be a list of float"),
         (_with(std=[True]), "std must be a list of float"),
         (_with(mean=[10**400]), "OverflowError"),
@@ -170,9 +173,17 @@ def _quantized(shape, packed, inputs=1, outputs=1):
     return file.finish([image][:inputs], [words][:outputs])
 
 
+def _not_finite():
+    file = File()
+    image, scores = file.tensor((1, 8, 8, 1), np.float32), file.tensor((1, 10), np.float32)
+    file.dense([image, file.constant(np.full((10, 64), np.nan, np.float32)), -1], scores)
+    return file.finish([image], [scores])
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        (lambda _: _not_finite(), "must answer with finite scores, but for"),
         (lambda pair: pair.tflite, "must take one image"),
         (lambda _: _quantized((1, 8), (1, 1)), "must take one image"),
         (lambda _: _quantized((1, 8, 8, 33), (1, 8, 8, 2)), "must answer with scores of classes"),

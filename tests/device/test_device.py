@@ -197,6 +197,13 @@ def test_report_round_trips_and_prints(measured, converted, images, write_progra
     assert len((report + again).results) == 4
 
 
+@pytest.mark.parametrize(
+    ("same", "shown"), [(1.0, "100% 3e+00"), (0.9951, "99.51% 3e+00"), (0.99999, "99.99% 3e+00")]
+)
+def test_an_agreement_is_full_only_where_it_is(same, shown):
+    assert table._agreement(device.Agreement("keras", 100_000, same, 3.2, False)) == shown
+
+
 def test_chart_shows_every_result(measured, converted, tmp_path):
     pytest.importorskip("matplotlib")
     report = measured(converted[1], "local", threads=(1, 2))
