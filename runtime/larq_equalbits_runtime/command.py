@@ -129,9 +129,9 @@ def _run(options: argparse.Namespace) -> int:
     path = options.model / "model.tflite" if options.model.is_dir() else options.model
     with _quiet():
         interpreter = Interpreter(path, options.threads, ternary=not options.no_ternary)
-    found = [len(interpreter.names(kind)) for kind in ("inputs", "outputs")]
-    if not all(found):
-        raise InputError("MODEL must have inputs and outputs, but has {} and {}.".format(*found))
+    inputs, outputs = (len(interpreter.names(kind)) for kind in ("inputs", "outputs"))
+    if not (inputs and outputs):
+        raise InputError(f"MODEL must have inputs and outputs, but has {inputs} and {outputs}.")
     report: dict[str, Any] = {
         "model": str(path),
         "threads": options.threads,
