@@ -60,7 +60,7 @@ def spared(model: tf.keras.Model, policy: str) -> list[tf.Variable]:
     return chosen
 
 
-class _L2:
+class _L2(tf.keras.optimizers.Optimizer):
     """Adds ``l2 * variable`` to the gradient of every variable that is not spared."""
 
     def __init__(self, *args: Any, l2: float = 0.0, spared: Iterable[str] = (), **kwargs: Any) -> None:
@@ -73,18 +73,18 @@ class _L2:
     def build(self, var_list: Any) -> None:
         """Makes the optimizer's own variables for those of `var_list`."""
         # A replica's variable has a name of its own, and the key of the one that the model knows.
-        self._undecayed = {self._var_key(each) for each in var_list if each.name in self.spared}  # type: ignore[attr-defined]
-        super().build(var_list)  # type: ignore[misc]
+        self._undecayed = {self._var_key(each) for each in var_list if each.name in self.spared}
+        super().build(var_list)
 
     def update_step(self, gradient: Any, variable: tf.Variable) -> Any:
         """Updates `variable` with its decayed gradient."""
-        if self.l2 and self._var_key(variable) not in self._undecayed:  # type: ignore[attr-defined]
+        if self.l2 and self._var_key(variable) not in self._undecayed:
             gradient = tf.convert_to_tensor(gradient) + tf.cast(self.l2, variable.dtype) * variable
-        return super().update_step(gradient, variable)  # type: ignore[misc]
+        return super().update_step(gradient, variable)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal optimizer."""
-        return {**super().get_config(), "l2": self.l2, "spared": sorted(self.spared)}  # type: ignore[misc]
+        return {**super().get_config(), "l2": self.l2, "spared": sorted(self.spared)}
 
 
 @tf.keras.utils.register_keras_serializable("larq_equalbits")

@@ -133,7 +133,9 @@ def opened(content: bytes, argument: str, threads: int = 1, runtime: str = "lce"
     try:
         # On x86-64 the default kernel is several times slower; on ARM the option changes nothing that is measured here.
         # In the body of a loop the indirect one answers wrongly.
-        looped = any(operator.name == "LceBconv2d" for inner in model.inner for operator in inner.operators)
+        looped = any(
+            operator.name == lce.BINARY_OPERATOR for inner in model.inner for operator in inner.operators
+        )
         return module.Interpreter(content, num_threads=threads, use_indirect_bgemm=not looped).interpreter
     except RuntimeError as error:
         raise InputError(
