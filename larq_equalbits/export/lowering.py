@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._keras import calls, signs
+from larq_equalbits._keras.layers import kernel_arguments
 from larq_equalbits.export import freezing, graph
 from larq_equalbits.export.functions import Served
 from larq_equalbits.export.kernels import Parts
@@ -71,8 +72,9 @@ class Leaf:
 
     @property
     def expected(self) -> bool:
-        """Whether LCE has a binary kernel for the layer: one or two constants in -1 and +1, and binary input."""
-        return bool(self.kernels) and isinstance(self.layer, BINARY_KINDS) and self.has_binary_input
+        """Whether LCE has a binary kernel for the layer: all its kernels constants in -1 and +1, and binary input."""
+        every = len(self.kernels) >= len(kernel_arguments(type(self.layer)))
+        return every and isinstance(self.layer, BINARY_KINDS) and self.has_binary_input
 
 
 @dataclasses.dataclass(frozen=True)

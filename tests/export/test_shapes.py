@@ -200,6 +200,14 @@ def test_whether_an_input_is_binary_is_a_matter_of_what_arrives(binary):
     assert (row.reason == "no input quantizer: its input is float (1/32)") is not binary
 
 
+def test_a_separable_layer_with_one_binary_half_is_no_binary_layer():
+    halves = [
+        larq.layers.QuantSeparableConv2D(4, 3, input_quantizer="ste_sign", **{name: "bi_half"})
+        for name in ("depthwise_quantizer", "pointwise_quantizer")
+    ]
+    assert not any(row.binary or row.expected for row in export.convert(beside(halves)).layers)
+
+
 def test_a_locally_connected_layer_is_called_that():
     made = [quant("LocallyConnected2D", 4, 3, use_bias=True, implementation=each) for each in (1, 2)]
     reasons = [row.reason for row in export.convert(beside(made, (4, 4, 8))).layers]
