@@ -86,6 +86,15 @@ def test_sizes_are_those_of_all_calls(make):
     assert "zero padding" in report.layers[0].rewrite
 
 
+def test_padding_that_stays_is_told():
+    shared = convolution(padding="same", strides=2)
+    image = tf.keras.Input((2, 2, 64))
+    (row,) = export.convert(
+        tf.keras.Model(image, [shared(image), shared(image[:, :1])]), verify_on=False
+    ).layers
+    assert row.rewrite.startswith("zero padding stays")
+
+
 @pytest.mark.parametrize("pruned", [False, True])
 def test_what_follows_the_convolution_follows_the_constant(exact, pruned):
     """Bias, activation, normalization, and a binary layer that takes the sign of it."""

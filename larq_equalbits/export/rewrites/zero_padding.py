@@ -47,6 +47,10 @@ def _rewrite(lowering: Lowering, leaf: Leaf, images: list[list[int]], kernel: np
     # Of a shared layer, the shape of the outputs tells which image they are of.
     by_shape = {amount.shape[1:]: amount for amount in amounts}
     if not all(np.array_equal(by_shape[amount.shape[1:]], amount) for amount in amounts):
+        leaf.rewrite.append(
+            "zero padding stays, which LCE's fast kernels compute wrongly: images of several sizes below the window's "
+            "have outputs of one size"
+        )
         return
     activation = leaf.layer.activation or tf.keras.activations.linear
     activation = values(activation) or activation
