@@ -116,15 +116,13 @@ class Served(tf.Module):
             named = {self.renamed[argument]: value for argument, value in arguments.items()}
             given = {name: bounded(value, inputs[name]) if inputs else value for name, value in named.items()}
             answers = tf.nest.flatten(model(arrange(model, given), training=False))
-            by_name = dict(zip(output_names(model, len(answers)), answers, strict=True))
             graph = tf.compat.v1.get_default_graph()
             # What the branch of a condition or the body of a loop computed cannot leave it.
-            seen = {name: value for name, value in (watched or {}).items() if value.graph is graph}
+            found = {name: value for name, value in (watched or {}).items() if value.graph is graph}
+            found |= zip(output_names(model, len(answers)), answers, strict=True)
             moved = operands.fit(graph)
-            by_name = {name: moved.get(value.name, value) for name, value in by_name.items()}
-            return {name: moved.get(value.name, value) for name, value in seen.items()} | {
-                name: bounded(value, outputs[name]) if outputs else value for name, value in by_name.items()
-            }
+            found = {name: moved.get(value.name, value) for name, value in found.items()}
+            return found | {name: bounded(found[name], limits) for name, limits in (outputs or {}).items()}
 
         with eagerly():
             self.serve = tf.function(serve).get_concrete_function(
