@@ -42,7 +42,8 @@ def _stored(path: Path) -> list[np.ndarray]:
         ) from error
 
 
-def _noise(interpreter: Interpreter) -> list[np.ndarray]:
+def noise(interpreter: Interpreter) -> list[np.ndarray]:
+    """Random inputs in the model's order, of its shapes and types."""
     random = np.random.default_rng(0)
     return [
         random.normal(size=detail["shape"]).astype(np.float32).astype(detail["dtype"])
@@ -100,7 +101,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     before, start = _status_kib("VmRSS"), time.perf_counter()
     interpreter = Interpreter(options.model, options.threads, ternary=options.ternary, kernel=options.kernel)
     init = 1000 * (time.perf_counter() - start)
-    arrays = _noise(interpreter) if given is None else given
+    arrays = noise(interpreter) if given is None else given
     batch = _batch(interpreter, arrays)
     try:
         _answers(interpreter, [array[:batch] for array in arrays], batch)

@@ -17,6 +17,7 @@ from larq_equalbits_runtime._description import Description
 from larq_equalbits_runtime._errors import InputError, first_line, visible
 from larq_equalbits_runtime._interpreter import MOST_THREADS, Interpreter
 from larq_equalbits_runtime._library import kernels, version
+from larq_equalbits_runtime.benchmark import noise
 
 _EXAMPLES = """
 examples:
@@ -98,12 +99,6 @@ def _classes(interpreter: Interpreter, scores: np.ndarray, description: Descript
     return [{"label": description.label(int(k)), "probability": float(shares[k])} for k in best]
 
 
-def _noise(interpreter: Interpreter) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(0)
-    inputs = zip(interpreter.names("inputs"), interpreter.get_input_details(), strict=True)
-    return {name: random.normal(size=detail["shape"]).astype(np.float32) for name, detail in inputs}
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps what LiteRT says about its own kernels from standard error; what fails raises."""
@@ -139,7 +134,8 @@ def _run(options: argparse.Namespace) -> int:
         "images": [],
     }
     if not options.images:
-        _, report["ms"] = _measured(interpreter, _noise(interpreter), options.repeats)
+        arrays = dict(zip(interpreter.names("inputs"), noise(interpreter), strict=True))
+        _, report["ms"] = _measured(interpreter, arrays, options.repeats)
         print(json.dumps(report) if options.json else visible(f"{path}: {report['ms']:.3f} ms"))
         return 0
     description = Description.beside(path, path.read_bytes())
