@@ -292,10 +292,12 @@ def test_the_program_says_in_a_line_what_it_skipped(run_script, tmp_path):
 def test_training_takes_data_of_ones_own(tmp_path):
     settings = training.Settings(quantizer="ste_sign", epochs=1, model_options={"width": 0.05})
     options = {"augment": "crop", "train_images": 6, "validation_fraction": 0.2}
-    loaded = data.from_folder(photos(tmp_path / "photos", 5), image_size=16, batch_size=4, **options)
+    loaded = data.from_folder(photos(tmp_path / "photos", 5), image_size=16, batch_size=4, seed=3, **options)
     run = training.train(settings, tmp_path / "a", verbose=0, data=loaded)
     assert (run.settings.dataset, run.settings.image_size) == (str(tmp_path / "photos"), 16)
     assert {name: getattr(run.settings, name) for name in options} == options
+    with pytest.raises(InputError, match=r"the run's begin, .* seed 3, but .* seed 0"):
+        training.train(run.settings, run.folder, resume=True)
     assert pipeline.square_size((16, 24, 3)) is None
     generator = np.random.default_rng(0)
     images, labels = generator.random((22, 16, 16, 3)), np.arange(22) % 3

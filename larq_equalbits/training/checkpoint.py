@@ -22,13 +22,13 @@ class State:
 
     Attributes:
         epoch: epochs that are finished.
-        settings: of the run, as `Settings.to_json` writes them.
+        seed: of the order of the images and of their augmentation; None where an older version wrote the file.
         best: the highest value of the monitored metric, and its epoch (from 0); None before the first.
         callbacks: the states of the callbacks that have one, in their order.
     """
 
     epoch: int
-    settings: str
+    seed: int | None
     best: tuple[float, int] | None = None
     callbacks: list[Any] = dataclasses.field(default_factory=list)
 
@@ -79,8 +79,9 @@ def _read(path: str | os.PathLike[str]) -> tuple[State, list[str], list[np.ndarr
     try:
         arrays = _files.read_arrays(path)
         meta = _files.parse_json(arrays[_META].tobytes(), _META)
+        found = {"seed": None, **meta["state"]}
         fields = [field.name for field in dataclasses.fields(State)]
-        state, names = State(**{name: meta["state"][name] for name in fields}), meta["names"]
+        state, names = State(**{name: found[name] for name in fields}), meta["names"]
         values = [arrays[_name(index)] for index in range(len(names))]
         if state.best is not None:
             state.best = (float(state.best[0]), int(state.best[1]))

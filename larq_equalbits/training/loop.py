@@ -61,7 +61,8 @@ def train(
             takes its statistics over all of them.
         download: whether to download a data set that is missing.
         data: the images instead of those that `settings` name: a `data.Data`, whose batch size is then that of the
-            run, or a pair (train, test) of tf.data sets as for `data.from_datasets`. To resume, give them again.
+            run, or a pair (train, test) of tf.data sets as for `data.from_datasets`. To resume, give them again: images
+            in another order are refused.
         light: save the models when the training has ended, not every epoch, and nothing for TensorBoard: a run of
             seconds takes a third less time. Needs the run to be on one device, without `strategy`.
 
@@ -115,7 +116,7 @@ def train(
         stateful = [callback for callback in (*own, *callbacks) if hasattr(callback, "get_state")]
         monitor = "accuracy" if images.validation is None else "val_accuracy"
         recorder = Recorder(
-            folder, settings, monitor, stateful, rate, None if chief else Path(scratch), light
+            folder, images._seed, monitor, stateful, rate, None if chief else Path(scratch), light
         )
         if chief:
             held.enter_context(_files.locked(folder, "trains"))

@@ -197,7 +197,7 @@ class Recorder(tf.keras.callbacks.Callback):
 
     Args:
         folder: the run's folder.
-        settings: the run's settings.
+        seed: of the order of the images and of their augmentation.
         monitor: key of `logs` whose highest value makes a model the best one.
         stateful: callbacks with ``get_state()`` and ``set_state(state)``, whose states (JSON) are kept.
         rate: the learning rate as a function of the optimizer's step, for the history.
@@ -209,7 +209,7 @@ class Recorder(tf.keras.callbacks.Callback):
     def __init__(
         self,
         folder: Path,
-        settings: Settings,
+        seed: int,
         monitor: str,
         stateful: Sequence[Any] = (),
         rate: Callable[[Any], Any] | None = None,
@@ -224,12 +224,22 @@ class Recorder(tf.keras.callbacks.Callback):
         self.light = light
         self._target = scratch or folder
         self._stateful = list(stateful)
-        self.state = checkpoint.State(epoch=0, settings=settings.to_json())
+        self.state = checkpoint.State(epoch=0, seed=seed)
         self._history = history.History(self._target)
 
     def restore(self, model: tf.keras.Model) -> None:
-        """Takes up variables, states of the callbacks, history and best value; InputError as `checkpoint.restore`."""
+        """Takes up variables, states of the callbacks, history and best value.
+
+        Raises:
+            InputError: as `checkpoint.restore`, or the images come in another order.
+        """
+        seed = self.state.seed
         self.state = checkpoint.restore(self.folder / STATE, model, len(self._stateful))
+        if self.state.seed not in (None, seed):
+            raise InputError(
+                f"data must be as at the run's begin, which took images with the seed {self.state.seed}, but those of "
+                f"now have the seed {seed}."
+            )
         self._history.restore(self.folder / HISTORY, self.state.epoch)
         for callback, state in zip(self._stateful, self.state.callbacks, strict=True):
             try:
