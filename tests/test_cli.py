@@ -82,3 +82,12 @@ def lose_the_device():
 def test_a_full_disk_is_no_bad_input(command, work, status, words):
     done = command(program=click.Command("work", callback=work), status=status)
     assert words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_lack_of_memory_is_work_that_failed(command, monkeypatch, tmp_path):
+    def audit(file):
+        raise MemoryError
+
+    monkeypatch.setattr("larq_equalbits.export.audit", audit)
+    said = command("inspect", tmp_path, status=1).stderr
+    assert said == "larq-equalbits: the memory does not suffice: no more can be had\n"

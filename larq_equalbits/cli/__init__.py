@@ -2,13 +2,11 @@
 
 import difflib
 import errno
-import functools
 import importlib
 import io
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +45,6 @@ def start() -> None:
             tf.config.list_logical_devices()
 
 
-def _in_memory(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """`callback`, with a lack of memory as a `WorkError`."""
-
-    @functools.wraps(callback)
-    def work(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return callback(*args, **kwargs)
-        except Exception as error:
-            # By its name, for bad input is answered before TensorFlow loads.
-            if not (isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"):
-                raise
-            reason = (str(error).strip() or "no more can be had").splitlines()[0]
-            raise WorkError(f"the memory does not suffice: {reason}") from error
-
-    return work
-
-
 class _LazyGroup(click.Group):
     """Loads a subcommand's module only when it is asked for; the list of commands needs no import."""
 
@@ -73,10 +54,19 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"larq_equalbits.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"larq_equalbits.cli.{cmd_name}").command
         command.name = cmd_name
-        command.callback = _in_memory(command.callback)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            # By its name, for bad input is answered before TensorFlow loads.
+            if not (isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"):
+                raise
+            reason = (str(error).strip() or "no more can be had").splitlines()[0]
+            raise WorkError(f"the memory does not suffice: {reason}") from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
