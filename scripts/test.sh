@@ -7,5 +7,7 @@ export TF_ENABLE_ONEDNN_OPTS=1
 ruff format --check .
 ruff check .
 mypy
-NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir "$(mktemp -d)" 2>&1 | { grep -vE "^(INFO|WARNING: All log|I0000|To enable)" || true; }
-exec pytest --numprocesses 2 --dist loadgroup "$@"
+site=$(mktemp -d)
+trap 'rm -rf "$site"' EXIT
+NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir "$site" 2>&1 | { grep -vE "^(INFO|WARNING: All log|I0000|To enable)" || true; }
+pytest --numprocesses 2 --dist loadgroup "$@"
