@@ -12,6 +12,28 @@ from larq_equalbits import training
 
 SETTINGS = training.Settings(epochs=1, batch_size=64, train_images=128, model_options={"width": 0.1})
 
+L = lq.layers
+
+
+def _both(quantizer):
+    return {"depthwise_quantizer": quantizer, "pointwise_quantizer": quantizer}
+
+
+# A layer of each kind that has quantized kernels, made with that quantizer, and a shape that it takes.
+LAYERS = {
+    "dense": (lambda q: L.QuantDense(4, kernel_quantizer=q), (6,)),
+    "conv1d": (lambda q: L.QuantConv1D(4, 3, kernel_quantizer=q), (8, 3)),
+    "conv2d": (lambda q: L.QuantConv2D(4, 3, padding="same", pad_values=1, kernel_quantizer=q), (8, 8, 3)),
+    "conv3d": (lambda q: L.QuantConv3D(4, 2, kernel_quantizer=q), (4, 4, 4, 3)),
+    "depthwise": (lambda q: L.QuantDepthwiseConv2D(3, depth_multiplier=2, depthwise_quantizer=q), (8, 8, 3)),
+    "separable1d": (lambda q: L.QuantSeparableConv1D(4, 3, **_both(q)), (8, 3)),
+    "separable2d": (lambda q: L.QuantSeparableConv2D(4, 3, **_both(q)), (8, 8, 3)),
+    "transpose2d": (lambda q: L.QuantConv2DTranspose(4, 3, kernel_quantizer=q), (8, 8, 3)),
+    "transpose3d": (lambda q: L.QuantConv3DTranspose(4, 2, kernel_quantizer=q), (4, 4, 4, 3)),
+    "local1d": (lambda q: L.QuantLocallyConnected1D(4, 3, kernel_quantizer=q), (8, 3)),
+    "local2d": (lambda q: L.QuantLocallyConnected2D(4, 3, kernel_quantizer=q), (6, 6, 3)),
+}
+
 
 def small():
     return tf.keras.Sequential(

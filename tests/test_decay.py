@@ -74,12 +74,10 @@ def test_wrapped_variables_are_known(policy):
 
 
 REPLICAS = """
-import larq, larq_equalbits, numpy as np, tensorflow as tf
+import larq, numpy as np, tensorflow as tf
 from larq_equalbits import optimizers
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
-with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+from programs.train_small import replicas
+with replicas(2).scope():
     layer = larq.layers.QuantDense(4, kernel_quantizer="bi_half", use_bias=False, input_shape=(8,))
     model = tf.keras.Sequential([layer])
     spared = [variable.name for variable in optimizers.spared(model, "siman")]

@@ -7,7 +7,7 @@ import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
-from small import precision, slow_but, stack
+from small import LAYERS, precision, slow_but, stack
 
 from larq_equalbits import pruning
 from larq_equalbits._bits.kernels import quantized_kernels
@@ -19,19 +19,6 @@ ALIASES = ["bi_half", "siman", "ir_net", "rbnn"]
 # One of them everywhere by default: what the others need of a layer or a type is the same.
 FIRST_QUICK = slow_but({"bi_half"}, ALIASES)
 L = lq.layers
-LAYERS = [
-    (lambda q: L.QuantDense(4, kernel_quantizer=q), (6,)),
-    (lambda q: L.QuantConv1D(4, 3, kernel_quantizer=q), (8, 3)),
-    (lambda q: L.QuantConv2D(4, 3, kernel_quantizer=q), (8, 8, 3)),
-    (lambda q: L.QuantConv3D(4, 2, kernel_quantizer=q), (4, 4, 4, 3)),
-    (lambda q: L.QuantDepthwiseConv2D(3, depth_multiplier=2, depthwise_quantizer=q), (8, 8, 3)),
-    (lambda q: L.QuantSeparableConv1D(4, 3, depthwise_quantizer=q, pointwise_quantizer=q), (8, 3)),
-    (lambda q: L.QuantSeparableConv2D(4, 3, depthwise_quantizer=q, pointwise_quantizer=q), (8, 8, 3)),
-    (lambda q: L.QuantConv2DTranspose(4, 3, kernel_quantizer=q), (8, 8, 3)),
-    (lambda q: L.QuantConv3DTranspose(4, 2, kernel_quantizer=q), (4, 4, 4, 3)),
-    (lambda q: L.QuantLocallyConnected1D(4, 3, kernel_quantizer=q), (8, 3)),
-    (lambda q: L.QuantLocallyConnected2D(4, 3, kernel_quantizer=q), (6, 6, 3)),
-]
 
 
 @pytest.fixture
@@ -50,8 +37,9 @@ def assert_bits(model, alias):
 
 
 @pytest.mark.parametrize("alias", FIRST_QUICK)
-@pytest.mark.parametrize(("make", "shape"), LAYERS)
-def test_every_layer_trains_with_bits_and_no_warning(make, shape, alias, starved):
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_trains_with_bits_and_no_warning(name, alias, starved):
+    make, shape = LAYERS[name]
     model = stack(make(alias), shape=shape)
     model.compile(tf.keras.optimizers.SGD(0.1), "mse")
     images = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)

@@ -59,9 +59,8 @@ def test_a_reset_empties_both_and_flips_keep_the_codes(metric):
 TWO_REPLICAS = """
 import tensorflow as tf
 from larq_equalbits.metrics import BitEntropy, BitFlips
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+from programs.train_small import replicas
+strategy = replicas(2)
 with strategy.scope():
     entropy, flips = BitEntropy(), BitFlips(shape=(4,))
 parts = tf.constant([[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, -1.0, -1.0]])
@@ -83,7 +82,7 @@ print(float(flips.result()))
 
 
 def test_counts_of_replicas_add_up(run_script):
-    finished = run_script("import larq_equalbits" + TWO_REPLICAS)
+    finished = run_script(TWO_REPLICAS)
     values = [float(value) for value in finished.stdout.split()]
     assert values == pytest.approx([entropy(np.array([1] * 6 + [-1] * 2)), 0, 1, 1, 0], abs=1e-6)
 
