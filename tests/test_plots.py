@@ -176,7 +176,7 @@ def test_entropy_per_filter_of_two_runs_in_one_panel(history):
         plots.filter_entropy({"a": {"loss": [1.0]}})
 
 
-def test_accuracy_against_size_and_time(history):
+def test_accuracy_against_size_and_time():
     points = {"float": plots.Point(0.9, 4096, 2.0), "binary": plots.Point(0.8, 1024)}
     size, time = plots.tradeoff(points).axes
     drawn = {line.get_label(): line.get_xydata().tolist() for line in size.get_lines()}

@@ -174,15 +174,10 @@ def test_dtypes():
             assert (tf.reduce_sum(tf.cast(codes == 0, tf.int32), 0) >= 5).numpy().all()
 
 
-@pytest.mark.parametrize("sparsity", [1.0, -0.1, float("nan"), True, "half", None])
-def test_sparsity_outside_its_range(sparsity):
-    with pytest.raises(InputError, match=r"Layer 'conv'.*sparsity"):
-        pruning.PrunedBinary(larq.layers.QuantDense(3, kernel_quantizer="bi_half", name="conv"), sparsity)
-
-
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
+        *(({"sparsity": sparsity}, "sparsity") for sparsity in (1.0, -0.1, math.nan, True, "half", None)),
         ({"criterion": "best"}, "criterion"),
         ({"granularity": "channel"}, "granularity"),
         ({"scope": "model"}, "scope"),

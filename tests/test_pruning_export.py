@@ -1,10 +1,12 @@
 """Exported pruned models: what Keras computes, by binary convolutions alone, at twice the size of one at most."""
 
+import functools
+
 import larq
 import numpy as np
 import pytest
 import tensorflow as tf
-from small import slow_but
+from small import slow_but, stack
 
 from larq_equalbits import callbacks, data, export, pruning, zoo
 from larq_equalbits._bits.kernels import quantized_kernels
@@ -21,8 +23,7 @@ def convolution(**arguments):
     return layers.QuantConv2D(FILTERS, 3, **{**BINARY, "padding": "same", "pad_values": 1, **arguments})
 
 
-def model_of(*stack, shape=(6, 6, CHANNELS)):
-    return tf.keras.Sequential([tf.keras.Input(shape), *stack])
+model_of = functools.partial(stack, shape=(6, 6, CHANNELS))
 
 
 def exported(model):
@@ -44,16 +45,6 @@ def test_one_convolution_is_exact(sparsity, pad_values):
     assert report.layers[0].operator == ("LceBconv2d + LceBconv2d" if sparsity else "LceBconv2d")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [{"padding": "valid"}, {"strides": 2}, {"dilation_rate": 2}, {"strides": 2, "pad_values": 0}],
-    ids=str,
-)
-def test_geometry_is_kept(arguments):
-    report = exported(pruning.prune(model_of(convolution(**arguments)), 0.5))
-    assert report.verification.max_abs_diff == 0
-
-
 def some_mask(kernel):
     return np.abs(kernel) > np.median(np.abs(kernel))
 
@@ -69,12 +60,14 @@ def test_every_criterion_wrapped_and_stripped(criterion, strip):
     assert report.layers[0].operator == "LceBconv2d + LceBconv2d"
 
 
+GEOMETRIES = ({"padding": "valid"}, {"strides": 2}, {"dilation_rate": 2}, {"strides": 2, "pad_values": 0})
 SEPARABLE = {"depthwise_quantizer": "bi_half", "pointwise_quantizer": "bi_half"}
 
 
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
+        *((convolution(**each), (6, 6, CHANNELS)) for each in GEOMETRIES),
         (layers.QuantDense(FILTERS, **BINARY), (64,)),
         (layers.QuantConv1D(FILTERS, 3, **BINARY), (8, CHANNELS)),
         (
@@ -82,9 +75,9 @@ SEPARABLE = {"depthwise_quantizer": "bi_half", "pointwise_quantizer": "bi_half"}
             (6, 6, CHANNELS),
         ),
     ],
-    ids=["dense", "conv1d", "separable"],
+    ids=[*map(str, GEOMETRIES), "dense", "conv1d", "separable"],
 )
-def test_other_layers_are_exact(layer, shape):
+def test_other_geometries_and_layers_are_exact(layer, shape):
     report = exported(pruning.prune(model_of(layer, shape=shape), 0.5))
     assert report.verification.max_abs_diff == 0
     assert report.layers[0].operator == "LceBconv2d + LceBconv2d"

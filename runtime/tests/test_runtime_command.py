@@ -25,7 +25,7 @@ def run(*arguments, environment=None):
     return subprocess.run(line, capture_output=True, text=True, env=environment)
 
 
-def test_it_prints_labels_probabilities_and_milliseconds(deployed, small):
+def test_it_prints_labels_probabilities_and_milliseconds(deployed):
     done = run(deployed / "model.tflite", *(deployed / f"{number}.png" for number in range(3)))
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()

@@ -82,7 +82,7 @@ def test_threads_share_nothing_by_accident(tmp_path):
     run(build(tmp_path / "kernels", "kernels.cc", "-O1", "-g", "-fsanitize=thread"), 100)
 
 
-def test_a_layer_takes_no_more_instructions_than_lce(tmp_path):
+def test_a_layer_takes_no_more_instructions_than_lce():
     for program in ("qemu-aarch64", ARM):
         if shutil.which(program) is None:
             pytest.skip(f"needs {program}")

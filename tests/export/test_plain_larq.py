@@ -65,7 +65,7 @@ def test_inputs_of_several_bits_stay_float_and_say_why(photographs):
         assert layer.reason == f"input not binary: {quantizer.name} gives 2 bits"
 
 
-def test_zeros_are_not_split_for_inputs_of_several_bits(photographs):
+def test_zeros_are_not_split_for_inputs_of_several_bits():
     dense = quant("Dense", 4, input_quantizer=larq.quantizers.DoReFa(2), kernel_quantizer="ste_tern")
     model = stack(layers.Flatten(), dense, shape=(8, 8, 3))
     report = export.convert(model, verify_on=False)

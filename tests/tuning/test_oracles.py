@@ -86,7 +86,7 @@ def test_a_kill_after_the_result_and_before_the_end_counts_the_result_once(tmp_p
     assert oracle.trials[trial.trial_id].score == 0.25
 
 
-def test_the_trial_of_a_silent_worker_goes_to_another_and_ends_once(tmp_path, monkeypatch):
+def test_the_trial_of_a_silent_worker_goes_to_another_and_ends_once(tmp_path):
     oracle = grid(tmp_path, seeds=(0,))
     lost, other = oracle.create_trial("lost"), oracle.create_trial("other")
     end(oracle, other)
