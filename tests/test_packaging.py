@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -11,21 +12,34 @@ SOURCES = ("larq_equalbits", "zoo", "larq_equalbits_program.py")
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """A wheel that is built from a copy without symbolic links, as a checkout on Windows is."""
+def built(tmp_path_factory):
+    """The folder of a wheel and a source package of a copy without symbolic links, as a checkout on Windows is."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in (*SOURCES, "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    (folder / "tests").mkdir()
+    shutil.copy(__file__, folder / "tests")
+    for name in (*SOURCES, "setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
         source = ROOT / name
         assert not source.is_symlink()
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
-    build = "from setuptools import build_meta; import sys; build_meta.build_wheel(sys.argv[1])"
-    command = [sys.executable, "-c", build, folder / "dist"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    (path,) = (folder / "dist").glob("*.whl")
+    build = "from setuptools import build_meta as build; build.build_wheel('dist'); build.build_sdist('dist')"
+    subprocess.run([sys.executable, "-c", build], cwd=folder, check=True, capture_output=True)
+    return folder / "dist"
+
+
+@pytest.fixture
+def wheel(built):
+    (path,) = built.glob("*.whl")
     return zipfile.ZipFile(path)
+
+
+def test_the_source_package_holds_the_modules_and_no_part_of_the_tests(built):
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        folders = {name.split("/")[1] for name in archive.getnames() if name.endswith(".py")}
+    assert folders == {"larq_equalbits", "zoo", "larq_equalbits_program.py"}
 
 
 def test_the_wheel_holds_every_module_and_the_zoo_inside_the_package_alone(wheel):
