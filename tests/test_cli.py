@@ -30,8 +30,12 @@ def test_the_help_of_every_command_teaches_and_needs_no_tensorflow(run_python):
     assert "Examples:" in texts["device"] and "ssh:pi@raspberrypi.local" in texts["device"]
 
 
-def test_a_shell_completes_commands_and_options(command):
-    for words, expected in (("tr", "plain,train"), ("train --mod", "plain,--model\nplain,--model-option")):
+def test_a_shell_completes_commands_options_and_names(command):
+    for words, expected in (
+        ("tr", "plain,train"),
+        ("train --mod", "plain,--model\nplain,--model-option"),
+        ("train --model res", "plain,resnet18\nplain,resnet20\nplain,resnet34"),
+    ):
         environment = {
             "COMP_WORDS": f"larq-equalbits {words}",
             "COMP_CWORD": str(len(words.split())),

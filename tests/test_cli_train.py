@@ -2,7 +2,6 @@ import json
 
 import larq as lq
 import pytest
-from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from larq_equalbits import _choices, data, export, zoo
@@ -75,8 +74,3 @@ def test_names_are_those_of_the_package():
         assert callable(lq.quantizers.get_kernel_quantizer(name))
     with pytest.raises(InputError, match="Did you mean bi_half"):
         names.Name(_choices.QUANTIZERS).convert("bi_haf", None, None)
-
-
-def test_the_shell_completes_names():
-    found = ShellComplete(program, {}, "larq-equalbits", "_X").get_completions(["train", "--model"], "res")
-    assert [item.value for item in found] == ["resnet18", "resnet20", "resnet34"]
