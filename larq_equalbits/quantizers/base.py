@@ -62,6 +62,11 @@ class BinaryQuantizer(NoOp):
         super().__init__(precision=1, **kwargs)
         self.scale = scale
 
+    @property
+    def non_trainable_weights(self) -> list[tf.Variable]:
+        """What was learned, once it is frozen: Larq's own hide it with their metrics, and files would lose it."""
+        return [] if self.trainable else list(self._trainable_weights)
+
     def codes(self, kernel: tf.Tensor) -> tf.Tensor:
         """-1 or +1 for every weight, differentiable as the class says."""
         raise NotImplementedError(f"{type(self).__name__}.codes")

@@ -136,8 +136,8 @@ class RBNN(EstimatorQuantizer):
 
     @property
     def non_trainable_weights(self) -> list[tf.Variable]:
-        """The rotations, which HDF5 files would lose if they were hidden as Larq's metrics are."""
-        return [self.left, self.right] if self.built else []
+        """The rotations, which HDF5 files would lose if they were hidden as Larq's metrics are; frozen angles too."""
+        return [*super().non_trainable_weights, self.left, self.right] if self.built else []
 
     def codes(self, kernel: tf.Tensor) -> tf.Tensor:
         """Sign of the rotated weights."""
