@@ -49,6 +49,19 @@ def test_estimators_move_and_rotate_inside_pruned_kernels(strip):
     assert np.abs(inner[1].left.numpy() - before).max() > 1e-3
 
 
+@pytest.mark.parametrize("change", [{"trainable": False}, {"kernel": [[np.nan] * 4] * 4}])
+def test_rotations_of_a_frozen_layer_or_of_no_numbers_stand_still(change):
+    layer = lq.layers.QuantDense(4, kernel_quantizer="rbnn")
+    model = tf.keras.Sequential([tf.keras.Input((4,)), layer])
+    before = layer.kernel_quantizer.left.numpy()
+    layer.trainable = change.get("trainable", True)
+    layer.kernel.assign(change.get("kernel", layer.kernel.latent_variable))
+    model.compile("sgd", "mse")
+    fit(model, schedules.ErrorDecay(epochs=10), 3)
+    np.testing.assert_array_equal(layer.kernel_quantizer.left, before)
+    assert layer.kernel_quantizer.t.numpy() == pytest.approx(schedules.error_decay(0.2)[0])
+
+
 def before_each_batch(layer, read, schedule):
     """What `read` gives before each of four batches, in two epochs of a model that the first of them builds."""
     model, seen = tf.keras.Sequential([layer]), []

@@ -77,6 +77,8 @@ class _Schedule(tf.keras.callbacks.Callback):
 class ErrorDecay(_Schedule):
     """Moves t and k of every `ir_net` and `rbnn` at the start of an epoch, pruned or not, and renews RBNN's rotations.
 
+    The rotations of a layer with `trainable=False` stand still, and so do those of weights that are no numbers.
+
     Args:
         t_min: sharpness at the start: 1e-3 for IR-Net's ResNet-20, 1e-1 for its VGG-small, 1e-2 for RBNN.
         t_max: sharpness at the end.
@@ -135,7 +137,8 @@ class ErrorDecay(_Schedule):
                     layer.set_estimator(*estimator)
         for quantizer, kernel in self._estimators():
             quantizer.set_estimator(*estimator)
-            if isinstance(quantizer, RBNN) and epoch % self.rotate_every == 0:
+            learns = quantizer.trainable and kernel.layer.trainable
+            if isinstance(quantizer, RBNN) and learns and epoch % self.rotate_every == 0:
                 quantizer.rotate(kernel.latent())
 
 

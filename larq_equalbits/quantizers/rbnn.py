@@ -152,8 +152,10 @@ class RBNN(EstimatorQuantizer):
         return tf.cast(tf.reshape(signs, kernel.shape), kernel.dtype)
 
     def rotate(self, kernel: np.ndarray) -> None:
-        """Renews the rotations for the latent `kernel`, by three updates."""
+        """Renews the rotations for the latent `kernel`, by three updates; they stay where it has NaN or infinity."""
         z = np.asarray(_standardized(tf.reshape(tf.convert_to_tensor(kernel), [-1, kernel.shape[-1]])))
+        if not np.isfinite(z).all():
+            return
         matrices = z.T.reshape(-1, self.left.shape[0], self.right.shape[0])
         left, right = fit_rotations(matrices, self.left.numpy(), self.right.numpy())
         self.left.assign(left)
