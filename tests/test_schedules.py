@@ -11,7 +11,7 @@ from larq_equalbits.callbacks import schedules
 def test_error_decay_is_eq_9_of_ir_net():
     assert schedules.error_decay(0.0) == pytest.approx((1e-3, 1e3))
     assert schedules.error_decay(0.5) == pytest.approx((0.1, 10.0))
-    assert schedules.error_decay(1.0) == pytest.approx((10.0, 1.0))
+    assert schedules.error_decay(1.0) == schedules.error_decay(3.0) == pytest.approx((10.0, 1.0))
 
 
 def test_the_percentile_falls_to_zero():

@@ -21,9 +21,9 @@ def error_decay(progress: float, t_min: float = 1e-3, t_max: float = 10.0) -> tu
 
     \(t = t_{min} (t_{max} / t_{min})^{progress}\) and \(k = \max(1/t, 1)\).
 
-    `progress` is e / E for epoch e of E, from 0.
+    `progress` is e / E for epoch e of E, from 0; past 1 t stays `t_max`.
     """
-    t = t_min * (t_max / t_min) ** progress
+    t = t_min * (t_max / t_min) ** min(progress, 1.0)
     return t, max(1.0 / t, 1.0)
 
 
@@ -81,7 +81,7 @@ class ErrorDecay(_Schedule):
 
     Args:
         t_min: sharpness at the start: 1e-3 for IR-Net's ResNet-20, 1e-1 for its VGG-small, 1e-2 for RBNN.
-        t_max: sharpness at the end.
+        t_max: sharpness at the end, and after it.
         epochs: length of the whole training; None for the `epochs` of `fit`.
         rotate_every: renews the rotations of `rbnn` at the start of every that many epochs.
 
