@@ -31,8 +31,11 @@ def test_resumed_training_goes_on_where_it_stopped():
     assert layer.kernel_quantizer.t.numpy() == pytest.approx(schedules.error_decay(0.2)[0])
     fit(model, schedules.ErrorDecay(epochs=10), 8, initial_epoch=7)
     assert layer.kernel_quantizer.t.numpy() == pytest.approx(schedules.error_decay(0.7)[0])
-    fit(model, schedules.PercentileDecay(epochs=10), 8, initial_epoch=7)
-    assert layer.kernel_constraint.percentile.numpy() == pytest.approx(4.5)
+    pruned = pruning.prune(model, 0.5, "magnitude", schedule=pruning.CubicRamp(0, 4))
+    pruned.compile("sgd", "mse")
+    for one, inner in ((model, layer), (pruned, pruned.layers[0].layer)):
+        fit(one, schedules.PercentileDecay(epochs=10), 8, initial_epoch=7)
+        assert inner.kernel_constraint.percentile.numpy() == pytest.approx(4.5)
 
 
 @pytest.mark.parametrize("strip", [False, True])

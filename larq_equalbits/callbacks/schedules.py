@@ -173,11 +173,13 @@ class PercentileDecay(_Schedule):
         self.start = start
 
     def _constraints(self) -> list[MagnitudeClip]:
+        layers = self.model._flatten_layers()
         if self.model.built:
-            found = [kernel.variable.constraint for kernel in quantized_kernels(self.model)]
-        else:
-            found = [value for layer in self.model._flatten_layers() for value in vars(layer).values()]
-        return [constraint for constraint in found if isinstance(constraint, MagnitudeClip)]
+            layers = (kernel.layer for kernel in quantized_kernels(self.model))
+        # A variable may hold the constraint inside another one, which notes that the variable was updated.
+        return [
+            value for layer in layers for value in vars(layer).values() if isinstance(value, MagnitudeClip)
+        ]
 
     def check(self) -> None:
         """Raises InputError where no kernel of the built model has the constraint."""
