@@ -63,12 +63,16 @@ def spared(model: tf.keras.Model, policy: str) -> list[tf.Variable]:
 class _L2(tf.keras.optimizers.Optimizer):
     """Adds ``l2 * variable`` to the gradient of every variable that is not spared."""
 
-    def __init__(self, *args: Any, l2: float = 0.0, spared: Iterable[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, l2: float = 0.0, spared: Iterable[str | tf.Variable] = (), **kwargs: Any
+    ) -> None:
         if not (is_number(l2) and l2 >= 0):
             raise invalid("l2", l2, "a finite number of at least 0")
+        if isinstance(spared, str):
+            raise invalid("spared", spared, "a list of variables or of their names")
         super().__init__(*args, **kwargs)
         self.l2 = float(l2)
-        self.spared = frozenset(spared)
+        self.spared = frozenset(each if isinstance(each, str) else each.name for each in spared)
 
     def build(self, var_list: Any) -> None:
         """Makes the optimizer's own variables for those of `var_list`."""
@@ -94,11 +98,11 @@ class SGD(_L2, tf.keras.optimizers.SGD):
     Args:
         *args: those of `tf.keras.optimizers.SGD`.
         l2: decay, at least 0.
-        spared: names of the variables that do not decay.
+        spared: the variables that do not decay, as `spared` answers them, or their names.
         **kwargs: those of `tf.keras.optimizers.SGD`.
 
     Raises:
-        InputError: an `l2` below 0.
+        InputError: an `l2` below 0, one name in place of several.
 
     Examples:
         >>> weight = tf.Variable(1.0, name="weight")
@@ -115,11 +119,11 @@ class Adam(_L2, tf.keras.optimizers.Adam):
     Args:
         *args: those of `tf.keras.optimizers.Adam`.
         l2: decay, at least 0.
-        spared: names of the variables that do not decay.
+        spared: the variables that do not decay, as `spared` answers them, or their names.
         **kwargs: those of `tf.keras.optimizers.Adam`.
 
     Raises:
-        InputError: an `l2` below 0.
+        InputError: an `l2` below 0, one name in place of several.
 
     Examples:
         >>> weight = tf.Variable(1.0, name="weight")

@@ -27,11 +27,11 @@ BINARY = {"binary/kernel:0", "learned/kernel:0"}
 
 @pytest.mark.parametrize("policy", DECAYS)
 def test_the_gradient_that_reaches_each_variable(model, policy):
-    names = [variable.name for variable in optimizers.spared(model, policy)]
+    variables = optimizers.spared(model, policy)
     before = {variable.name: variable.numpy() for variable in model.trainable_variables}
     assert set(before) >= BINARY
     # A rate of 1 without momentum moves each variable by what reaches it.
-    optimizer = optimizers.SGD(1.0, l2=L2, spared=names)
+    optimizer = optimizers.SGD(1.0, l2=L2, spared=variables)
     optimizer.apply_gradients([(tf.ones_like(variable), variable) for variable in model.trainable_variables])
     for variable in model.trainable_variables:
         name, value = variable.name, before[variable.name]
@@ -122,5 +122,7 @@ def test_optimizers_survive_their_configuration(kind):
 
 
 def test_an_unknown_policy_is_named(model):
+    with pytest.raises(InputError, match="spared must be a list"):
+        optimizers.SGD(0.1, spared="binary/kernel:0")
     with pytest.raises(InputError, match="decay must be one of equal_bits, siman, none"):
         optimizers.spared(model, "most")

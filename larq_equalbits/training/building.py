@@ -185,7 +185,7 @@ def schedule(plan: recipes.Recipe, steps: int) -> tf.keras.optimizers.schedules.
 
 def compile_model(model: tf.keras.Model, plan: recipes.Recipe, rate: Any) -> None:
     """Compiles `model` with the plan's optimizer, the learning rate `rate` and weight decay for what decays."""
-    spared = [variable.name for variable in optimizers.spared(model, plan.decay)]
+    spared = optimizers.spared(model, plan.decay)
     if plan.optimizer == "adam":
         optimizer: Any = optimizers.Adam(rate, l2=plan.weight_decay, spared=spared)
     else:
