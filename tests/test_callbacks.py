@@ -12,7 +12,7 @@ from larq_equalbits import pruning
 from larq_equalbits._bits import counting
 from larq_equalbits._bits.kernels import quantized_kernels
 from larq_equalbits._errors import InputError
-from larq_equalbits.callbacks import BitLogger
+from larq_equalbits.callbacks import BitLogger, ErrorDecay
 from larq_equalbits.callbacks.activations import ActivationProbe
 
 X = np.random.default_rng(0).normal(size=(48, 6, 6, 2)).astype("float32")
@@ -270,7 +270,7 @@ def test_a_model_without_a_call_is_observed_from_its_first_step():
 @pytest.mark.parametrize("shape", [None, (None, 4)])
 def test_a_distiller_is_observed_whoever_says_that_it_is_built(built, shape):
     student, teacher = (
-        tf.keras.Sequential([lq.layers.QuantDense(4, kernel_quantizer="bi_half", name="q")], name=name)
+        tf.keras.Sequential([lq.layers.QuantDense(4, kernel_quantizer="ir_net", name="q")], name=name)
         for name in ("student", "teacher")
     )
     if shape is not None:
@@ -278,7 +278,9 @@ def test_a_distiller_is_observed_whoever_says_that_it_is_built(built, shape):
         student.build(shape)
     model = WithTeacher(student, teacher, built)
     model.compile("sgd")
-    logs = model.fit(np.ones((4, 4)), np.ones((4, 4)), verbose=0, callbacks=[BitLogger()]).history
+    callbacks = [BitLogger(), ErrorDecay(t_min=0.2)]
+    logs = model.fit(np.ones((4, 4)), np.ones((4, 4)), verbose=0, callbacks=callbacks).history
+    assert student.layers[0].kernel_quantizer.t.numpy() == pytest.approx(0.2)
     assert {"student/q/bit_entropy", "teacher/q/bit_entropy", "loss"} <= set(logs)
     with pytest.raises(InputError, match="probe must be None for 'with_teacher"):
         model.fit(np.ones((4, 4)), np.ones((4, 4)), verbose=0, callbacks=[BitLogger(probe=np.ones((2, 4)))])

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 from larq.quantized_variable import QuantizedVariable
 
+from larq_equalbits._keras.layers import quantizer_arguments
+
 
 @contextlib.contextmanager
 def unmetered(quantizer: Any) -> Iterator[None]:
@@ -91,6 +93,16 @@ def told_apart(names: list[str]) -> list[str]:
         taken.add(name)
         apart.append(name)
     return apart
+
+
+def are_built(model: tf.keras.Model) -> bool:
+    """Whether all kernels of `model` are there. A model without a `call` is never built; its parts may be.
+
+    One that says it is built may have parts that it never calls, or, without a `call`, that no step built yet.
+    """
+    parts = [part for part in model._flatten_layers(include_self=False) if quantizer_arguments(part)]
+    built = [part.built for part in parts]
+    return (bool(parts) and all(built)) or (model.built and (any(built) or not parts))
 
 
 def quantized_kernels(model: tf.keras.layers.Layer) -> list[QuantizedKernel]:

@@ -7,9 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from larq_equalbits._bits.counting import BitCounts, CodeMemory, optimal_ratio, total
-from larq_equalbits._bits.kernels import QuantizedKernel, quantized_kernels
+from larq_equalbits._bits.kernels import QuantizedKernel, are_built, quantized_kernels
 from larq_equalbits._errors import InputError, invalid, is_whole
-from larq_equalbits._keras.layers import quantizer_arguments
 from larq_equalbits.callbacks.activations import ActivationProbe
 from larq_equalbits.callbacks.tensorboard import BitSummaries
 
@@ -135,16 +134,7 @@ class BitLogger(tf.keras.callbacks.ProgbarLogger):
         self.records = [dict(record) for record in state["records"]]
 
     def _implements_train_batch_hooks(self) -> bool:
-        return self.every != "epoch" or not self._is_built() or super()._implements_train_batch_hooks()
-
-    def _is_built(self) -> bool:
-        """Whether all kernels are there. A model without a `call` is never built; its parts may be.
-
-        One that says it is built may have parts that it never calls, or, without a `call`, that no step built yet.
-        """
-        parts = [part for part in self.model._flatten_layers(include_self=False) if quantizer_arguments(part)]
-        built = [part.built for part in parts]
-        return (bool(parts) and all(built)) or (self.model.built and (any(built) or not parts))
+        return self.every != "epoch" or not are_built(self.model) or super()._implements_train_batch_hooks()
 
     def set_model(self, model: tf.keras.Model) -> None:
         """Takes the model, and forgets another one."""
@@ -170,7 +160,7 @@ class BitLogger(tf.keras.callbacks.ProgbarLogger):
         self._memory = None
         if self.log_dir is not None:
             self._summaries = BitSummaries(self.log_dir)
-        if self._is_built():
+        if are_built(self.model):
             self._check()
 
     def _check(self) -> None:
@@ -195,7 +185,7 @@ class BitLogger(tf.keras.callbacks.ProgbarLogger):
         Not earlier: `BackupAndRestore` restores weights when training begins.
         """
         super().on_epoch_begin(epoch, logs)
-        if self._memory is None and self._is_built():
+        if self._memory is None and are_built(self.model):
             self._start()
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from larq_equalbits._bits.kernels import QuantizedKernel, quantized_kernels
+from larq_equalbits._bits.kernels import QuantizedKernel, are_built, quantized_kernels
 from larq_equalbits._errors import InputError, invalid, is_number, is_positive, is_whole
 from larq_equalbits.constraints import MagnitudeClip
 from larq_equalbits.pruning import Pruned
@@ -54,7 +54,7 @@ class _Schedule(tf.keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Checks that there is something to move."""
-        self._checked = self.model.built
+        self._checked = are_built(self.model)
         if self._checked:
             self.check()
 
@@ -130,7 +130,7 @@ class ErrorDecay(_Schedule):
 
     def _move(self, epoch: int) -> None:
         estimator = error_decay(self._progress(epoch), self.t_min, self.t_max)
-        if not self.model.built:
+        if not are_built(self.model):
             # There are no kernels yet, but the first batch already asks the quantizers.
             for layer in self.model._flatten_layers():
                 if isinstance(layer, EstimatorQuantizer):
@@ -174,7 +174,7 @@ class PercentileDecay(_Schedule):
 
     def _constraints(self) -> list[MagnitudeClip]:
         layers = self.model._flatten_layers()
-        if self.model.built:
+        if are_built(self.model):
             layers = (kernel.layer for kernel in quantized_kernels(self.model))
         # A variable may hold the constraint inside another one, which notes that the variable was updated.
         return [
