@@ -49,6 +49,7 @@ def around(layer, *shape):
         (L.Conv1D(4, 3, padding="same"), (8, 3)),
         (L.Conv1D(4, 3, padding="causal"), (8, 3)),
         (L.Conv2D(4, 3, padding="same", strides=2), IMAGE),
+        (L.Conv2D(6, 3, groups=3), IMAGE),
         (L.Conv3D(2, 3, padding="same"), (4, 4, 4, 2)),
         (L.Conv2DTranspose(4, 3, strides=2), IMAGE),
         (L.Conv3DTranspose(2, 3), (4, 4, 4, 2)),
@@ -270,7 +271,7 @@ def test_a_fixed_blur_filter_of_a_larq_network_stays(skip):
     assert not twin.get_layer("blur").trainable
 
 
-def test_a_larq_network_keeps_what_has_no_quantizer_and_a_keras_network_its_depthwise_layers():
+def test_a_larq_network_keeps_what_has_no_quantizer_and_a_keras_network_what_lce_has_no_operator_for():
     blur = rows(lqe.binarize(blurred(trainable=True)))["blur"]
     assert blur.reason == "without a quantizer in a network of Larq's"
     middle = tf.keras.Sequential([L.DepthwiseConv2D(3, name="depthwise"), L.Conv2D(4, 1, name="pointwise")])
@@ -278,6 +279,11 @@ def test_a_larq_network_keeps_what_has_no_quantizer_and_a_keras_network_its_dept
     (depthwise,) = (row for name, row in rows(twin).items() if "depthwise" in name)
     assert depthwise.reason == "depthwise, which LCE keeps float"
     assert [name.split("/")[-1] for name in binary_layers(twin)] == ["pointwise"]
+    groups = around(L.Conv2D(6, 3, groups=3, name="groups"), *IMAGE)
+    assert rows(lqe.binarize(groups, skip=["first"]))["groups"].reason.startswith(
+        "in groups, which LCE cannot run"
+    )
+    assert binary_layers(lqe.binarize(groups, input_quantizer=None)) == ["groups"]
 
 
 def test_several_inputs_and_outputs_each_have_a_first_and_a_last():

@@ -45,9 +45,10 @@ def binarize(
 
     Convolutions (1-D to 3-D, transposed, separable), dense and locally connected layers become Larq's. In a network
     that has Larq's quantizers already the new ones take their place, and layers without one stay as they are. So do
-    frozen layers (``trainable=False``), and depthwise convolutions, which LCE keeps float. Weights and names are kept,
-    `model` stays as it was, and the copy is uncompiled. Its attribute `binarization` is a `BinarizationReport` of what
-    was replaced and what was not, and why; a saved model does not keep it.
+    frozen layers (``trainable=False``), depthwise convolutions, which LCE keeps float, and, where inputs are to be
+    binary, convolutions in groups, which LCE cannot run. Weights and names are kept, `model` stays as it was, and the
+    copy is uncompiled. Its attribute `binarization` is a `BinarizationReport` of what was replaced and what was not,
+    and why; a saved model does not keep it.
 
     The first and the last layer stay float: those that no other layer with a kernel precedes, and that none follows
     (of several inputs or outputs, those of each), at inference or in training. So does a layer that is called by
@@ -68,8 +69,8 @@ def binarize(
         skip: layers to leave as they are, in place of the first and the last: their names, with or without those of
             the models around them, or a function that answers True for them. ``()`` makes the first and the last
             binary too.
-        only: the layers to make binary, in the same way, whether first, last, frozen, depthwise or without a
-            quantizer in a network of Larq's; all others stay.
+        only: the layers to make binary, in the same way, whether first, last, frozen, depthwise, in groups or without
+            a quantizer in a network of Larq's; all others stay.
         rectifier: the activation that takes the place of a ReLU before a binary input; None keeps the ReLU.
         pad_values: of binary inputs of convolutions with padding "same", 1 or -1 for a code, 0 as in Keras. With 1,
             LCE passes packed bits from one convolution to the next.
@@ -192,6 +193,8 @@ def _decide(
             decision.reasons.append("without a quantizer in a network of Larq's")
         elif chosen is None and type(layer) is tf.keras.layers.DepthwiseConv2D:
             decision.reasons.append("depthwise, which LCE keeps float")
+        elif chosen is None and not was_binary and input_quantizer and getattr(layer, "groups", 1) > 1:
+            decision.reasons.append("in groups, which LCE cannot run: a layer for each group can be binary")
         elif id(layer) not in ends.called and skip is None and chosen is None and not was_binary:
             decision.reasons.append("not called when the model is, so it may be a first or a last layer")
         else:
