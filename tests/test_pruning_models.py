@@ -51,7 +51,9 @@ def sparsities(model):
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_is_pruned_and_stripped(name, granularity):
     make, shape = LAYERS[name]
-    model = stack(make("bi_half"), shape=shape)
+    layer = make("bi_half")
+    layer.activation = tf.keras.layers.PReLU("uniform")
+    model = stack(layer, shape=shape)
     before = [weight.copy() for weight in model.get_weights()]
     dense = codes(model)
     pruned = pruning.prune(model, 0.5, "magnitude", granularity)

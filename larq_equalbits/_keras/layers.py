@@ -7,6 +7,9 @@ import larq
 import tensorflow as tf
 from larq.layers_base import BaseLayer, QuantizerDepthwiseBase, QuantizerSeparableBase
 
+from larq_equalbits._keras.cloning import input_shape_of
+from larq_equalbits._keras.quantizers import copied
+
 _KINDS = (
     "Conv1D",
     "Conv2D",
@@ -52,6 +55,11 @@ def rebuilt(layer: tf.keras.layers.Layer, replace: Callable[[str, Any], Any]) ->
     config = layer.get_config()
     for name in quantizer_arguments(layer):
         config[name] = replace(name, getattr(layer, name))
+    if isinstance(layer.activation, tf.keras.layers.Layer):
+        config["activation"] = activation = copied(layer.activation)
+        if layer.activation.weights:
+            # They are the layer's, such as a PReLU's, and made by a call, which there is none of yet.
+            activation.build(input_shape_of(layer.activation))
     return type(layer).from_config(config)
 
 

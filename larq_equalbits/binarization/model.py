@@ -274,6 +274,8 @@ def _chosen(argument: str, choice: Choice, weighted: dict[str, tf.keras.layers.L
 
 
 def _copy_weights(layer: tf.keras.layers.Layer, made: tf.keras.layers.Layer) -> None:
+    if all(isinstance(getattr(one, "activation", None), tf.keras.layers.Layer) for one in (layer, made)):
+        made.activation.set_weights(layer.activation.get_weights())
     for name in (*layers.ALL_KERNELS, "bias"):
         source, target = getattr(layer, name, None), getattr(made, name, None)
         if isinstance(source, QuantizedVariable):
