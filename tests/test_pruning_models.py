@@ -141,6 +141,17 @@ def test_a_quantizer_with_weights_keeps_them(suffix, tmp_path):
         np.testing.assert_array_equal(tf.keras.models.load_model(path)(x), one(x))
 
 
+@pytest.mark.parametrize("variant", ["cubic", "score"])
+def test_weights_load_into_a_frozen_model(variant, tmp_path):
+    model, frozen = (pruning.prune(small(), **VARIANTS[variant]) for _ in range(2))
+    model.get_layer("a").step.assign(5)
+    frozen.trainable = False
+    model.save_weights(tmp_path / "weights.h5")
+    frozen.load_weights(tmp_path / "weights.h5")
+    np.testing.assert_equal([v.numpy() for v in frozen.variables], [v.numpy() for v in model.variables])
+    np.testing.assert_equal(codes(frozen), codes(model))
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_configurations_describe_the_layer(variant):
     model = pruning.prune(small(), **VARIANTS[variant])

@@ -130,9 +130,13 @@ class Choosing(tf.keras.layers.Wrapper):
 
     @property
     def non_trainable_weights(self) -> list[tf.Variable]:
-        """The variables that are not `trainable_weights`."""
-        frozen = [weight for weight in super().trainable_weights if id(weight) in self._frozen]
-        return super().non_trainable_weights + frozen
+        """The variables that are not `trainable_weights`; their order is the same in a frozen layer, as HDF5 needs."""
+        frozen = self._frozen
+        rest = [weight for weight in super().trainable_weights if id(weight) in frozen]
+        return sorted(
+            super().non_trainable_weights + rest,
+            key=lambda weight: (id(weight) in frozen, not weight.trainable),
+        )
 
     @property
     def weights(self) -> list[tf.Variable]:
