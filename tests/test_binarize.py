@@ -137,10 +137,10 @@ def test_a_clipped_gradient_brings_clipped_weights(quantizer, clipped):
 
 
 def test_each_layer_gets_a_quantizer_of_its_own():
-    quantizer = BiHalf(positive_ratio=0.3)
+    quantizer = BiHalf(positive_ratio=0.3, metrics=["flip_ratio"])
     twin = lqe.binarize(convolutional(), quantizer, skip=())
     quantizers = [kernel.quantizer for kernel in quantized_kernels(twin)]
-    assert [one.positive_ratio for one in quantizers] == [0.3] * 3
+    assert [(one.positive_ratio, hasattr(one, "flip_ratio")) for one in quantizers] == [(0.3, True)] * 3
     assert len({id(one) for one in (*quantizers, quantizer)}) == 4
 
 

@@ -50,4 +50,7 @@ def copied(quantizer: Any, *, as_built: bool = False, **changes: Any) -> Any:
         return quantizer
     if as_built:
         return larq.quantizers.get(larq.quantizers.serialize(quantizer))
-    return type(quantizer).from_config({**quantizer.get_config(), **changes})
+    # Larq's own configuration leaves them out.
+    metrics = getattr(quantizer, "_custom_metrics", None)
+    given = {"metrics": list(metrics)} if metrics else {}
+    return type(quantizer).from_config({**quantizer.get_config(), **given, **changes})
