@@ -147,6 +147,7 @@ def test_activations_are_standardized_where_it_is_asked(form):
     assert standardized(standardize_activations=True) == 3
     assert standardized(standardize_activations=False) == 0
     assert standardized(standardize_activations=True, binarize_activations=False) == 0
+    assert standardized(standardize_activations=True, input_quantizer=None) == 0
 
 
 def test_standardization_and_its_gradient_follow_the_formula():

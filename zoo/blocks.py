@@ -103,7 +103,7 @@ def network(least: int) -> Callable[[Callable[[Any, Style], Any]], Builder]:
                 width=width,
                 binarize_first_last=binarize_first_last,
                 affine=affine,
-                standardizes=binary_input
+                standardizes=activations is not None
                 and (order.standardizes if standardize_activations is None else standardize_activations),
                 form=order if initializer is None else dataclasses.replace(order, vgg_initializers=None),
             )
