@@ -163,6 +163,8 @@ def test_standardization_and_its_gradient_follow_the_formula():
         tape.watch(x)
         ours, plain = layer(x), plainly(x)
     np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-12)
+    any_size = tf.function(layer, input_signature=[tf.TensorSpec([None, None, None, 2], tf.float64)])
+    np.testing.assert_allclose(any_size(x), plain, rtol=1e-12, atol=1e-12)
     gradients = (tape.gradient(each, x, upstream) for each in (ours, plain))
     np.testing.assert_allclose(*gradients, rtol=1e-9, atol=1e-12)
     rounded = SampleStandardization(dtype="bfloat16")(tf.cast(x, tf.bfloat16))

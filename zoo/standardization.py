@@ -48,17 +48,22 @@ def _of_shape(
     One function of all shapes would be traced again and again, of which TensorFlow warns.
     """
     axes = list(range(1, len(shape)))
-    count = max(math.prod(int(size or 1) for size in shape[1:]) - 1, 1)
+    known = [size for size in shape[1:] if size is not None]
+
+    def count(x: tf.Tensor) -> Any:
+        if len(known) == len(axes):
+            return max(math.prod(known) - 1, 1)
+        return tf.cast(tf.maximum(tf.reduce_prod(tf.shape(x)[1:]) - 1, 1), dtype)
 
     def forward(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         mean = tf.reduce_mean(x, axes, keepdims=True)
         centred = x - mean
-        factor = tf.math.rsqrt(tf.reduce_sum(centred * centred, axes, keepdims=True) / count + epsilon)
+        factor = tf.math.rsqrt(tf.reduce_sum(centred * centred, axes, keepdims=True) / count(x) + epsilon)
         return centred * factor, mean, factor
 
     def backward(x: tf.Tensor, mean: tf.Tensor, factor: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
         y = (x - mean) * factor
-        along = tf.reduce_sum(upstream * y, axes, keepdims=True) / count
+        along = tf.reduce_sum(upstream * y, axes, keepdims=True) / count(x)
         return factor * (upstream - tf.reduce_mean(upstream, axes, keepdims=True) - y * along)
 
     if not compiles:
