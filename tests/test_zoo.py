@@ -137,7 +137,7 @@ def test_first_and_last_layer_can_be_binary_too():
     [
         *(({"input_shape": shape}, "input_shape") for shape in ((1, 1, 3), (8.7, 8, 3), (None, None, 3), 8)),
         *(({"num_classes": count}, "num_classes") for count in (1, True, 2.5)),
-        ({"quantizer": "bi_quarter"}, "bi_half"),
+        *(({"quantizer": each}, "quantizer must be .* one of .*bi_half") for each in ("bi_quarter", BiHalf)),
         ({"input_quantizer": "bi_quarter"}, "input_quantizer"),
         *(({"width": width}, "width") for width in (0, float("nan"))),
     ],

@@ -1,5 +1,6 @@
 """Quantizers by name, and copies of them."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,18 +19,20 @@ def resolve(quantizer: Any, argument: str = "quantizer", options: Mapping[str, A
         options: arguments for the quantizer of an alias.
 
     Raises:
-        InputError: an unknown name, listing the known ones; options that the quantizer does not have.
+        InputError: an unknown name, listing the known ones, or a class; options that the quantizer does not have.
     """
-    try:
+    found: Any = type
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
         found = larq.quantizers.get_kernel_quantizer(quantizer)
-    except (ValueError, TypeError, AttributeError):
+    # A class is callable, which is all that Larq asks for.
+    if isinstance(found, type):
         objects = tf.keras.utils.get_custom_objects()
         known = sorted(
             name
             for name, value in objects.items()
             if name.islower() and isinstance(value, type) and issubclass(value, larq.quantizers.Quantizer)
         )
-        raise invalid(argument, quantizer, f"a quantizer or one of {known}") from None
+        raise invalid(argument, quantizer, f"a quantizer or one of {known}")
     if not options:
         return found
     try:
