@@ -143,9 +143,11 @@ def fit(weights: Any) -> list[Fit]:
         >>> [each.family for each in fit(np.random.default_rng(0).normal(size=1000))]
         ['gauss', 'laplace']
     """
-    centred = _flat(weights) - _flat(weights).mean()
+    flat = _flat(weights)
+    centred = flat - flat.mean()
     b, sigma = float(np.abs(centred).mean()), float(np.sqrt((centred**2).mean()))
-    if sigma == 0:
+    # Where the mean of equal weights is rounded, the deviation is above 0.
+    if sigma == 0 or np.ptp(flat) == 0:
         raise invalid("weights", "equal values", "weights that differ")
     laplace = Fit("laplace", b, -math.log(2 * b) - 1, LAPLACE_SHARE)
     gauss = Fit("gauss", sigma, -math.log(math.sqrt(2 * math.pi) * sigma) - 0.5, GAUSS_SHARE)

@@ -40,7 +40,7 @@ def test_drawn_weights_have_the_share_of_their_family(family, share):
         *((theory.entropy, [share]) for share in (1.1, True, float("nan"))),
         *((theory.angle_bounds, pair) for pair in ((0, 0), (1, 2))),
         *((theory.optimal_share, [weights]) for weights in ([], [float("inf")], ["a"])),
-        *((theory.fit, [weights]) for weights in ([1.0, 1.0], [0.1, float("nan")], None)),
+        *((theory.fit, [weights]) for weights in ([1.0, 1.0], [0.1] * 3, [0.1, float("nan")], None)),
     ],
 )
 def test_bad_input_is_refused(function, arguments):
