@@ -373,3 +373,10 @@ def test_bad_arguments_are_refused_when_the_object_is_made(make, name):
 def test_a_kernel_without_filters_or_of_integers_has_no_codes(name, shape, dtype, words):
     with pytest.raises(InputError, match=words):
         lq.quantizers.get(name)(tf.zeros(shape, dtype))
+
+
+def test_rotations_are_those_of_one_kernel():
+    quantizer = RBNN()
+    quantizer(tf.ones((4, 3)))
+    with pytest.raises(InputError, match=r"3 filters of 4 weights, .* an object of its own"):
+        quantizer(tf.ones((3, 4)))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from larq_equalbits._errors import InputError
 from larq_equalbits._ranking import standardization
 from larq_equalbits._ranking.compiled import by_xla
 from larq_equalbits._ranking.ranking import filter_size
@@ -82,7 +83,8 @@ class RBNN(EstimatorQuantizer):
     times the rotation part, to \(\theta\).
 
     A filter is all weights that share the last index of (height, width, in, out) or (in, out). Angles and
-    rotations are weights of the layer and are saved with it; freezing the kernel for the device folds them in.
+    rotations are weights of the layer and are saved with it; freezing the kernel for the device folds them in. So each
+    layer needs an object of its own.
 
     Args:
         t: sharpness of the estimator, a positive number.
@@ -93,7 +95,7 @@ class RBNN(EstimatorQuantizer):
 
     Raises:
         InputError: a `t` or `k` that is no positive number, an unknown scale; when called, a kernel of rank
-            0 or 1 or with an empty filter.
+            0 or 1, with an empty filter, or of other filters than the first one.
 
     Reference:
         Lin et al., Rotated Binary Neural Network, NeurIPS 2020.
@@ -142,6 +144,12 @@ class RBNN(EstimatorQuantizer):
     def codes(self, kernel: tf.Tensor) -> tf.Tensor:
         """Sign of the rotated weights."""
         z = _standardized(tf.reshape(kernel, [-1, kernel.shape[-1]]))
+        own = [self.left.shape[0] * self.right.shape[0], self.angle.shape[0]]
+        if z.shape != own:
+            raise InputError(
+                f"kernel must have {own[1]} filters of {own[0]} weights, for which this rbnn was built, but got "
+                f'shape {kernel.shape.as_list()}: give each layer an object of its own, as its name "rbnn" does.'
+            )
         left, right = tf.cast(self.left, z.dtype), tf.cast(self.right, z.dtype)
         matrices = tf.reshape(tf.transpose(z), [-1, left.shape[0], right.shape[0]])
         turned = tf.matmul(tf.matmul(left, matrices, transpose_a=True), right)
