@@ -142,6 +142,7 @@ def test_each_layer_gets_a_quantizer_of_its_own():
     quantizers = [kernel.quantizer for kernel in quantized_kernels(twin)]
     assert [(one.positive_ratio, hasattr(one, "flip_ratio")) for one in quantizers] == [(0.3, True)] * 3
     assert len({id(one) for one in (*quantizers, quantizer)}) == 4
+    assert len({one.flip_ratio.name for one in quantizers}) == 3
 
 
 BETWEEN = {

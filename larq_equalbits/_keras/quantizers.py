@@ -53,7 +53,10 @@ def copied(quantizer: Any, *, as_built: bool = False, **changes: Any) -> Any:
         return quantizer
     if as_built:
         return larq.quantizers.get(larq.quantizers.serialize(quantizer))
+    config = quantizer.get_config()
+    # Metrics are logged under the name.
+    config.pop("name", None)
     # Larq's own configuration leaves them out.
     metrics = getattr(quantizer, "_custom_metrics", None)
     given = {"metrics": list(metrics)} if metrics else {}
-    return type(quantizer).from_config({**quantizer.get_config(), **given, **changes})
+    return type(quantizer).from_config({**config, **given, **changes})
