@@ -156,7 +156,9 @@ def test_a_subclassed_model_keeps_its_layers_and_variables(early):
     np.testing.assert_equal(model.get_weights(), pruned.get_weights())
     pruned.compile("sgd", "mse")
     pruned.fit(X, X, verbose=0)
+    pruned.trainable = False
     stripped = pruning.strip(pruned)
+    assert not stripped.trainable_weights
     assert float(stripped.factor) == pruned.factor.numpy()
     np.testing.assert_array_equal(stripped(X), pruned(X))
 

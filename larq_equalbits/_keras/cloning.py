@@ -58,8 +58,8 @@ def clone(
         searched = is_model(layer) or inside(layer)
         copy = _made_again(layer)
         if searched:
-            # A configuration that only knows the arguments of a class has no name.
-            copy._name = layer.name
+            # A configuration that only knows the arguments of a class has neither.
+            copy._name, copy._trainable = layer.name, layer._trainable
             _replace_attributes(layer, copy, copied)
         pairs.append((layer, copy, searched))
         return copy
