@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,12 @@ def cells(*texts: Any) -> list[Any]:
     from rich.text import Text
 
     return [Text(visible(text)) for text in texts]
+
+
+def share(value: float) -> str:
+    """A share from 0 to 1 in per cent, rounded down: nothing but all of it is 100%."""
+    # What is added makes up for the rounding of the product.
+    return "100%" if value == 1 else f"{math.floor(10_000 * value + 1e-6) / 100:.2f}%"
 
 
 def names_column(table: Any, header: str, names: Sequence[str], most: int) -> None:

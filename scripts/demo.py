@@ -19,6 +19,7 @@ import click
 
 from larq_equalbits import _files
 from larq_equalbits._quiet import waiting
+from larq_equalbits._text import share
 from larq_equalbits.cli import run_command, start
 
 _BASELINE = "ste_sign"
@@ -190,7 +191,7 @@ def _print(report: dict[str, Any]) -> None:
     for line in (
         report["verdict"]["sentence"],
         report["float_verdict"]["sentence"],
-        f"{report['quantizer']}: same class in Keras and .tflite on {report['argmax_agreement']:.1%} of the test "
+        f"{report['quantizer']}: same class in Keras and .tflite on {share(report['argmax_agreement'])} of the test "
         f"images, largest difference of an output {report['max_abs_diff']:.2g}",
         f"size: {size:,} bytes, and {report['int8_bytes']:,} with its float layers in int8; {', '.join(against)}",
     ):

@@ -8,8 +8,9 @@ from typing import Any
 
 from larq_equalbits import _files, plots
 from larq_equalbits._bits.kernels import named_layers, quantized_kernels
-from larq_equalbits._errors import InputError
+from larq_equalbits._errors import InputError, is_number
 from larq_equalbits._report import parts
+from larq_equalbits._text import share
 from larq_equalbits.device.measured import Result
 from larq_equalbits.device.results import Report
 from larq_equalbits.export import model_json
@@ -163,6 +164,8 @@ def read(folder: Path, trust: bool) -> Content:
         facts["float_bytes"] = _float_bytes(model)
         if facts.get("tflite_bytes"):
             facts["times_smaller"] = f"{facts['float_bytes'] / facts['tflite_bytes']:.1f}"
+    if is_number(facts.get("argmax_agreement")):
+        facts["argmax_agreement"] = share(facts["argmax_agreement"])
     own = _own(devices, facts.get("tflite_bytes"))
     times: dict[tuple[str, int], float] = {}
     for result in own:
@@ -196,7 +199,7 @@ def _device_row(result: Result) -> dict[str, Any]:
         "ms": result.latency and result.latency.median_ms,
         "spread": result.latency and result.latency.spread_ms,
         "memory": None if result.memory_kib is None else round(result.memory_kib),
-        "same": agreement and agreement.argmax,
+        "same": agreement and share(agreement.argmax),
         "accuracy": result.accuracy,
         "images": result.accuracy_images or None,
         "failure": result.failure,

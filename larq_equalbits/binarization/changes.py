@@ -6,7 +6,7 @@ from typing import Any
 
 from larq_equalbits._errors import InputError
 from larq_equalbits._files import parse_json
-from larq_equalbits._text import Shown, cells
+from larq_equalbits._text import Shown, cells, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,4 +87,4 @@ class BinarizationReport(Shown):
             )
             row = (layer.name, layer.before, layer.after, f"{layer.weights:,}", kernel, given, layer.reason)
             table.add_row(*cells(*row))
-        return Group(table, Text(f"{self.binary_share:.1%} of the weights in kernels are binary"))
+        return Group(table, Text(f"{share(self.binary_share)} of the weights in kernels are binary"))

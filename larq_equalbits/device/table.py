@@ -1,9 +1,8 @@
 """Results as tables for the terminal."""
 
-import math
 from typing import Any
 
-from larq_equalbits._text import cells, names_column, visible
+from larq_equalbits._text import cells, names_column, share, visible
 from larq_equalbits.device.measured import Agreement, Result
 
 #: A share of fewer images says more than they tell.
@@ -15,9 +14,7 @@ def _agreement(agreement: Agreement | None) -> str:
         return "-"
     if agreement.identical:
         return "same"
-    # Rounded down: nothing but all of it is 100 %. What is added makes up for the rounding of the product.
-    share = "100%" if agreement.argmax == 1 else f"{math.floor(10_000 * agreement.argmax + 1e-6) / 100:.2f}%"
-    return f"{share} {agreement.max_difference:.0e}"
+    return f"{share(agreement.argmax)} {agreement.max_difference:.0e}"
 
 
 def _digits(value: float | None) -> str:

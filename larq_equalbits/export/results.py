@@ -7,7 +7,7 @@ from typing import Any
 
 from larq_equalbits._errors import InputError, check_fields, check_kind, fits
 from larq_equalbits._files import parse_json
-from larq_equalbits._text import Shown, cells, names_column
+from larq_equalbits._text import Shown, cells, names_column, share
 from larq_equalbits.export import accounting, judging, runtimes
 from larq_equalbits.export.flatbuffer import Model, read_model
 from larq_equalbits.export.judging import OutputVerification
@@ -252,7 +252,7 @@ def describe(verification: Verification) -> str:
     inputs = "random inputs" if verification.generated and not verification.integers else "inputs"
     same = "same class on" if classes else "same decisions:"
     sentence = (
-        f"{verification.images} {inputs} against Keras: {same} {verification.argmax_agreement:.2%}, "
+        f"{verification.images} {inputs} against Keras: {same} {share(verification.argmax_agreement)}, "
         f"largest difference {verification.max_abs_diff:.3g}"
     )
     if verification.keras_accuracy is not None:
@@ -271,4 +271,4 @@ def _of_output(output: OutputVerification) -> str:
         if output.keras_accuracy is None
         else f", accuracy {output.keras_accuracy:.4f} and {output.tflite_accuracy:.4f}"
     )
-    return f"{output.name} {output.agreement:.2%}{accuracy}"
+    return f"{output.name} {share(output.agreement)}{accuracy}"

@@ -19,6 +19,7 @@ from larq_equalbits import device, export
 from larq_equalbits._errors import InputError
 from larq_equalbits._text import render
 from larq_equalbits.device import benchmark_model, checks, models, shells, table
+from larq_equalbits.export.results import Verification, describe
 
 larq_compute_engine = pytest.importorskip("larq_compute_engine")
 PROGRAM = Path(__file__).parent.parent / "programs" / "lce_benchmark_model.py"
@@ -202,6 +203,7 @@ def test_report_round_trips_and_prints(measured, converted, images, write_progra
 )
 def test_an_agreement_is_full_only_where_it_is(same, shown):
     assert table._agreement(device.Agreement("keras", 100_000, same, 3.2, False)) == shown
+    assert f"same class on {shown.split()[0]}, largest" in describe(Verification(100_000, 3.2, same))
 
 
 def test_chart_shows_every_result(measured, converted, tmp_path):
