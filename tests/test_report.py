@@ -14,12 +14,13 @@ from larq_equalbits import _report as run_page
 from larq_equalbits import device, plots, pruning
 from larq_equalbits._errors import InputError
 from larq_equalbits._report.run import read
+from larq_equalbits._text import render
 from larq_equalbits.binarization import BinarizationReport, LayerChange
 from larq_equalbits.callbacks import BitLogger
-from larq_equalbits.tuning import trials
+from larq_equalbits.tuning import presentation, trials
 
 REPORT = {
-    "verification": {"keras_accuracy": 0.9722},
+    "verification": {"keras_accuracy": 0.9722, "argmax_agreement": 0.99996},
     "tflite_bytes": 123456,
     "layers": [
         {"name": "conv", "operator": "LceBconv2d", "binary": True, "bytes": 64, "reason": ""},
@@ -32,6 +33,8 @@ REPORT = {
         },
     ],
 }
+
+SEARCH = {"kind": "RandomSearch", "objective": {"name": "instructions", "direction": "min"}}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def test_the_page_holds_layers_plots_and_settings(run):
     page = run_page.write(run).read_text()
     assert cells(page, "conv")[:5] == ["LceBconv2d", "64", "1.0000", "1.0000", "0.5000"]
     assert cells(page, "head")[-1] == "&lt;last&gt; layer"
-    for figure in ("0.9722", "0.9611", "1.250 (ssh:pi@berry, threads: 1)", "0.9583"):
+    for figure in ("0.9722", "0.9611", "1.250 (ssh:pi@berry, threads: 1)", "0.9583", "99.99%"):
         assert figure in page
     assert cells(page, "ssh:pi@berry")[0] == "conv"
     assert "&lt;b&gt;" in page
@@ -167,21 +170,24 @@ def test_a_sweep(run, tmp_path):
     sweep = tmp_path / "ratios"
     trial = shutil.copytree(run, sweep / "trial_0")
     first, second = ({"positive_ratio": ratio, "seed": 1234567} for ratio in (0.3, 0.9))
-    done = trials.Trial("0", trial, "COMPLETED", first, {"test_accuracy": 0.75}, 0.75, math.nan, None)
+    metrics = {"test_accuracy": 0.75, "instructions": 2_150_000.0, "tflite_bytes": 64_992.0}
+    done = trials.Trial("0", trial, "COMPLETED", first, metrics, 0.75, math.nan, None)
     failed = trials.Trial("1", sweep / "trial_1", "FAILED", second, {}, None, math.nan, "no <memory>")
-    (sweep / "sweep.json").write_text("{}")
+    (sweep / "sweep.json").write_text(json.dumps(SEARCH))
     with pytest.raises(InputError, match="a finished trial"):
         run_page.render(sweep)
     trials.write(sweep, [done, failed], {})
-    (sweep / "ratios.png").write_bytes(b"png")
+    for name in ("ratios.png", "front.png"):
+        (sweep / name).write_bytes(b"png")
     page = run_page.write(sweep).read_text()
     assert cells(page, "0.3")[:2] == ["1", "-"]
-    assert cells(page, "trial_0")[:3] == ["0.3", "1234567", "0.7500"]
+    assert cells(page, "trial_0")[:5] == ["0.3", "1234567", "0.7500", "2,150,000", "64,992"]
+    assert "2,150,000" in render(presentation.table([done], ["instructions"]))
     assert "best trial" not in page
     (sweep / "best").symlink_to("trial_0")
     assert "<dt>best trial</dt><dd>trial_0</dd>" in run_page.render(sweep)
     assert cells(page, "trial_1")[-1] == "no &lt;memory&gt;"
-    assert "data:image/png;base64," in page
+    assert page.count("data:image/png;base64,") == 2
     with pytest.raises(InputError, match="is a sweep"):
         run_page.render([sweep, run])
 
@@ -245,7 +251,7 @@ def test_every_text_of_a_sweep_is_shown_and_not_obeyed(tmp_path):
         trials.Trial("0", tmp_path / EVIL, "COMPLETED", values, metrics, 0.75, 3.0, None),
         trials.Trial("1", tmp_path / "trial_1", "FAILED", values, {}, None, math.nan, EVIL),
     ]
-    (tmp_path / "sweep.json").write_text("{}")
+    (tmp_path / "sweep.json").write_text(json.dumps(SEARCH))
     trials.write(tmp_path, done, {})
     (tmp_path / "best").symlink_to(EVIL)
     check_harmless(run_page.render(tmp_path), 6)

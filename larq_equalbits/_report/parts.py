@@ -27,7 +27,7 @@ def missing(folder: Path) -> dict[str, str]:
 
 
 def text(value: Any) -> str:
-    """`value` as a reader wants it: thousands apart, four digits, commas in lists, "" for nothing."""
+    """`value` as a reader wants it: thousands apart, four digits (none from 10,000 on), lists with commas, or ""."""
     if value is None or value == "":
         return ""
     if isinstance(value, bool):
@@ -35,6 +35,8 @@ def text(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
+        if 1e4 <= abs(value) < 1e12:
+            return f"{value:,.0f}"
         return f"{value:.4f}" if value == 0 or 1e-4 <= abs(value) < 1e4 else f"{value:.3g}"
     if isinstance(value, dict):
         return ", ".join(f"{key}={text(each)}" for key, each in value.items())

@@ -54,7 +54,7 @@ def _empty(*columns: str) -> Any:
 def _cell(each: Ratio, metric: str) -> str:
     if metric not in each.mean:
         return "-"
-    digits = ",.0f" if metric.endswith("bytes") else ".4f"
+    digits = ",.0f" if metric.endswith(("bytes", "instructions")) else ".4f"
     spread = each.deviation[metric]
     return format(each.mean[metric], digits) + ("" if math.isnan(spread) else f" ± {spread:{digits}}")
 
