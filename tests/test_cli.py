@@ -20,6 +20,7 @@ def test_the_help_of_every_command_teaches_and_needs_no_tensorflow(run_python):
         "    assert 'tensorflow' not in sys.modules"
     )
     done = run_python("-c", code)
+    assert max(map(len, done.stdout.splitlines())) <= 80
     pages = done.stdout.split("Usage: larq-equalbits ")[1:]
     assert [page.split()[0] for page in pages] == [*cli.COMMANDS, "[OPTIONS]"]
     for name in cli.COMMANDS:

@@ -90,13 +90,15 @@ def program(verbose: bool) -> None:
 
     \b
     A first round, without a download:
-      larq-equalbits train --model conv2 --dataset digits --name first
+      larq-equalbits train --model conv2 --dataset digits --epochs 30 --name first
       larq-equalbits convert runs/first
       larq-equalbits device runs/first --on local
 
-    \b
     Exit status: 0 done, 1 the work failed (the message says how), 2 bad input, 130 stopped by Ctrl-C.
-    Shell completion: eval "$(_LARQ_EQUALBITS_COMPLETE=bash_source larq-equalbits)"
+
+    \b
+    Shell completion:
+      eval "$(_LARQ_EQUALBITS_COMPLETE=bash_source larq-equalbits)"
     """
     if verbose:
         be_verbose()

@@ -16,7 +16,9 @@ from larq_equalbits.cli.sources import compared_options
 @click.command("convert", context_settings={"show_default": True})
 @compared_options
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="The file to write.  [default: model.tflite in the run]"
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The file to write.  [default: model.tflite in the run, or beside the model]",
 )
 @click.option("--no-verify", is_flag=True, help="Skip the comparison with Keras, on random inputs too.")
 @click.option(

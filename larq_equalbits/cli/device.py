@@ -202,9 +202,10 @@ def command(
     \b
     Examples:
       larq-equalbits device runs/first
-      larq-equalbits device runs/a runs/b --on local --on ssh:pi@raspberrypi.local \\
-          --threads 1,4
-      larq-equalbits device a.tflite --inputs images.npy --on adb --program lce_benchmark_model_android_arm64
+      larq-equalbits device runs/a runs/b --on local \\
+          --on ssh:pi@raspberrypi.local --threads 1,4
+      larq-equalbits device a.tflite --inputs images.npy --on adb \\
+          --program lce_benchmark_model_android_arm64
     """
     import numpy as np
 

@@ -56,7 +56,9 @@ def compared_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Compare on the test split of this data set.  [default: the run's]",
         ),
         click.option(
-            "--data-dir", type=click.Path(path_type=Path), help="Folder of tensorflow-datasets' data."
+            "--data-dir",
+            type=click.Path(path_type=Path),
+            help="Folder of tensorflow-datasets' data.  [default: the run's]",
         ),
         click.option(
             "--tolerance",

@@ -163,20 +163,21 @@ def command(
       larq-equalbits sweep --model conv2 --dataset digits --ratios 0.1:0.9:0.1 \\
         --repeats 5 --workers 2 --epochs 5 --name ratios
       larq-equalbits convert runs/ratios/best
+
     The same command again goes on after a kill: no finished trial is repeated. With further ratios, more
     repeats or a greater --max-trials it adds to the sweep that is there.
 
     \b
     A ratio for each layer, twenty times, by what the trials before have told:
-      larq-equalbits sweep --model conv2 --dataset digits --ratios 0.3:0.7:0.1 --per-layer \\
-        --search bayesian --max-trials 20 --epochs 5 --name layers
+      larq-equalbits sweep --model conv2 --dataset digits --ratios 0.3:0.7:0.1 \\
+        --per-layer --search bayesian --max-trials 20 --epochs 5 --name layers
 
     The folder gets trials.csv and trials.json (every trial with its metrics), ratios.png (mean and deviation), a
     run folder for each trial, as `larq-equalbits train` makes it, and best, the best of them.
 
     \b
     Several machines that share the folder: the same command on each, with
-      KERASTUNER_TUNER_ID=chief (on one more: it trains nothing), worker-0, worker-1, ...
+      KERASTUNER_TUNER_ID=chief (on one more: it trains nothing), worker-0, ...
       KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the chief
     """
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

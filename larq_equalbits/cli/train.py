@@ -69,7 +69,12 @@ def _part(context: click.Context, parameter: click.Parameter, text: str | None) 
     type=click.IntRange(8, 1024),
     help="Height and width of a folder's or tfds:NAME's images.  [default: their own, or else 96]",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of tensorflow-datasets' data.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder of tensorflow-datasets' data.  [default: LARQ_EQUALBITS_DATA, TFDS_DATA_DIR or "
+    "~/tensorflow_datasets]",
+)
 @click.option("--download", is_flag=True, help="Download and prepare the data set if it is missing.")
 @click.option(
     "--recipe",
@@ -194,10 +199,10 @@ def command(
     """Train a binary network by a paper's recipe, of which every part can be changed.
 
     \b
-    The demo's network, on images that come with the package's requirements:
+    A small network, on images that come with scikit-learn (the extra data):
       larq-equalbits train --model conv2 --dataset digits --epochs 30 --name first
     Three epochs of Equal Bits on CIFAR-10, data in ~/tensorflow_datasets:
-      larq-equalbits train --model conv2 --dataset cifar10 --recipe equal-bits --epochs 3
+      larq-equalbits train --dataset cifar10 --recipe equal-bits --epochs 3
     Your own images, in a subfolder for each class:
       larq-equalbits train --model resnet18 --dataset photos --image-size 96
     After a kill, at most one epoch is lost, and the result is the same:

@@ -183,7 +183,7 @@ def convert(
             f"{layer.name} ({layer.operator or 'missing'}): {layer.reason}" for layer in failed
         )
         raise ConversionError(
-            f"these layers should be binary and are not: {reasons}. strict=False converts anyway."
+            f"these layers should be binary and are not: {reasons}. strict=False (--no-strict) converts anyway."
         )
     allowed = {"tolerance": tolerance, "bound": bound, "decisions": decisions}
     if verify_on is None and images is not None:

@@ -62,7 +62,7 @@ def objective(name: Any, direction: str | None = None) -> Any:
             `tuning.cost`); an Objective or a list of several, which keras-tuner adds up; or a dict from names to
             weights above 0, whose sum of weight times value counts, less is better ones added, others taken away.
         direction: "min" or "max"; by default greater is better of what ends in accuracy or entropy, smaller of
-            what ends in loss or bytes.
+            what ends in loss, bytes or instructions.
 
     Raises:
         InputError: another direction, or none for a key of which it is not known; weights that are none.
