@@ -1,18 +1,20 @@
 """One picture of accuracy, latency and size."""
 
 import os
+from typing import Any
 
-from larq_equalbits import _errors, _files
+from larq_equalbits import _files
 from larq_equalbits._errors import InputError
 from larq_equalbits._text import plotted
 from larq_equalbits.device.measured import Result
+from larq_equalbits.plots import canvas
 
 
 def draw(results: list[Result], path: str | os.PathLike[str]) -> None:
     """Draws accuracy against median latency; a point's area is the model's size, its colour the device.
 
     Lines join the same model on the same device with different numbers of threads. Models without accuracy
-    stand at the bottom, apart from the rest.
+    stand at the bottom, apart from the rest, as rings; where none has one, the axis has no numbers.
 
     Raises:
         InputError: where no latency was measured.
@@ -21,12 +23,17 @@ def draw(results: list[Result], path: str | os.PathLike[str]) -> None:
     measured = [result for result in results if result.latency]
     if not measured:
         raise InputError("report must hold at least one measured latency to be drawn, but got none.")
-    _errors.require("plots", "matplotlib")
-    from matplotlib.figure import Figure
+    figure = _figure(measured)
+    with _files.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+
+def _figure(measured: list[Result]) -> Any:
+    figure = canvas.figure(7, 4.5)
     axes = figure.add_subplot(
-        xlabel="median latency (ms)", ylabel="accuracy (%)", title="Accuracy, latency and size (area)"
+        xlabel="median latency (ms)",
+        ylabel="accuracy (%)",
+        title="Accuracy, latency and size (area); t: threads",
     )
     devices = list(dict.fromkeys(result.device for result in measured))
     largest = max(result.size_bytes for result in measured)
@@ -39,16 +46,21 @@ def draw(results: list[Result], path: str | os.PathLike[str]) -> None:
             y = [floor if result.accuracy is None else 100 * result.accuracy for result in line]
             axes.plot(x, y, color=f"C{number}", linewidth=0.8, alpha=0.5)
             areas = [40 + 400 * result.size_bytes / largest for result in line]
-            axes.scatter(x, y, s=areas, color=f"C{number}", alpha=0.6)
+            fill = ["none" if result.accuracy is None else f"C{number}" for result in line]
+            axes.scatter(x, y, s=areas, facecolors=fill, edgecolors=f"C{number}", alpha=0.6)
             for result, left, top in zip(line, x, y, strict=True):
-                label = f"{model}, {result.threads}t, {result.size_bytes / 1024:.0f} KiB"
+                label = f"{model}, {result.threads}t, {result.size_bytes / 1024:,.0f} KiB"
                 axes.annotate(
                     plotted(label), (left, top), xytext=(6, 6), textcoords="offset points", fontsize=7
                 )
-    axes.set_xscale("log")
-    axes.margins(0.2)
+    # A program may round a time to 0, which has no place there.
+    canvas.logarithmic(axes, [max(result.latency.median_ms, 1e-6) for result in measured if result.latency])
+    axes.margins(y=0.2)
+    if not known:
+        axes.set_yticks([])
     for number, device in enumerate(devices):
         axes.plot([], [], "o", color=f"C{number}", label=plotted(device))
+    if len(known) < len(measured):
+        axes.plot([], [], "o", color="grey", markerfacecolor="none", label="accuracy unknown")
     axes.legend(title="device", fontsize=8)
-    with _files.replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    return figure

@@ -1,11 +1,10 @@
 """What a network costs and what it gives for it."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from larq_equalbits._errors import InputError, invalid, is_number, require
+from larq_equalbits._errors import InputError, invalid, is_number
 from larq_equalbits._text import plotted
 from larq_equalbits.plots import canvas
 
@@ -57,7 +56,6 @@ def tradeoff(points: Mapping[str, Point], *, width: float = 8.0) -> Any:
             raise InputError(
                 f"points: {label!r} must have an accuracy, and size and time above 0, but is {point}."
             )
-    ticker = require("plots", "matplotlib.ticker")
     timed = {label: point for label, point in points.items() if point.ms is not None}
     drawn = canvas.figure(width if timed else width / 2 + 0.5, 3.4)
     axes = drawn.subplots(1, 2 if timed else 1, sharey=True, squeeze=False)[0]
@@ -68,14 +66,7 @@ def tradeoff(points: Mapping[str, Point], *, width: float = 8.0) -> Any:
         values = [value(point) for point in shown.values()]
         for place, (label, point) in enumerate(shown.items()):
             axis.plot(value(point), point.accuracy, "osD^v"[place % 5], markersize=8, label=plotted(label))
-        axis.set_xscale("log")
-        # Room at both sides; of one value, or of close ones, a decade.
-        middle = math.sqrt(min(values) * max(values))
-        reach = max(math.sqrt(max(values) / min(values)) * 1.5, math.sqrt(10))
-        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-        axis.xaxis.set_minor_formatter(ticker.NullFormatter())
-        axis.set_xlim(middle / reach, middle * reach)
+        canvas.logarithmic(axis, values)
         axis.set_xlabel(name)
         axis.grid(alpha=0.3, which="both")
     axes[0].set_ylabel("accuracy")

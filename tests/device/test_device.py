@@ -18,7 +18,7 @@ import tensorflow as tf
 from larq_equalbits import device, export
 from larq_equalbits._errors import InputError
 from larq_equalbits._text import render
-from larq_equalbits.device import benchmark_model, checks, models, shells, table
+from larq_equalbits.device import benchmark_model, chart, checks, models, shells, table
 from larq_equalbits.export.results import Verification, describe
 
 larq_compute_engine = pytest.importorskip("larq_compute_engine")
@@ -211,6 +211,11 @@ def test_chart_shows_every_result(measured, converted, tmp_path):
     report = measured(converted[1], "local", threads=(1, 2))
     report.plot(tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    ((unknown,), (known,)) = (
+        chart._figure([dataclasses.replace(report.results[0], accuracy=each)]).axes for each in (None, 0.5)
+    )
+    assert not unknown.get_yticks().size and unknown.get_legend_handles_labels()[1][-1] == "accuracy unknown"
+    assert known.get_yticks().size and known.get_legend_handles_labels()[1] == ["local"]
     with pytest.raises(InputError, match="at least one measured latency"):
         device.Report().plot(tmp_path / "none.png")
 
