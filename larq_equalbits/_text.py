@@ -32,8 +32,8 @@ def share(value: float) -> str:
 
 def names_column(table: Any, header: str, names: Sequence[str], most: int) -> None:
     """Adds a column to the rich `table` that breaks no name of up to `most` characters, whatever the width."""
-    width = min(most, max(map(len, [header, *names])))
-    table.add_column(header, overflow="fold", min_width=width, max_width=most)
+    # A least width alone would let rich make the table wider than the terminal, which cuts the last column.
+    table.add_column(header, overflow="fold", width=min(most, max(map(len, [header, *names]))))
 
 
 class Shown:

@@ -17,6 +17,7 @@ from small import small
 from larq_equalbits import data, device, export
 from larq_equalbits._errors import InputError
 from larq_equalbits._text import csv_cell, render, visible
+from larq_equalbits.binarization import BinarizationReport, LayerChange
 from larq_equalbits.cli import doctor, main
 from larq_equalbits.device import Agreement, Latency, Result, table
 from larq_equalbits.export import LayerReport, results
@@ -116,7 +117,20 @@ def device_table():
     return table.results([Result("resnet18.tflite", each, 4, 1_345_678, **given) for each in devices])
 
 
-@pytest.mark.parametrize("make", [layer_table, device_table])
+def binarization_table():
+    why = "input is never negative, by re_lu_12"
+    rows = [
+        LayerChange(
+            "block_1_depthwise_bn", "DepthwiseConv2D", "DepthwiseConv2D", 1_232_896, False, False, why
+        ),
+        LayerChange(
+            "stage_2/separable_3x", "SeparableConv2D", "QuantSeparableConv2D", 4_608, True, True, why
+        ),
+    ]
+    return BinarizationReport(rows)
+
+
+@pytest.mark.parametrize("make", [layer_table, device_table, binarization_table])
 def test_no_word_is_cut_in_80_columns(make):
     def words(width):
         console = Console(file=io.StringIO(), width=width, color_system=None)

@@ -6,7 +6,7 @@ from typing import Any
 
 from larq_equalbits._errors import InputError
 from larq_equalbits._files import parse_json
-from larq_equalbits._text import Shown, cells, share
+from larq_equalbits._text import Shown, cells, names_column, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,16 +75,22 @@ class BinarizationReport(Shown):
 
     def __rich__(self) -> Any:
         """A table of the layers, with the binary share below it."""
+        from rich import box
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table("layer", "before", "after", "weights", "kernel", "input", "why")
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        names_column(table, "layer", [layer.name for layer in self.layers], 20)
+        names_column(
+            table, "class", [name for layer in self.layers for name in (layer.before, layer.after)], 20
+        )
+        table.add_column("weights", justify="right", no_wrap=True)
+        table.add_column("binary", min_width=len("kernel,"))
+        table.add_column("why", overflow="fold")
         for layer in self.layers:
-            kernel, given = (
-                ("binary" if binary else "float") if layer.weights else ""
-                for binary in (layer.binary, layer.binary_input)
-            )
-            row = (layer.name, layer.before, layer.after, f"{layer.weights:,}", kernel, given, layer.reason)
-            table.add_row(*cells(*row))
+            became = layer.before if layer.after == layer.before else f"{layer.before} → {layer.after}"
+            parts = {"kernel": layer.binary, "input": layer.binary_input}
+            binary = ", ".join(filter(parts.get, parts)) or ("no" if layer.weights else "")
+            table.add_row(*cells(layer.name, became, f"{layer.weights:,}", binary, layer.reason))
         return Group(table, Text(f"{share(self.binary_share)} of the weights in kernels are binary"))

@@ -233,7 +233,7 @@ def table(layers: list[LayerReport]) -> Any:
     from rich import box
     from rich.table import Table
 
-    result = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    result = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     names_column(result, "layer", [layer.name for layer in layers], 20)
     for name in ("operator", "binary", "weights"):
         result.add_column(name, no_wrap=True)
