@@ -49,7 +49,8 @@ def test_a_run_converts_is_inspected_and_verified(command, refused, run, tmp_pat
     other = zoo.conv2(input_shape=(8, 8, 1), num_classes=10, width=0.1)
     other.save(tmp_path / "other.keras")
     compared = ("verify", tmp_path / "other.keras", "--tflite", run / "model.tflite", "--dataset", "digits")
-    command(*compared, status=1)
+    said = command(*compared, status=1).stderr
+    assert "of the file gives another class than Keras on" in said and "(--tolerance" in said
 
     (tmp_path / "model.tflite").write_bytes(tflite + b"\0")
     (tmp_path / "model.json").write_text(json.dumps(beside))

@@ -1,13 +1,13 @@
 """`larq-equalbits verify`: a .tflite against the Keras model that it was made from."""
 
+import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from larq_equalbits._errors import InputError, check_installed
+from larq_equalbits._errors import ConversionError, InputError, check_installed
 from larq_equalbits.cli import start
 from larq_equalbits.cli.sources import compared_options
 
@@ -29,7 +29,7 @@ def _tflite(context: click.Context, _: click.Parameter, path: Path | None) -> Pa
     "--tflite",
     type=click.Path(path_type=Path),
     callback=_tflite,
-    help="The file.  [default: model.tflite in the run]",
+    help="The file.  [default: model.tflite in the run, or beside the model]",
 )
 @click.option(
     "--runtime",
@@ -81,4 +81,6 @@ def command(
         verification = export.verify(opened.model, tflite, images.test, runtime=runtime, decisions=decisions)
     click.echo(json.dumps(verification.to_dict()) if as_json else describe(verification))
     if not verification.within(tolerance, bound):
-        sys.exit(1)
+        # Where the outputs part has been said.
+        said = dataclasses.replace(verification, first_difference="")
+        raise ConversionError(gate.refusal(said, tolerance, verification.bound if bound is None else bound))

@@ -46,7 +46,8 @@ def check(tolerance: float, bound: float | None) -> None:
         raise invalid("bound", bound, "None or a number from 0: deviations that outputs may be from Keras'")
 
 
-def _refusal(verification: Verification, tolerance: float, bound: float) -> str:
+def refusal(verification: Verification, tolerance: float, bound: float) -> str:
+    """What is wrong with a file that is not within `tolerance` and `bound`, and what would accept it."""
     outputs = verification.outputs
     wrong = [output for output in outputs if not output.within(tolerance, bound)]
     where = f"; {verification.first_difference}" if verification.first_difference else ""
@@ -107,8 +108,8 @@ def verified(
     if not verification.within(tolerance, limit) and not (
         kind and _is_rounding(model, verification.outputs, kind)
     ):
-        refusal = _refusal(verification, tolerance, limit)
-        raise ConversionError(refusal if given else f"{refusal} {_LEAVE_OUT}")
+        wrong = refusal(verification, tolerance, limit)
+        raise ConversionError(wrong if given else f"{wrong} {_LEAVE_OUT}")
     return dataclasses.replace(report, verification=dataclasses.replace(verification, generated=not given))
 
 
