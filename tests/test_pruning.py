@@ -132,7 +132,7 @@ def test_scores_decide_and_learn():
     scale = (0.5 + 4.0) / 2
     np.testing.assert_allclose(values(layer), [[scale, 0], [0, scale]])
     upstream = np.array([[1.0, 2.0], [3.0, 4.0]])
-    expected = upstream * np.sign(kernel) * np.sign(scores)
+    expected = upstream * kernel * np.sign(scores)
     np.testing.assert_allclose(gradient(layer, upstream, layer.kernel_scores), expected)
     assert [variable.name for variable in layer.trainable_weights] == [layer.kernel_scores.name]
 

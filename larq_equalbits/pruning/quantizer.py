@@ -42,9 +42,9 @@ def check_choice(criterion: str, granularity: str, scope: str | None, known: tup
 
 
 @tf.custom_gradient
-def _by_scores(scores: tf.Tensor, values: tf.Tensor, signs: tf.Tensor) -> Any:
-    """`values`, and straight through the mask to |scores|: upstream * sign(W) * sign(scores)."""
-    return tf.identity(values), lambda upstream: (upstream * signs * tf.sign(scores), None, None)
+def _by_scores(scores: tf.Tensor, values: tf.Tensor, weights: tf.Tensor) -> Any:
+    """`values`, and through the mask to |scores| as if it multiplied the weights: upstream * W * sign(scores)."""
+    return tf.identity(values), lambda upstream: (upstream * weights * tf.sign(scores), None, None)
 
 
 # HDF5 files are read by the bare name of the class.
@@ -200,7 +200,7 @@ class Pruned(larq.quantizers.NoOp):
         if self.criterion == "score":
             signs = tf.sign(self.quantizer(inputs)) if balanced else tf.sign(dense)
             scores = tf.cast(self._scores(), values.dtype)  # type: ignore[misc]
-            values = _by_scores(scores, values, tf.cast(signs, values.dtype))
+            values = _by_scores(scores, values, tf.cast(signs, values.dtype) * tf.abs(inputs))
         if hasattr(self, "flip_ratio"):
             self.add_metric(self.flip_ratio(tf.sign(values)))
         return values

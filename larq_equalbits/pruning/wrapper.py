@@ -41,8 +41,7 @@ class PrunedBinary(Choosing):
     - "magnitude": the int(s*n) smallest magnitudes become 0.
     - "score" (MPT): the kernel w is frozen; a score for every weight is learned, initially uniform within
       1/sqrt(fan_in); the int(s*n) smallest |score| of the layer become 0; the others are
-      sign(w) * sum(|w| m) / kept. The gradient passes straight through to |score|; the authors' code multiplies it by
-      |w|, which an optimizer that scales each weight's gradient, as Adam, does not see.
+      sign(w) * sum(|w| m) / kept. The gradient of |score| is that of the kernel times w, as in the authors' code.
     - a mask: an array of 0 (pruned) and 1 of the kernel's shape, a dict of them by kernel name for a separable
       layer, or a callable that makes one from the kernel's initial latent weights (numpy) when the layer is built. The
       fraction of zeros is then the mask's, whatever `sparsity` says.
